@@ -1,0 +1,133 @@
+"""Describe a SAT accelerator: one frozen parameter set for simulator, mapper, RTL and report.
+
+The paper's text is not available to this project beyond its abstract (Fang et al. 2023); every
+default below is an assumption unless a source is named, and DEVIATIONS.md says why it was chosen.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hwsim.core.machine import Spec
+
+__all__ = [
+    "PRESETS",
+    "ArraySpec",
+    "BufferSpec",
+    "MemorySpec",
+    "SatSpec",
+    "SorterSpec",
+    "SoreSpec",
+    "VectorSpec",
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArraySpec(_Part):
+    """The sparse tensor computing engine (STCE): rows x cols value-serial processing elements.
+
+    ``timing`` selects the cycle contract: ``sat`` is this project's microarchitecture
+    (docs/sat_microarchitecture.md), ``scalesim`` reproduces SCALE-Sim's printed counts.
+    """
+
+    rows: int = Field(32, ge=1, description="PE rows (assumed: 32, consistent with 32 SORE lanes)")
+    cols: int = Field(32, ge=1, description="PE columns (assumed: 32)")
+    multiplier_latency_cycles: int = Field(2, ge=0, description="FP16 multiplier (assumed)")
+    adder_latency_cycles: int = Field(6, ge=1, description="FP32 adder, L (assumed: 4 to 8)")
+    interleave: int = Field(8, ge=1, description="independent partial sums per PE, I (assumed)")
+    edge_elems_per_cycle: int = Field(
+        8, ge=1, description="elements one west lane receives per cycle (assumed: feeds 2:16)"
+    )
+    has_double_buffered_weights: bool = Field(
+        True, description="stationary registers have a shadow copy to load into"
+    )
+    overlap_skew: bool = Field(False, description="start a tile before the last one has left")
+    overlap_drain: bool = Field(False, description="OS results drain under the next tile")
+    timing: Literal["sat", "scalesim"] = "sat"
+
+
+class BufferSpec(_Part):
+    """On-chip buffers in bytes; each is split in two halves for double buffering (assumed)."""
+
+    activation_bytes: int = Field(1 << 20, ge=1)
+    weight_bytes: int = Field(1 << 20, ge=1)
+    output_bytes: int = Field(2 << 20, ge=1, description="FP32 partial sums and results")
+
+
+class MemorySpec(_Part):
+    """Off-chip memory seen by the DMA engine."""
+
+    model: Literal["ideal", "simple"] = "simple"
+    bandwidth_bytes_per_s: int = Field(
+        25_600_000_000, ge=1, description="assumed (recollection, unverified)"
+    )
+    efficiency_percent: int = Field(
+        85, ge=1, le=100, description="share of the peak that long bursts reach (assumed)"
+    )
+    latency_cycles: int = Field(40, ge=0, description="first byte after the request (assumed)")
+
+
+class VectorSpec(_Part):
+    """The vector path for elementwise, pooling, normalisation and softmax operators."""
+
+    lanes: int = Field(32, ge=1, description="elements per cycle (assumed)")
+
+
+class SorterSpec(_Part):
+    """One SORE lane: keeps the ``nm_n`` largest magnitudes of every ``nm_m`` values."""
+
+    nm_n: int = Field(2, ge=1)
+    nm_m: int = Field(8, ge=1)
+    value_bits: Literal[16] = 16
+
+
+class SoreSpec(_Part):
+    """The sparse online reduction engine (third-party reading notes: 32 lanes, M cycles/group)."""
+
+    lanes: int = Field(32, ge=1)
+    sorter: SorterSpec = SorterSpec()
+
+
+class SatSpec(Spec):
+    """A whole SAT accelerator."""
+
+    clock_hz: int = Field(200_000_000, ge=1, description="assumed (recollection, unverified)")
+    array: ArraySpec = ArraySpec()
+    buffers: BufferSpec = BufferSpec()
+    memory: MemorySpec = MemorySpec()
+    vector: VectorSpec = VectorSpec()
+    sore: SoreSpec = SoreSpec()
+    queue_depth: int = Field(8, ge=1, description="instructions waiting per unit (assumed)")
+
+    def capacities(self) -> dict[str, int]:
+        return {
+            "activation": self.buffers.activation_bytes,
+            "weight": self.buffers.weight_bytes,
+            "output": self.buffers.output_bytes,
+        }
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Return the multiply-accumulates the array can issue in one cycle."""
+        return self.array.rows * self.array.cols
+
+    @property
+    def memory_bytes_per_cycle(self) -> Fraction:
+        """Return the bytes the memory delivers per array cycle, efficiency included."""
+        peak = Fraction(self.memory.bandwidth_bytes_per_s, self.clock_hz)
+        return peak * self.memory.efficiency_percent / 100
+
+
+PRESETS: dict[str, SatSpec] = {
+    "vcu1525": SatSpec(),
+    "scalesim": SatSpec(
+        array=ArraySpec(timing="scalesim"), memory=MemorySpec(model="ideal", latency_cycles=0)
+    ),
+}
+"""Named parameter sets; the first is the default."""
