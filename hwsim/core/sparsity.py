@@ -401,8 +401,9 @@ class Explicit(SparsityPattern):
         return self.mask()
 
     def check(self, mask: Mask) -> bool:
-        inside: bool = not (mask & ~self.mask()).any()
-        return mask.shape == self.shape and inside
+        if mask.shape != self.shape:
+            return False
+        return not bool((mask & ~self.mask()).any())
 
     def metadata_bits(self, shape: Shape) -> int:
         return math.prod(shape)
