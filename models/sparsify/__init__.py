@@ -1,0 +1,1 @@
+"""Pruners: give the weights of a graph a sparsity pattern."""

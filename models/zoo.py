@@ -1,0 +1,213 @@
+"""Name every built-in model and load a model from any supported source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hwsim.core.errors import InputError, unknown_name
+from hwsim.core.graph import OpGraph
+from models import cnn, transformer
+
+__all__ = ["ZOO", "ZooEntry", "load_model", "model_names"]
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+_RESNET18 = partial(cnn.resnet, blocks=(2, 2, 2, 2), bottleneck=False)
+_RESNET50 = partial(cnn.resnet, blocks=(3, 4, 6, 3), bottleneck=True)
+_VIT_SMALL = partial(
+    transformer.vit, patch=4, dim=512, layers=6, heads=8, hidden=512, classes=100, qkv_bias=False
+)
+_VIT_B16 = partial(
+    transformer.vit,
+    patch=16,
+    dim=768,
+    layers=12,
+    heads=12,
+    hidden=3072,
+    classes=1000,
+    qkv_bias=True,
+)
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """One built-in model.
+
+    Attributes
+    ----------
+    description : str
+        One line for ``hwsim models``.
+    inputs : mapping from input name to shape
+        Default shapes, batch first.
+    build : callable(shapes, cache_dir) -> OpGraph
+        Builds the graph for complete input shapes.
+    """
+
+    description: str
+    inputs: Shapes
+    build: Callable[[Shapes, Path | None], OpGraph]
+
+
+def _image(build: Callable[[Shape], OpGraph], pixels: int, description: str) -> ZooEntry:
+    def from_shapes(shapes: Shapes, cache_dir: Path | None) -> OpGraph:
+        del cache_dir
+        return build(shapes["image"])
+
+    return ZooEntry(description, {"image": (1, 3, pixels, pixels)}, from_shapes)
+
+
+def _ppocrv4_det(shapes: Shapes, cache_dir: Path | None) -> OpGraph:
+    from models.assets import fetch_asset
+    from models.onnx_import import import_onnx
+
+    path = fetch_asset("ppocrv4-det", cache_dir)
+    return import_onnx(path, name="ppocrv4-det", inputs=shapes)
+
+
+ZOO: dict[str, ZooEntry] = {
+    "resnet9": _image(cnn.resnet9_ffcv, 32, "ResNet-9 of ffcv's CIFAR-10 example"),
+    "resnet9-dawnbench": _image(
+        cnn.resnet9_dawnbench, 32, "ResNet-9 of the DAWNBench CIFAR-10 entry"
+    ),
+    "resnet18": _image(
+        lambda s: _RESNET18("resnet18", s, cifar_stem=False, classes=1000),
+        224,
+        "ResNet-18, 1000 classes",
+    ),
+    "resnet18-64": _image(
+        lambda s: _RESNET18("resnet18-64", s, cifar_stem=False, classes=200),
+        64,
+        "ResNet-18, 200 classes (Tiny ImageNet), 7x7 stem and pooling",
+    ),
+    "resnet18-64-cifar": _image(
+        lambda s: _RESNET18("resnet18-64-cifar", s, cifar_stem=True, classes=200),
+        64,
+        "ResNet-18, 200 classes (Tiny ImageNet), 3x3 stem",
+    ),
+    "resnet18-32": _image(
+        lambda s: _RESNET18("resnet18-32", s, cifar_stem=True, classes=100),
+        32,
+        "ResNet-18, 100 classes (CIFAR-100), 3x3 stem",
+    ),
+    "resnet50": _image(
+        lambda s: _RESNET50("resnet50", s, cifar_stem=False, classes=1000),
+        224,
+        "ResNet-50 (stride on the 3x3 layers), 1000 classes",
+    ),
+    "resnet50-64": _image(
+        lambda s: _RESNET50("resnet50-64", s, cifar_stem=False, classes=200),
+        64,
+        "ResNet-50, 200 classes (Tiny ImageNet), 7x7 stem and pooling",
+    ),
+    "resnet50-32": _image(
+        lambda s: _RESNET50("resnet50-32", s, cifar_stem=True, classes=100),
+        32,
+        "ResNet-50, 100 classes (CIFAR-100), 3x3 stem",
+    ),
+    "vgg19": _image(
+        lambda s: cnn.vgg19("vgg19", s, fc_widths=(100,)),
+        32,
+        "VGG-19, one fully connected layer, 100 classes (CIFAR-100)",
+    ),
+    "vgg19-3fc": _image(
+        lambda s: cnn.vgg19("vgg19-3fc", s, fc_widths=(4096, 4096, 100)),
+        32,
+        "VGG-19, three fully connected layers, 100 classes (CIFAR-100)",
+    ),
+    "vit-small": _image(
+        partial(_VIT_SMALL, "vit-small"),
+        32,
+        "ViT, patch 4, dim 512, 6 layers, 8 heads, MLP 512, 100 classes (CIFAR-100)",
+    ),
+    "vit-b16": _image(partial(_VIT_B16, "vit-b16"), 224, "ViT-B/16, 1000 classes"),
+    "ppocrv4-det": ZooEntry(
+        "PP-OCRv4 mobile text detection, trained (downloaded once)",
+        # Default side of RapidOCR's detector (rapidocr-onnxruntime 1.4.4, config.yaml).
+        {"x": (1, 3, 736, 736)},
+        _ppocrv4_det,
+    ),
+}
+
+
+def model_names() -> dict[str, str]:
+    """Return every zoo name with its one-line description."""
+    return {name: entry.description for name, entry in ZOO.items()}
+
+
+def load_model(
+    source: str,
+    *,
+    batch: int | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    cache_dir: Path | None = None,
+) -> OpGraph:
+    """Return the verified graph of ``source``.
+
+    Parameters
+    ----------
+    source : str
+        A zoo name, or a path to an ``.onnx`` network, a SCALE-Sim topology ``.csv`` or an
+        ``.npz`` of matrices [k, n].
+    batch : int, optional
+        First extent of every input; default: the source's own.
+    inputs : mapping from input name to shape, optional
+        Complete shapes in elements, batch included.
+    cache_dir : Path, optional
+        Where downloaded networks are kept.
+
+    Raises
+    ------
+    InputError
+        Naming the flag, file or name that cannot be used.
+    """
+    if batch is not None and batch < 1:
+        raise InputError("--batch", "at least 1", str(batch))
+    shapes = dict(inputs or {})
+    for name, shape in shapes.items():
+        if not shape or any(extent < 1 for extent in shape):
+            raise InputError(f"--input {name}", "extents of at least 1", f"{shape}")
+        if batch is not None and shape[0] != batch:
+            raise InputError(f"--input {name}", f"the first extent {batch} of --batch", f"{shape}")
+    if source in ZOO:
+        return _load_zoo(source, batch, shapes, cache_dir)
+    return _load_file(source, batch, shapes)
+
+
+def _load_zoo(name: str, batch: int | None, shapes: Shapes, cache_dir: Path | None) -> OpGraph:
+    entry = ZOO[name]
+    complete: dict[str, Shape] = {
+        key: shape if batch is None else (batch, *shape[1:]) for key, shape in entry.inputs.items()
+    }
+    for key, shape in shapes.items():
+        if key not in complete:
+            raise unknown_name("--input", key, complete)
+        if len(shape) != len(complete[key]):
+            raise InputError(f"--input {key}", f"{len(complete[key])} extents", f"{shape}")
+        complete[key] = shape
+    return entry.build(complete, cache_dir)
+
+
+def _load_file(source: str, batch: int | None, shapes: Shapes) -> OpGraph:
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix not in (".onnx", ".csv", ".npz"):
+        raise unknown_name("model", source, ZOO)
+    if not path.is_file():
+        raise InputError("model", "an existing file", repr(source))
+    if suffix == ".onnx":
+        from models.onnx_import import import_onnx
+
+        return import_onnx(path, batch=batch, inputs=shapes)
+    if shapes:
+        raise InputError("--input", f"no input shapes for a {suffix} file", ", ".join(shapes))
+    if suffix == ".csv":
+        from models.topology import read_topology
+
+        return read_topology(path, batch=batch or 1)
+    from models.matrices import read_matrices
+
+    return read_matrices(path, m=batch or 1)
