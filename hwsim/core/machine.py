@@ -237,6 +237,12 @@ class Machine(ABC):
         """Return the outputs by a reference that shares no kernel with :meth:`run`."""
 
     @abstractmethod
+    def execute(
+        self, program: Program, inputs: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the outputs in the machine's own formats and order of operations, untimed."""
+
+    @abstractmethod
     def run(
         self,
         program: Program,

@@ -32,6 +32,7 @@ INSTRUCTION = np.dtype(
         ("unit", np.int16),  # index into Program.units, or LOOP / END
         ("opcode", np.int16),  # index into Program.opcodes
         ("op_id", np.int32),  # index into Program.op_names
+        ("operand", np.int32),  # whatever the machine's opcode needs, for example a shape's index
         ("count", np.int64),  # repetitions (LOOP only)
         ("wait", np.int64),  # bit c set: take one token from channel c before starting
         ("release", np.int64),  # bit c set: put one token into channel c when done

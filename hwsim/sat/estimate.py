@@ -1,0 +1,89 @@
+"""Predict a program's cycles op by op from counts alone, in the same form as a simulated run.
+
+Each op takes the longest of its array, vector and memory work plus one memory latency in and one
+out; ops follow each other. This ignores what the token engine adds: start-up of double buffering
+and waits that do not overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwsim.components.engine import EngineRun
+from hwsim.core.program import Program
+from hwsim.core.result import STALL_REASONS, UnitStats
+from hwsim.sat.bounds import dynamic_counts
+from hwsim.sat.isa import UNITS
+from hwsim.sat.spec import SatSpec
+
+__all__ = ["estimate_program"]
+
+_BUSY, _FIRST_STALL = 0, 1
+_DRAM = _FIRST_STALL + STALL_REASONS.index("dram")
+_DEPENDENCY = _FIRST_STALL + STALL_REASONS.index("dependency")
+
+
+def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
+    """Return closed-form cycles per op and unit, shaped like a run of the token engine."""
+    rows = program.instructions
+    times = np.array(dynamic_counts(program), dtype=np.int64)
+    ops, units = len(program.op_names), len(UNITS)
+    is_work = rows["unit"] >= 0
+    index = (rows["op_id"][is_work], rows["unit"][is_work])
+    busy = np.zeros((ops, units), dtype=np.int64)
+    stalls = np.zeros((ops, units, len(STALL_REASONS)), dtype=np.int64)
+    moved = np.zeros((ops, units), dtype=np.int64)
+    slots = np.zeros((ops, units), dtype=np.int64)
+    work, repeat = rows[is_work], times[is_work]
+    inside = work["stall"].sum(axis=1)
+    np.add.at(busy, index, (work["cycles"] - inside) * repeat)
+    np.add.at(stalls, index, work["stall"] * repeat[:, None])
+    np.add.at(moved, index, work["mem_bytes"] * repeat)
+    np.add.at(slots, index, work["macs"] * repeat)
+
+    memory = _memory_cycles(moved, spec)
+    own = busy + stalls.sum(axis=2)
+    latency = np.where(moved.sum(axis=1) > 0, 2 * spec.memory.latency_cycles, 0)
+    total = np.maximum(own.max(axis=1), memory.sum(axis=1)) + latency
+    accounts = np.zeros((ops, units, 2 + len(STALL_REASONS)), dtype=np.int64)
+    accounts[:, :, _BUSY] = busy + memory
+    accounts[:, :, _FIRST_STALL:-1] = stalls
+    _attribute_rest(accounts, total)
+    end = np.cumsum(total)
+    return EngineRun(
+        cycles=int(end[-1]),
+        units={name: _unit_stats(accounts[:, i].sum(axis=0)) for i, name in enumerate(UNITS)},
+        frontend=UnitStats(idle=int(end[-1])),
+        op_start=end - total,
+        op_end=end,
+        op_accounts=accounts,
+        bytes_read=moved[:, UNITS.index("dma_in")],
+        bytes_written=moved[:, UNITS.index("dma_out")],
+        macs=slots.sum(axis=1),
+        instructions=len(program),
+        skipped_instructions=len(program),
+        steps=0,
+    )
+
+
+def _memory_cycles(moved: np.ndarray, spec: SatSpec) -> np.ndarray:
+    """Return the data cycles of each op's loads and stores."""
+    if spec.memory.model == "ideal":
+        return np.zeros_like(moved)
+    rate = spec.memory_bytes_per_cycle
+    return -(-moved * rate.denominator // rate.numerator)
+
+
+def _attribute_rest(accounts: np.ndarray, total: np.ndarray) -> None:
+    """Charge what an op lasts beyond a unit's own work: waits if it works at all, else idle."""
+    rest = total[:, None] - accounts.sum(axis=2)
+    works = accounts.sum(axis=2) > 0
+    is_memory = np.array([name.startswith("dma") for name in UNITS])
+    accounts[:, :, _DRAM] += np.where(works & ~is_memory, rest, 0)
+    accounts[:, :, _DEPENDENCY] += np.where(works & is_memory, rest, 0)
+    accounts[:, :, -1] += np.where(works, 0, rest)
+
+
+def _unit_stats(account: np.ndarray) -> UnitStats:
+    busy, *stall, idle = (int(value) for value in account)
+    return UnitStats(busy, dict(zip(STALL_REASONS, stall, strict=True)), idle)

@@ -1,0 +1,135 @@
+"""Name SAT's units, instructions and token channels, and collect instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.program import END, INSTRUCTION, LOOP, TokenChannel
+from hwsim.core.result import STALL_REASONS
+from hwsim.sat.timing import ArrayGemm, GemmTiming
+
+__all__ = ["CHANNELS", "OPCODES", "UNITS", "InstructionBuffer"]
+
+UNITS = ["stce", "vector", "dma_in", "dma_out"]
+"""Sparse tensor computing engine, vector path, load and store halves of the DMA engine."""
+
+OPCODES = ["load_a", "load_w", "gemm", "vector", "store", "sync"]
+
+CHANNELS = [
+    TokenChannel("a_free", 2, "resource"),  # half of the activation buffer
+    TokenChannel("a_full", 0, "dram"),  # activations for the array
+    TokenChannel("v_full", 0, "dram"),  # operands for the vector path
+    TokenChannel("w_free", 2, "resource"),  # half of the weight buffer
+    TokenChannel("w_full", 0, "dram"),
+    TokenChannel("o_free", 2, "resource"),  # half of the output buffer
+    TokenChannel("sums_full", 0, "dependency"),  # array -> vector path or store
+    TokenChannel("out_full", 0, "dependency"),  # vector path -> store
+    TokenChannel("op_done", 0, "dependency"),  # all stores of the op before have finished
+]
+
+_CHANNEL_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
+_REASON = {reason: i for i, reason in enumerate(STALL_REASONS)}
+
+
+def _bits(names: str) -> int:
+    return sum(_CHANNEL_BIT[name] for name in names.split())
+
+
+class InstructionBuffer:
+    """Append instructions and counted loops; ``array()`` returns them as INSTRUCTION[:]."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[object, ...]] = []
+        self.shapes: dict[tuple[str, ArrayGemm], int] = {}
+        self.op_id = 0
+
+    @contextmanager
+    def loop(self, count: int) -> Iterator[None]:
+        """Repeat what the block appends ``count`` times (no loop for a count of one)."""
+        if count == 1:
+            yield
+            return
+        self._append(LOOP, 0, count=count)
+        yield
+        self._append(END, 0)
+
+    def transfer(self, opcode: str, size_bytes: int, *, wait: str = "", release: str = "") -> None:
+        """Append a DMA request of ``size_bytes``; ``wait`` and ``release`` list channels."""
+        is_write = opcode == "store"
+        unit = UNITS.index("dma_out" if is_write else "dma_in")
+        self._append(
+            unit,
+            OPCODES.index(opcode),
+            wait=_bits(wait),
+            release=_bits(release),
+            mem_bytes=size_bytes,
+            is_write=is_write,
+        )
+
+    def sync(self, unit: str, *, wait: str = "", release: str = "") -> None:
+        """Append a fence: it completes when everything before it in its unit has."""
+        self._append(
+            UNITS.index(unit), OPCODES.index("sync"), wait=_bits(wait), release=_bits(release)
+        )
+
+    def gemm(
+        self,
+        dataflow: str,
+        shape: ArrayGemm,
+        timing: GemmTiming,
+        issued_macs: int,
+        *,
+        wait: str,
+        release: str,
+    ) -> None:
+        """Append one macro tile of array work; its operand is the index of its shape."""
+        stall = [0] * len(STALL_REASONS)
+        for reason in ("hazard", "resource", "fill", "load", "drain"):
+            stall[_REASON[reason]] = getattr(timing, reason)
+        self._append(
+            UNITS.index("stce"),
+            OPCODES.index("gemm"),
+            wait=_bits(wait),
+            release=_bits(release),
+            operand=self.shapes.setdefault((dataflow, shape), len(self.shapes)),
+            cycles=timing.cycles,
+            macs=issued_macs,
+            stall=tuple(stall),
+        )
+
+    def vector(self, cycles: int, *, wait: str, release: str) -> None:
+        """Append work of the vector path."""
+        self._append(
+            UNITS.index("vector"),
+            OPCODES.index("vector"),
+            wait=_bits(wait),
+            release=_bits(release),
+            cycles=cycles,
+        )
+
+    def _append(
+        self,
+        unit: int,
+        opcode: int,
+        *,
+        operand: int = 0,
+        count: int = 1,
+        wait: int = 0,
+        release: int = 0,
+        cycles: int = 0,
+        mem_bytes: int = 0,
+        is_write: bool = False,
+        macs: int = 0,
+        stall: tuple[int, ...] = (0,) * len(STALL_REASONS),
+    ) -> None:
+        strides = (0,) * 4
+        row = (unit, opcode, self.op_id, operand, count, wait, release, cycles, mem_bytes)
+        self._rows.append((*row, 0, strides, is_write, macs, stall))
+
+    def array(self) -> NDArray[np.void]:
+        """Return everything appended so far."""
+        return np.array(self._rows, dtype=INSTRUCTION)

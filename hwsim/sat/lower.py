@@ -1,0 +1,300 @@
+"""Turn a mapped graph into one SAT program.
+
+Every op becomes loads, array or vector work and stores on double-buffered macro tiles. An op's
+activations are loaded only after all stores of the op before; its first weights may be prefetched
+earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import astuple
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hwsim.core.errors import MappingError
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.mapping import Mapping
+from hwsim.core.program import Program
+from hwsim.core.units import ceil_div
+from hwsim.sat.isa import CHANNELS, OPCODES, UNITS, InstructionBuffer
+from hwsim.sat.plan import ACTIVATION_BYTES, GemmPlan, Phase, plan_gemm
+from hwsim.sat.spec import SatSpec
+from hwsim.sat.traffic import OpTraffic
+
+__all__ = ["lower_graph", "vector_passes"]
+
+_PASSES = {OpKind.SOFTMAX: 3, OpKind.NORMALIZATION: 3}
+"""Passes over the elements: max, exp-sum, scale; mean, variance, scale (assumed)."""
+
+_CHUNK_BYTES = 64 * 1024
+"""Bytes a vector op moves per instruction, if its buffers allow (assumed)."""
+
+
+def lower_graph(
+    graph: OpGraph,
+    mappings: list[Mapping],
+    tensors: MappingType[str, NDArray[Any]] | None,
+    spec: SatSpec,
+) -> Program:
+    """Return the program of ``graph``; ``mappings`` has one entry per op, in order.
+
+    Raises :class:`MappingError` if a mapping does not fit the spec.
+    """
+    by_op = {mapping.op: mapping for mapping in mappings}
+    code = InstructionBuffer()
+    facts: list[dict[str, Any]] = []
+    fused_work = _fused_work(graph, by_op)
+    previous = False
+    for index, op in enumerate(graph.ops()):
+        mapping = by_op[op.name]
+        mapping.check(spec)
+        code.op_id = index
+        traffic = OpTraffic()
+        emitter = _Emitter(code, spec, traffic, waits_for_op=previous)
+        issued = 0
+        if mapping.dataflow in ("fused", "none", "unmodelled"):
+            pass
+        elif op.is_gemm:
+            plan = plan_gemm(op, mapping, spec)
+            issued = emitter.gemm_op(plan, fused_work.get(op.name, 0))
+            previous = True
+        else:
+            emitter.vector_op(graph, op)
+            previous = True
+        facts.append(_facts(op, mapping, issued, traffic))
+    return Program(
+        machine="sat",
+        units=UNITS,
+        opcodes=OPCODES,
+        op_names=[op.name for op in graph.ops()],
+        channels=CHANNELS,
+        instructions=code.array(),
+        tensors=dict(tensors or {}),
+        meta={
+            "model": graph.name,
+            "ops": facts,
+            "notes": graph.notes,
+            "gemm_shapes": [(dataflow, *astuple(gemm)) for dataflow, gemm in code.shapes],
+        },
+    )
+
+
+def _facts(op: Op, mapping: Mapping, issued: int, traffic: OpTraffic) -> dict[str, Any]:
+    placed = mapping.model_dump(mode="json")
+    if op.is_gemm:
+        placed["gemm"] = op.gemm().to_json()
+    return {
+        "name": op.name,
+        "kind": op.kind.value,
+        "stage": op.stage.value,
+        "dims": dict(op.dims),
+        "mapping": placed,
+        "unit": "stce" if op.is_gemm else "vector",
+        "macs": op.macs(),
+        "useful_macs": op.useful_macs(),
+        "issued_macs": issued,
+        "bytes": traffic.bytes,
+    }
+
+
+def vector_passes(op: Op) -> int:
+    """Return how often the vector path visits an element of ``op``'s work."""
+    if op.kind is OpKind.POOL:
+        return op.attrs["kernel"][0] * op.attrs["kernel"][1]
+    return _PASSES.get(op.kind, 1)
+
+
+def _vector_elems(graph: OpGraph, op: Op) -> int:
+    """Return the elements ``op`` keeps the vector lanes busy with."""
+    out = graph.tensors[op.output].elems
+    if op.kind is OpKind.REDUCE:
+        out = max(out, max(graph.tensors[o.tensor].elems for o in op.inputs))
+    return out * vector_passes(op)
+
+
+def _fused_work(graph: OpGraph, by_op: dict[str, Mapping]) -> dict[str, int]:
+    """Return, per leading op, the vector elements of the ops fused into it."""
+    work: dict[str, int] = {}
+    for op in graph.ops():
+        mapping = by_op[op.name]
+        if mapping.dataflow == "fused":
+            leader = mapping.placement["into"]
+            work[leader] = work.get(leader, 0) + _vector_elems(graph, op)
+    return work
+
+
+class _Emitter:
+    """Append the instructions of one op and count its traffic."""
+
+    def __init__(
+        self, code: InstructionBuffer, spec: SatSpec, traffic: OpTraffic, *, waits_for_op: bool
+    ) -> None:
+        self.code = code
+        self.spec = spec
+        self.traffic = traffic
+        self.waits_for_op = waits_for_op
+        self.times = 1
+
+    def gemm_op(self, plan: GemmPlan, fused_elems: int) -> int:
+        """Append a GEMM-like op; return the product slots issued."""
+        self.plan = plan
+        self.issued = 0
+        dims = plan.op.gemm()
+        self.fused_passes = ceil_div(fused_elems, dims.groups * dims.m * dims.n)
+        for pack in plan.pack_phases():
+            self.groups = pack.size
+            self._repeat(pack, self._pack_body)
+        self.code.sync("dma_out", release="op_done")
+        return self.issued
+
+    def _repeat(self, phase: Phase, body: Any) -> None:
+        self.times *= phase.repeat
+        with self.code.loop(phase.repeat):
+            body(phase)
+        self.times //= phase.repeat
+
+    def _wait_for_op(self) -> None:
+        if self.waits_for_op:
+            self.code.sync("dma_in", wait="op_done")
+            self.waits_for_op = False
+
+    def _pack_body(self, pack: Phase) -> None:
+        plan = self.plan
+        rows, columns = plan.m_phases(), plan.n_phases(self.groups)
+        if plan.order == "nm":
+            for column in columns:
+                self._repeat(column, lambda column: self._columns_outer(column, rows))
+        else:
+            for row in rows:
+                self._repeat(row, lambda row: self._rows_outer(row, columns))
+
+    def _columns_outer(self, column: Phase, rows: list[Phase]) -> None:
+        (depth,) = self.plan.k_phases(self.groups)
+        self._load_weights(column.size, depth.size)
+        self._wait_for_op()
+        resident = self.plan.is_input_resident
+
+        def body(row: Phase) -> None:
+            if not resident or column.is_first:
+                self._load_inputs(row.size)
+            takes_input = not resident or column.is_first
+            frees_input = not resident or column.is_last
+            self._compute(
+                (row.size, column.size, depth.size),
+                takes=("a_full " * takes_input) + ("w_full " * row.is_first),
+                frees=("a_free " * frees_input) + ("w_free " * row.is_last),
+                is_first=True,
+                is_last=True,
+            )
+
+        for row in rows:
+            self._repeat(row, body)
+
+    def _rows_outer(self, row: Phase, columns: list[Phase]) -> None:
+        depths = self.plan.k_phases(self.groups)
+        resident = self.plan.is_weight_resident
+        if resident and row.is_first:
+            self._load_weights(columns[0].size, depths[0].size)
+        self._wait_for_op()
+        self._load_inputs(row.size)
+
+        def column_body(column: Phase) -> None:
+            for depth in depths:
+                self._repeat(depth, lambda depth: depth_body(column, depth))
+
+        def depth_body(column: Phase, depth: Phase) -> None:
+            if not resident:
+                self._load_weights(column.size, depth.size)
+            takes_weights = not resident or row.is_first
+            frees_weights = not resident or row.is_last
+            first, last = column.is_first and depth.is_first, column.is_last and depth.is_last
+            self._compute(
+                (row.size, column.size, depth.size),
+                takes=("a_full " * first) + ("w_full " * takes_weights),
+                frees=("a_free " * last) + ("w_free " * frees_weights),
+                is_first=depth.is_first,
+                is_last=depth.is_last,
+            )
+
+        for column in columns:
+            self._repeat(column, column_body)
+
+    def _load_inputs(self, m: int) -> None:
+        size = self.plan.input_bytes(m, self.groups)
+        self.code.transfer("load_a", size, wait="a_free", release="a_full")
+        self.traffic.load("activation_buffer", size * self.times)
+
+    def _load_weights(self, n: int, k: int) -> None:
+        size = self.plan.weight_bytes(n, k, self.groups)
+        self.code.transfer("load_w", size, wait="w_free", release="w_full")
+        self.traffic.load("weight_buffer", size * self.times)
+
+    def _compute(
+        self, tile: tuple[int, int, int], *, takes: str, frees: str, is_first: bool, is_last: bool
+    ) -> None:
+        m, n, k = tile
+        timing = self.plan.timing(m, n, k)
+        issued = timing.issued_macs(self.spec.array)
+        self.issued += issued * self.times
+        self.code.gemm(
+            self.plan.dataflow,
+            self.plan.tile_gemm(m, n, k),
+            timing,
+            issued,
+            wait=takes + ("o_free" if is_first else ""),
+            release=frees + ("sums_full" if is_last else ""),
+        )
+        self.traffic.array_tile(self.plan, m, n, k, self.times)
+        if not is_last:
+            return
+        full = "sums_full"
+        if self.fused_passes:
+            cycles = ceil_div(m * n * self.fused_passes, self.spec.vector.lanes)
+            self.code.vector(cycles, wait="sums_full", release="out_full")
+            full = "out_full"
+        size = self.plan.output_bytes(m, n)
+        self.code.transfer("store", size, wait=full, release="o_free")
+        self.traffic.store(size * self.times)
+
+    def vector_op(self, graph: OpGraph, op: Op) -> None:
+        """Append an op of the vector path, streamed through the buffers in chunks."""
+        out_elems = graph.tensors[op.output].elems
+        in_elems = sum(graph.tensors[o.tensor].elems for o in op.inputs)
+        work = _vector_elems(graph, op)
+        total = (in_elems + out_elems) * ACTIVATION_BYTES
+        buffers = self.spec.buffers
+        limit = min(_CHUNK_BYTES, buffers.activation_bytes // 2, buffers.output_bytes // 2)
+        if limit < ACTIVATION_BYTES:
+            raise MappingError(f"{op.name}: activation", 2 * ACTIVATION_BYTES, limit * 2)
+        chunks = max(1, ceil_div(total, limit))
+        self._wait_for_op()
+        for start, repeat in ((0, chunks - 1), (chunks - 1, 1)):
+            if not repeat:
+                continue
+            sizes = [_share(x, chunks, start) for x in (in_elems, work, out_elems)]
+            self.times = repeat
+            with self.code.loop(repeat):
+                self._vector_chunk(*sizes)
+        self.code.sync("dma_out", release="op_done")
+
+    def _vector_chunk(self, in_elems: int, work: int, out_elems: int) -> None:
+        size_in, size_out = in_elems * ACTIVATION_BYTES, out_elems * ACTIVATION_BYTES
+        self.code.transfer("load_a", size_in, wait="a_free", release="v_full")
+        self.code.vector(
+            ceil_div(work, self.spec.vector.lanes),
+            wait="v_full o_free",
+            release="a_free out_full",
+        )
+        self.code.transfer("store", size_out, wait="out_full", release="o_free")
+        self.traffic.load("activation_buffer", size_in * self.times)
+        self.traffic.drain("activation_buffer", size_in * self.times)
+        self.traffic.fill("output_buffer", size_out * self.times)
+        self.traffic.store(size_out * self.times)
+
+
+def _share(total: int, chunks: int, index: int) -> int:
+    """Return chunk ``index`` of an even split whose last chunk takes the remainder."""
+    each = total // chunks
+    return total - each * (chunks - 1) if index == chunks - 1 else each

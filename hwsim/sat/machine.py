@@ -1,0 +1,128 @@
+"""SAT as a machine: what it executes, what it costs, and how a program runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
+from hwsim.core.mapping import Mapping
+from hwsim.core.program import Program
+from hwsim.core.result import Result
+from hwsim.sat.bounds import program_bounds
+from hwsim.sat.lower import lower_graph
+from hwsim.sat.plan import plan_gemm
+from hwsim.sat.spec import PRESETS, SatSpec
+from hwsim.sat.tiling import estimate_gemm, gemm_plans
+
+__all__ = ["SatMachine"]
+
+_GEMM_KINDS = frozenset({"conv", "conv_transpose", "linear", "matmul"})
+_VECTOR_KINDS = frozenset(
+    kind.value for kind in OpKind if kind.value not in _GEMM_KINDS and kind is not OpKind.UNMODELLED
+)
+
+
+class SatMachine(Machine):
+    """The N:M sparse training accelerator of Fang et al. (2023), inference of one graph."""
+
+    name = "sat"
+    compute_unit = "stce"
+    spec: SatSpec
+
+    @classmethod
+    def presets(cls) -> dict[str, Spec]:
+        return dict(PRESETS)
+
+    @classmethod
+    def from_spec(cls, spec: Spec, preset: str) -> SatMachine:
+        if not isinstance(spec, SatSpec):
+            raise InputError("spec", "a SatSpec", type(spec).__name__)
+        return cls(spec, preset)
+
+    @property
+    def clock_hz(self) -> int:
+        return self.spec.clock_hz
+
+    @property
+    def _is_scalesim(self) -> bool:
+        return self.spec.array.timing == "scalesim"
+
+    def capabilities(self) -> Capabilities:
+        if self._is_scalesim:
+            treatment = {
+                "depthwise": "one GEMM per channel, as SCALE-Sim lowers it",
+                "other": "operators that are not matrix products are listed, not timed",
+            }
+            return Capabilities(
+                _GEMM_KINDS, ("ws", "os", "is"), ("dense", "nm"), tuple(PRESETS), treatment
+            )
+        treatment = {
+            "depthwise": (
+                "packed into one array tile: on the diagonal of a dense tile, or gathered as 1:M "
+                "groups so that each column's operand multiplexer picks its own channel; the "
+                "mapper takes the cheaper"
+            ),
+            "fused": "pointwise operators run on results before they are stored",
+            "other": "elementwise, pooling, softmax and normalisation use the vector path",
+        }
+        return Capabilities(
+            _GEMM_KINDS | _VECTOR_KINDS, ("ws", "os"), ("dense", "nm"), tuple(PRESETS), treatment
+        )
+
+    def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
+        flows = self.capabilities().dataflows if dataflow == "auto" else (dataflow,)
+        for flow in flows:
+            if self._is_scalesim and flow != "ws" and op.weight and not op.weight.pattern.is_dense:
+                if dataflow != "auto":
+                    raise InputError("--dataflow", "ws for N:M weights", repr(flow))
+                continue
+            for plan in gemm_plans(op, flow, self.spec):
+                yield plan.to_mapping()
+
+    def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
+        return estimate_gemm(plan_gemm(op, mapping, self.spec), self.spec)
+
+    def lower(
+        self,
+        graph: OpGraph,
+        mappings: list[Mapping],
+        tensors: MappingType[str, NDArray[Any]] | None = None,
+    ) -> Program:
+        program = lower_graph(graph, mappings, tensors, self.spec)
+        program.verify()
+        return program
+
+    def bounds(self, program: Program) -> Bounds:
+        return program_bounds(program, self.spec)
+
+    def golden(
+        self, program: Program, inputs: MappingType[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        from hwsim.sat.golden import golden_outputs
+
+        return {**golden_outputs(program, inputs)}
+
+    def execute(
+        self, program: Program, inputs: MappingType[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        from hwsim.sat.functional import array_outputs
+
+        return {**array_outputs(program, inputs)}
+
+    def run(
+        self,
+        program: Program,
+        inputs: MappingType[str, NDArray[Any]] | None = None,
+        *,
+        trace: bool = False,
+        detail: str = "fast",
+    ) -> Result:
+        from hwsim.sat.sim import simulate  # numba is imported only when something runs
+
+        return simulate(self, program, inputs, trace=trace, detail=detail)

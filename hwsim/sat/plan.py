@@ -1,0 +1,263 @@
+"""Work out tiles, buffer bytes and cycles of one op under one mapping.
+
+The plan is what the mapper's estimate and the lowering share, so that both speak of the same
+tiles. Activations and results are FP16 in memory, weights FP16 in compact N:M form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hwsim.core.errors import MappingError
+from hwsim.core.formats import nm_compact_bits
+from hwsim.core.graph import Op, OpKind
+from hwsim.core.mapping import Mapping
+from hwsim.core.sparsity import NM
+from hwsim.core.units import ceil_div
+from hwsim.sat.spec import ArraySpec, SatSpec
+from hwsim.sat.timing import ArrayGemm, GemmTiming, gemm_timing
+
+__all__ = [
+    "ACTIVATION_BYTES",
+    "PARTIAL_SUM_BYTES",
+    "GemmPlan",
+    "Packing",
+    "Phase",
+    "nm_of",
+    "packings",
+    "phases",
+    "plan_gemm",
+    "row_units",
+]
+
+ACTIVATION_BYTES = 2
+"""FP16 activations and results in memory."""
+PARTIAL_SUM_BYTES = 4
+"""FP32 partial sums on chip."""
+
+cached_timing = lru_cache(maxsize=65536)(gemm_timing)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """``repeat`` consecutive tiles of ``size`` elements; flags hold for all of them."""
+
+    size: int
+    repeat: int
+    is_first: bool
+    is_last: bool
+
+
+def phases(total: int, tile: int) -> list[Phase]:
+    """Split ``total`` elements into tiles: first, middle (repeated) and last are told apart."""
+    full, ragged = divmod(total, tile)
+    sizes = [tile] * min(full, 3) + ([ragged] if ragged else [])
+    if full <= 3:
+        last = len(sizes) - 1
+        return [Phase(size, 1, i == 0, i == last) for i, size in enumerate(sizes)]
+    middle = full - 1 if ragged else full - 2
+    return [
+        Phase(tile, 1, True, False),
+        Phase(tile, middle, False, False),
+        Phase(ragged or tile, 1, False, True),
+    ]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How groups of a grouped convolution share one array GEMM.
+
+    ``single``: one group at a time. ``diagonal``: ``groups`` blocks on the diagonal of a dense
+    stationary tile. ``gather``: the same tap of ``nm_m`` groups forms one 1:nm_m sparse group, and
+    every column's operand multiplexer picks its own channel; the tile is 1:nm_m sparse.
+    """
+
+    kind: str
+    groups: int
+    nm_m: int = 1
+
+    def gemm(self, op: Op, m: int, groups: int, nm: tuple[int, int]) -> ArrayGemm:
+        """Return the array GEMM of ``groups`` packed groups over ``m`` rows."""
+        dims = op.gemm()
+        if self.kind == "gather":
+            k = dims.k * ceil_div(groups, self.nm_m) * self.nm_m
+            return ArrayGemm(m, k, dims.n * groups, 1, self.nm_m)
+        return ArrayGemm(m, dims.k * groups, dims.n * groups, *nm)
+
+
+def packings(op: Op, array: ArraySpec) -> list[Packing]:
+    """Return the ways in which ``op``'s groups can be packed; the plain one first."""
+    dims = op.gemm()
+    found = [Packing("single", 1)]
+    if dims.groups == 1 or op.kind is not OpKind.CONV or array.timing == "scalesim":
+        return found
+    deep, wide = array.rows // dims.k, array.cols // dims.n
+    if min(deep, wide) > 1:
+        found.append(Packing("diagonal", min(deep, wide, dims.groups)))
+    lanes = min(array.edge_elems_per_cycle, 32)
+    if deep >= 1 and lanes > 1 and wide > 1:
+        found.append(Packing("gather", min(deep * lanes, wide, dims.groups), lanes))
+    return found
+
+
+def nm_of(op: Op) -> tuple[int, int]:
+    """Return (N, M) of the op's weight pattern, (1, 1) if dense.
+
+    Raises :class:`MappingError` for a pattern the array cannot skip.
+    """
+    pattern = op.weight.pattern if op.weight is not None else None
+    if pattern is None or pattern.kind == "dense":
+        return 1, 1
+    if isinstance(pattern, NM) and pattern.axis == 0 and pattern.nm_m <= 32:
+        return pattern.nm_n, pattern.nm_m
+    raise MappingError(f"{op.name}: pattern {pattern.kind}", 1, 0, "supported N:M pattern")
+
+
+def row_units(op: Op) -> int:
+    """Return the rows of m that one indivisible unit of a macro tile holds.
+
+    A convolution is tiled by whole output rows; other GEMMs by single rows.
+    """
+    return op.dims["ow"] if op.kind is OpKind.CONV else 1
+
+
+def _input_bytes(op: Op, m: int, groups: int) -> int:
+    """Return the bytes of activations needed for ``m`` rows of ``groups`` groups.
+
+    Convolutions read raw input rows (with halo) once and expand them on the fly.
+    """
+    dims = op.dims
+    if op.kind is not OpKind.CONV:
+        return m * op.gemm().k * groups * ACTIVATION_BYTES
+    rows = m // dims["ow"]
+    images, rest = divmod(rows, dims["oh"])
+    stride, dilation = op.attrs["strides"][0], op.attrs["dilations"][0]
+    need = (rest - 1) * stride + (dims["kh"] - 1) * dilation + 1 if rest else 0
+    in_rows = images * dims["ih"] + min(need, dims["ih"])
+    return in_rows * dims["iw"] * (dims["ci"] // dims["groups"]) * groups * ACTIVATION_BYTES
+
+
+@dataclass(frozen=True)
+class GemmPlan:
+    """Tiles of a GEMM-like op: packs of groups × (m, n, k) macro tiles."""
+
+    op: Op
+    dataflow: str
+    order: str  # "mn": activations outer, "nm": weights outer
+    packing: Packing
+    nm: tuple[int, int]
+    m_tile: int
+    n_tile: int  # columns of one pack
+    k_tile: int
+    array: ArraySpec
+
+    @property
+    def m(self) -> int:
+        """Return the rows of the whole op."""
+        return self.op.gemm().m
+
+    def pack_phases(self) -> list[Phase]:
+        """Return the packs of groups."""
+        return phases(self.op.gemm().groups, self.packing.groups)
+
+    def m_phases(self) -> list[Phase]:
+        """Return the macro tiles along m."""
+        return phases(self.m, self.m_tile)
+
+    def n_phases(self, groups: int) -> list[Phase]:
+        """Return the macro tiles along n of a pack of ``groups``."""
+        return phases(self.pack_gemm(groups).n, self.n_tile)
+
+    def k_phases(self, groups: int) -> list[Phase]:
+        """Return the macro tiles along k of a pack of ``groups``."""
+        return phases(self.pack_gemm(groups).k, self.k_tile)
+
+    def pack_gemm(self, groups: int) -> ArrayGemm:
+        """Return the GEMM of one pack."""
+        return self.packing.gemm(self.op, self.m, groups, self.nm)
+
+    def tile_gemm(self, m: int, n: int, k: int) -> ArrayGemm:
+        """Return the array GEMM of one macro tile."""
+        nm = (1, self.packing.nm_m) if self.packing.kind == "gather" else self.nm
+        return ArrayGemm(m, k, n, *nm)
+
+    def timing(self, m: int, n: int, k: int) -> GemmTiming:
+        """Return the array cycles of one macro tile."""
+        return cached_timing(self.array, self.dataflow, self.tile_gemm(m, n, k))
+
+    def input_bytes(self, m: int, groups: int) -> int:
+        """Return the bytes of an activation tile."""
+        return _input_bytes(self.op, m, groups)
+
+    def weight_bytes(self, n: int, k: int, groups: int) -> int:
+        """Return the bytes of a weight tile of ``n`` pack columns and ``k`` reduction rows."""
+        dims = self.op.gemm()
+        if self.packing.kind == "single":
+            return ceil_div(nm_compact_bits(k, n, *self.nm), 8)
+        return ceil_div(nm_compact_bits(dims.k, dims.n, *self.nm), 8) * groups
+
+    def output_bytes(self, m: int, n: int) -> int:
+        """Return the bytes stored for ``m`` x ``n`` results (overlaps of conv_transpose summed)."""
+        if self.op.kind is not OpKind.CONV_TRANSPOSE:
+            return m * n * ACTIVATION_BYTES
+        dims = self.op.gemm()
+        stored = dims.output_elems(self.op.dims)
+        return ceil_div(stored * m * n, dims.groups * dims.m * dims.n) * ACTIVATION_BYTES
+
+    @property
+    def is_weight_resident(self) -> bool:
+        """Return whether one weight tile holds a whole pack's weights."""
+        gemm = self.pack_gemm(self.packing.groups)
+        return self.n_tile >= gemm.n and self.k_tile >= gemm.k
+
+    @property
+    def is_input_resident(self) -> bool:
+        """Return whether one activation tile holds a whole pack's activations."""
+        return self.m_tile >= self.m
+
+    def buffer_bytes(self) -> dict[str, int]:
+        """Return the bytes needed per buffer, both halves counted."""
+        groups = self.packing.groups
+        weight = self.weight_bytes(self.n_tile, self.k_tile, groups)
+        return {
+            "activation": 2 * self.input_bytes(self.m_tile, groups),
+            "weight": 2 * weight,
+            "output": 2 * self.m_tile * self.n_tile * PARTIAL_SUM_BYTES,
+        }
+
+    def to_mapping(self, note: str = "") -> Mapping:
+        """Return the mapping that stands for this plan."""
+        return Mapping(
+            op=self.op.name,
+            dataflow=self.dataflow,
+            tiling={"m": self.m_tile, "n": self.n_tile, "k": self.k_tile},
+            loop_order=f"{self.order}k",
+            placement={
+                "packing": self.packing.kind,
+                "groups_per_tile": str(self.packing.groups),
+                "packing_nm_m": str(self.packing.nm_m),
+                "pattern": f"{self.nm[0]}:{self.nm[1]}",
+            },
+            buffer_bytes=self.buffer_bytes(),
+            note=note,
+        )
+
+
+def plan_gemm(op: Op, mapping: Mapping, spec: SatSpec) -> GemmPlan:
+    """Return the plan that ``mapping`` stands for."""
+    placement = mapping.placement
+    packing = Packing(
+        placement["packing"], int(placement["groups_per_tile"]), int(placement["packing_nm_m"])
+    )
+    return GemmPlan(
+        op=op,
+        dataflow=mapping.dataflow,
+        order=mapping.loop_order[:2],
+        packing=packing,
+        nm=nm_of(op),
+        m_tile=mapping.tiling["m"],
+        n_tile=mapping.tiling["n"],
+        k_tile=mapping.tiling["k"],
+        array=spec.array,
+    )

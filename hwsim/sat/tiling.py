@@ -1,0 +1,161 @@
+"""Enumerate macro tilings that fit the buffers, and predict their cost by closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hwsim.core.errors import MappingError
+from hwsim.core.graph import Op, OpKind
+from hwsim.core.machine import OpEstimate
+from hwsim.core.units import ceil_div, round_up
+from hwsim.sat.plan import GemmPlan, Packing, nm_of, packings, row_units
+from hwsim.sat.spec import SatSpec
+
+__all__ = ["estimate_gemm", "gemm_plans"]
+
+_SPLITS = (1, 2, 4, 8, 16)
+"""Ways to cut the largest fitting m tile, so that loads overlap with compute."""
+
+
+def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
+    """Yield fitting plans of ``op`` for ``dataflow``.
+
+    Raises :class:`MappingError` naming buffer, need and have if not even the smallest fits.
+    """
+    if spec.array.timing == "scalesim":
+        yield _whole(op, dataflow, spec)
+        return
+    smallest: GemmPlan | None = None
+    found = False
+    for packing in packings(op, spec.array):
+        if packing.kind != "single" and (dataflow != "ws" or nm_of(op) != (1, 1)):
+            continue
+        for order in ("mn", "nm"):
+            for n_tile, k_tile in _weight_tiles(op, packing, order, spec):
+                if dataflow == "os" and k_tile < packing.gemm(op, 1, packing.groups, nm_of(op)).k:
+                    continue  # accumulators cannot be preset from stored partial sums
+                for m_tile in _row_tiles(op, packing, n_tile, spec):
+                    plan = _plan(op, dataflow, order, packing, (m_tile, n_tile, k_tile), spec)
+                    smallest = smallest or plan
+                    if _fits(plan, spec):
+                        found = True
+                        yield plan
+    if not found:
+        plan = smallest or _plan(op, dataflow, "mn", Packing("single", 1), (1, 1, 1), spec)
+        plan.to_mapping().check(spec)
+        raise MappingError(f"{op.name}: buffers", 1, 0, "fitting tile")
+
+
+def _plan(
+    op: Op, dataflow: str, order: str, packing: Packing, tile: tuple[int, int, int], spec: SatSpec
+) -> GemmPlan:
+    return GemmPlan(op, dataflow, order, packing, nm_of(op), *tile, spec.array)
+
+
+def _whole(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
+    dims = op.gemm()
+    packing = Packing("single", 1)
+    return _plan(op, dataflow, "mn", packing, (dims.m, dims.n, dims.k), spec)
+
+
+def _fits(plan: GemmPlan, spec: SatSpec) -> bool:
+    have = spec.capacities()
+    return all(need <= have[name] for name, need in plan.buffer_bytes().items())
+
+
+def _weight_tiles(op: Op, packing: Packing, order: str, spec: SatSpec) -> list[tuple[int, int]]:
+    """Return (n_tile, k_tile) choices whose two halves fit the weight buffer."""
+    gemm = packing.gemm(op, 1, packing.groups, nm_of(op))
+    if packing.kind != "single":
+        return [(gemm.n, gemm.k)]
+    half = spec.buffers.weight_bytes // 2
+    nm_n, nm_m = nm_of(op)
+    probe = _plan(op, "ws", order, packing, (1, gemm.n, gemm.k), spec)
+    choices: list[tuple[int, int]] = []
+    width = round_up(gemm.n, spec.array.cols)
+    while width >= spec.array.cols:
+        n_tile = min(width, gemm.n)
+        if probe.weight_bytes(n_tile, gemm.k, 1) <= half:
+            choices.append((n_tile, gemm.k))
+        width = round_up(width // 2, spec.array.cols) if width > spec.array.cols else 0
+    if not choices and order == "mn":
+        # The reduction must be cut: as deep as fits one column tile, in whole array tiles.
+        n_tile = min(spec.array.cols, gemm.n)
+        depth = spec.array.rows * nm_m
+        tiles = ceil_div(gemm.k, depth)
+        while tiles > 1 and probe.weight_bytes(n_tile, tiles * depth, 1) > half:
+            tiles = ceil_div(tiles, 2)
+        choices.append((n_tile, min(tiles * depth, gemm.k)))
+    return choices
+
+
+def _row_tiles(op: Op, packing: Packing, n_tile: int, spec: SatSpec) -> list[int]:
+    """Return the m tiles worth trying: the largest that fits and cuts of it."""
+    unit = row_units(op)
+    total = op.gemm().m // unit
+    probe = _plan(op, "ws", "mn", packing, (unit, n_tile, 1), spec)
+    half_in, half_out = spec.buffers.activation_bytes // 2, spec.buffers.output_bytes // 2
+
+    def fits(rows: int) -> bool:
+        m = rows * unit
+        return probe.input_bytes(m, packing.groups) <= half_in and m * n_tile * 4 <= half_out
+
+    sizes = _conv_rows(op) if op.kind is OpKind.CONV else _free_rows(total)
+    fitting = [rows for rows in sizes if fits(rows)] or sizes[:1]
+    largest = fitting[-1]
+    wanted = {max((r for r in fitting if r * cut <= largest), default=largest) for cut in _SPLITS}
+    return [rows * unit for rows in sorted(wanted, reverse=True)]
+
+
+def _conv_rows(op: Op) -> list[int]:
+    """Return row counts that tile a convolution evenly: divisors of oh, then whole images."""
+    oh, batch = op.dims["oh"], op.dims["batch"]
+    inside = [rows for rows in range(1, oh + 1) if oh % rows == 0]
+    images = [2**i for i in range(1, batch.bit_length()) if 2**i < batch]
+    return inside + [oh * count for count in images] + ([oh * batch] if batch > 1 else [])
+
+
+def _free_rows(total: int) -> list[int]:
+    return [2**i for i in range(total.bit_length()) if 2**i < total] + [total]
+
+
+def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
+    """Return the closed-form cost of ``plan``: the slower of array and memory, plus start-up."""
+    compute = reads = writes = issued = 0
+    first_load = last_store = 0
+    for pack in plan.pack_phases():
+        groups = pack.size
+        n_phases, k_phases = plan.n_phases(groups), plan.k_phases(groups)
+        m_phases = plan.m_phases()
+        n_count = sum(p.repeat for p in n_phases)
+        m_count = sum(p.repeat for p in m_phases)
+        weights = sum(
+            plan.weight_bytes(n.size, k.size, groups) * n.repeat * k.repeat
+            for n in n_phases
+            for k in k_phases
+        )
+        inputs = sum(plan.input_bytes(m.size, groups) * m.repeat for m in m_phases)
+        if plan.order == "mn":
+            weights *= 1 if plan.is_weight_resident else m_count
+        else:
+            inputs *= 1 if plan.is_input_resident else n_count
+        for m in m_phases:
+            for n in n_phases:
+                writes += plan.output_bytes(m.size, n.size) * m.repeat * n.repeat * pack.repeat
+                for k in k_phases:
+                    timing = plan.timing(m.size, n.size, k.size)
+                    times = m.repeat * n.repeat * k.repeat * pack.repeat
+                    compute += timing.cycles * times
+                    issued += timing.issued_macs(spec.array) * times
+        reads += (weights + inputs) * pack.repeat
+        if pack.is_first:
+            first = plan.weight_bytes(n_phases[0].size, k_phases[0].size, groups)
+            first_load = first + plan.input_bytes(m_phases[0].size, groups)
+        last_store = plan.output_bytes(m_phases[-1].size, n_phases[-1].size)
+    if spec.memory.model == "ideal":
+        return OpEstimate(compute, compute, 0, reads, writes, issued)
+    rate = spec.memory_bytes_per_cycle
+    memory = ceil_div((reads + writes) * rate.denominator, rate.numerator)
+    edges = ceil_div((first_load + last_store) * rate.denominator, rate.numerator)
+    total = max(compute + edges, memory) + 2 * spec.memory.latency_cycles
+    return OpEstimate(total, compute, memory, reads, writes, issued)

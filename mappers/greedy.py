@@ -1,0 +1,61 @@
+"""Choose, op by op, the mapping with the smallest closed-form cost."""
+
+from __future__ import annotations
+
+from hwsim.core.errors import InputError, MappingError
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.machine import Machine
+from hwsim.core.mapping import Mapping
+from mappers.fusion import fuse_elementwise
+
+__all__ = ["map_graph"]
+
+
+def map_graph(
+    graph: OpGraph, machine: Machine, *, dataflow: str = "auto", fuse: bool = True
+) -> list[Mapping]:
+    """Return one checked mapping per op, in the graph's order.
+
+    Ops that pass no data through a unit (reshapes) map to ``none``; ops the machine cannot
+    execute to ``unmodelled``. Raises :class:`InputError` for a dataflow the machine lacks and
+    :class:`MappingError` if an op fits no tiling.
+    """
+    capabilities = machine.capabilities()
+    if dataflow not in ("auto", *capabilities.dataflows):
+        need = f"auto or one of {', '.join(capabilities.dataflows)} on {machine.name}"
+        raise InputError("--dataflow", need, repr(dataflow))
+    fused = fuse_elementwise(graph) if fuse and "fused" in capabilities.treatment else {}
+    known: dict[str, Mapping] = {}
+    return [_map_op(op, machine, dataflow, fused, known) for op in graph.ops()]
+
+
+def _map_op(
+    op: Op, machine: Machine, dataflow: str, fused: dict[str, str], known: dict[str, Mapping]
+) -> Mapping:
+    if op.name in fused:
+        return Mapping(op=op.name, dataflow="fused", placement={"into": fused[op.name]})
+    if op.kind is OpKind.RESHAPE:
+        return Mapping(op=op.name, dataflow="none", note="moves no data")
+    if op.kind.value not in machine.capabilities().op_kinds:
+        return Mapping(op=op.name, dataflow="unmodelled", note="no unit executes this operator")
+    if not op.is_gemm:
+        return Mapping(op=op.name, dataflow="vector")
+    key = f"{op.kind}{sorted(op.dims.items())}{sorted(op.attrs.items())}{op.weight}"
+    if op.weight is not None:
+        key = key.replace(repr(op.weight.tensor), "")
+    if key not in known:
+        known[key] = _best(op, machine, dataflow)
+    return known[key].model_copy(update={"op": op.name})
+
+
+def _best(op: Op, machine: Machine, dataflow: str) -> Mapping:
+    best: tuple[tuple[int, int], Mapping] | None = None
+    for mapping in machine.candidates(op, dataflow):
+        estimate = machine.estimate(op, mapping)
+        cost = (estimate.cycles, estimate.dram_read_bytes + estimate.dram_write_bytes)
+        if best is None or cost < best[0]:
+            best = (cost, mapping)
+    if best is None:
+        raise MappingError(f"{op.name}: {dataflow}", 1, 0, "mapping")
+    best[1].check(machine.spec)
+    return best[1]
