@@ -1,0 +1,336 @@
+"""Run a program on in-order units fed by queues: the queue-driven kind of execution.
+
+Cycle contract
+--------------
+- The frontend walks the program, at most one instruction per cycle, the first in cycle 0, into
+  the in-order queue of the instruction's unit. It blocks while that queue holds ``queue_depth``
+  instructions. Loops cost it nothing (assumed: counters beside the fetch).
+- A unit starts its head instruction as soon as it is free and every channel that the instruction
+  waits for holds a token. The tokens are taken and the queue slot is left at the start; released
+  tokens are there at completion.
+- A compute instruction occupies its unit for ``cycles``; one of 0 cycles completes at once.
+- An instruction with ``mem_bytes`` submits a request to the memory at its start and completes
+  with it. A unit has up to ``max_outstanding`` requests in flight. Anything else on the same unit
+  waits until those are done, so that a unit's instructions complete in order.
+
+Accounts
+--------
+Each unit's cycles are busy, stalled by one reason, or idle, and add up to the makespan:
+
+- running: the instruction's own ``stall`` vector first, in the order of STALL_REASONS, then busy;
+- requests in flight: busy in cycles in which the unit's data moves, else stalled by ``dram``
+  (behind other units' data or in latency), whatever its head instruction waits for;
+- else head instruction waiting: the reason of the lowest-numbered empty channel it waits for;
+- else, its queue being empty: idle.
+
+The window of op i ends at the latest completion of any instruction of ops 0..i and begins where
+the window of op i - 1 ended; a later op's prefetch counts in the window in which it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.components import engine_kernels as kernels
+from hwsim.components.dram import MemoryParameters, memory_state
+from hwsim.components.engine_trace import MAX_TRACE_EVENTS, build_trace
+from hwsim.core.errors import HwsimError, InputError
+from hwsim.core.program import END, LOOP, MAX_LOOP_DEPTH, Program
+from hwsim.core.result import STALL_REASONS, Trace, UnitStats
+
+__all__ = ["EngineRun", "Progress", "run_program"]
+
+STEPS_PER_CALL = 1_000_000
+"""Time steps between two looks at Ctrl-C and two progress reports, about 0.2 s."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of completed ops and of all ops."""
+
+_QUEUE_FULL = STALL_REASONS.index("queue_full")
+
+
+@dataclass
+class EngineRun:
+    """What a run took. Arrays are indexed by op id and unit index.
+
+    Attributes
+    ----------
+    cycles : int
+        Makespan: the cycle in which the last instruction completed.
+    units : dict of str to UnitStats
+        Account of each unit over the makespan.
+    frontend : UnitStats
+        Busy while dispatching, ``queue_full`` while blocked, idle after the last dispatch.
+    op_start, op_end : int64[op]
+        First start of an instruction (the window's end if it has none); end of the window.
+    op_accounts : int64[op, unit, 2 + reasons]
+        Busy, stalled by each of STALL_REASONS, idle: inside the op's window, adding up to it.
+    bytes_read, bytes_written, macs : int64[op]
+        Off-chip traffic and multiply-accumulate slots.
+    instructions : int
+        Dynamic instructions executed, skipped ones included.
+    skipped_instructions : int
+        Those that fast-forward did not have to step.
+    steps : int
+        Cycles in which something happened and that were stepped.
+    trace : Trace or None
+        Events, if asked for.
+    """
+
+    cycles: int
+    units: dict[str, UnitStats]
+    frontend: UnitStats
+    op_start: NDArray[np.int64]
+    op_end: NDArray[np.int64]
+    op_accounts: NDArray[np.int64]
+    bytes_read: NDArray[np.int64]
+    bytes_written: NDArray[np.int64]
+    macs: NDArray[np.int64]
+    instructions: int
+    skipped_instructions: int
+    steps: int
+    trace: Trace | None = None
+
+    @property
+    def op_cycles(self) -> NDArray[np.int64]:
+        """Return the length of each op's window; they add up to ``cycles``."""
+        return np.diff(self.op_end, prepend=0)
+
+    def op_unit(self, op: int, unit: str) -> UnitStats:
+        """Return the account of ``unit`` inside the window of ``op``."""
+        return _unit_stats(self.op_accounts[op, list(self.units).index(unit)])
+
+
+def run_program(
+    program: Program,
+    memory: MemoryParameters,
+    queue_depth: int,
+    *,
+    max_outstanding: int = 4,
+    fast_forward: bool = True,
+    trace: bool = False,
+    max_events: int = MAX_TRACE_EVENTS,
+    progress: Progress | None = None,
+) -> EngineRun:
+    """Run ``program`` to completion under the cycle contract of this module.
+
+    Parameters
+    ----------
+    program : Program
+        Instructions, units, channels and ops.
+    memory : MemoryParameters
+        The off-chip memory, one FIFO server shared by all units.
+    queue_depth : int
+        Instructions that wait in front of each unit.
+    max_outstanding : int
+        Memory requests in flight per unit.
+    fast_forward : bool
+        Whether to skip recurring loop periods; the result is the same. Off with ``trace``.
+    trace, max_events : bool, int
+        Whether to record events, and how many before the trace is truncated.
+    progress : callable, optional
+        Called now and then with completed and total ops.
+
+    Raises
+    ------
+    InputError
+        If the program or a parameter is inconsistent.
+    HwsimError
+        If the program deadlocks; the message names unit, op and channel.
+    KeyboardInterrupt
+        At the latest about 0.2 s after Ctrl-C.
+    """
+    for name, value in (("queue_depth", queue_depth), ("max_outstanding", max_outstanding)):
+        if value < 1:
+            raise InputError(name, "at least 1", str(value))
+    code, lost = _pack_code(program)
+    tally = np.zeros((len(program.op_names), 4), np.int64)
+    kernels.tally_program(code, tally)
+    fixed = [max_outstanding, fast_forward and not trace, trace, max_events if trace else 0]
+    engine = _new_engine(program, code, lost, tally, memory, queue_depth, fixed)
+    _run(program, engine, progress)
+    run = _collect(program, engine, tally)
+    if trace:
+        run.trace = build_trace(program, engine.trace, int(engine.now[kernels.EVENTS]), max_events)
+    return run
+
+
+def _pack_code(program: Program) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the instructions as int64[n, 10] and their stall vectors as int64[n, reasons]."""
+    rows = program.instructions
+    _check(program)
+    code = np.zeros((len(rows), 10), np.int64)
+    names = ("unit", "cycles", "mem_bytes", "wait", "release", "op_id", "count")
+    for column, name in enumerate(names):
+        code[:, column] = rows[name]
+    lost = np.ascontiguousarray(rows["stall"], np.int64)
+    code[:, kernels.LOST] = lost.sum(axis=1)
+    code[:, kernels.IS_WRITE] = rows["is_write"]
+    code[:, kernels.MACS] = rows["macs"]
+    _close_loops(code)
+    return code, lost
+
+
+def _close_loops(code: NDArray[np.int64]) -> None:
+    """Copy each loop's count to its END; a loop around no instruction runs once."""
+    heads: list[int] = []
+    for position in np.flatnonzero(code[:, kernels.UNIT] < 0).tolist():
+        if code[position, kernels.UNIT] == LOOP:
+            heads.append(position)
+            continue
+        head = heads.pop()
+        if not (code[head:position, kernels.UNIT] >= 0).any():
+            code[head, kernels.COUNT] = 1
+        code[position, kernels.COUNT] = code[head, kernels.COUNT]
+
+
+def _check(program: Program) -> None:
+    """Raise :class:`InputError` at the first inconsistent instruction (whole columns at once)."""
+    rows = program.instructions
+    unit = rows["unit"]
+    depth = np.cumsum(np.where(unit == LOOP, 1, np.where(unit == END, -1, 0)))
+    channels = (1 << len(program.channels)) - 1
+    is_plain = unit >= 0
+    own_stall = rows["stall"]
+    size = rows["mem_bytes"]
+    bad = {
+        f"a unit below {len(program.units)}, LOOP or END": (unit >= len(program.units))
+        | (unit < END),
+        f"loops nested 0 to {MAX_LOOP_DEPTH} deep": (depth < 0) | (depth > MAX_LOOP_DEPTH),
+        "a loop count of at least 1": (unit == LOOP) & (rows["count"] < 1),
+        f"an op_id below {len(program.op_names)}": is_plain
+        & ((rows["op_id"] < 0) | (rows["op_id"] >= len(program.op_names))),
+        f"channels below {len(program.channels)}": (rows["wait"] & ~channels != 0)
+        | (rows["release"] & ~channels != 0),
+        "cycles and mem_bytes of at least 0": (rows["cycles"] < 0) | (size < 0),
+        "mem_bytes below 2^31": size >= 1 << 31,
+        "either cycles or mem_bytes": (rows["cycles"] > 0) & (size > 0),
+        "stalls of at least 0 within cycles": (own_stall < 0).any(axis=1)
+        | (is_plain & (own_stall.sum(axis=1) > rows["cycles"])),
+    }
+    for need, mask in bad.items():
+        if mask.any():
+            index = int(mask.argmax())
+            raise InputError(f"program[{index}]", need, _describe(program, index))
+    if len(depth) and depth[-1] != 0:
+        raise InputError("program", "every loop closed", f"{depth[-1]} open")
+
+
+def _describe(program: Program, index: int) -> str:
+    row = program.instructions[index]
+    names = ("unit", "op_id", "count", "wait", "release", "cycles", "mem_bytes")
+    return ", ".join(f"{name}={int(row[name])}" for name in names)
+
+
+def _new_engine(
+    program: Program,
+    code: NDArray[np.int64],
+    lost: NDArray[np.int64],
+    tally: NDArray[np.int64],
+    memory: MemoryParameters,
+    queue_depth: int,
+    fixed: list[int],
+) -> kernels.Engine:
+    """Return the state before cycle 0."""
+    units, ops, channels = len(program.units), len(program.op_names), len(program.channels)
+    in_flight = units * fixed[kernels.MAX_OUTSTANDING]
+    state, ring = memory_state(memory, max(in_flight, 1))
+    longest = 1 + units * (4 + queue_depth) + channels + 3 + 5 * in_flight
+    accounts = (units, kernels.ACCOUNTS)
+
+    def zeros(*shape: int) -> NDArray[np.int64]:
+        return np.zeros(shape, np.int64)
+
+    now = zeros(9)
+    unit_state = zeros(units, 8)
+    unit_state[:, kernels.STATUS] = kernels.IDLE
+    tokens = np.array([c.initial for c in program.channels], np.int64)
+    now[kernels.AVAILABLE] = sum(1 << i for i, count in enumerate(tokens.tolist()) if count > 0)
+    return kernels.Engine(
+        code=code,
+        lost=lost,
+        units=unit_state,
+        queue=zeros(units, queue_depth),
+        tokens=tokens,
+        reasons=np.array([STALL_REASONS.index(c.reason) for c in program.channels], np.int64),
+        account=zeros(*accounts),
+        window=zeros(*accounts),
+        remaining=tally[:, kernels.COMPLETIONS].copy(),
+        op_start=np.full(ops, -1, np.int64),
+        op_end=zeros(ops),
+        op_account=zeros(ops, *accounts),
+        loops=zeros(MAX_LOOP_DEPTH, 7),
+        saved=zeros(MAX_LOOP_DEPTH, longest),
+        saved_account=zeros(MAX_LOOP_DEPTH, *accounts),
+        scratch=zeros(longest),
+        memory=state,
+        ring=ring,
+        now=now,
+        fixed=np.array(fixed, np.int64),
+        trace=zeros(fixed[kernels.MAX_EVENTS] + 1, 3),
+    )
+
+
+def _run(program: Program, engine: kernels.Engine, progress: Progress | None) -> None:
+    """Step in bounded calls until all is done."""
+    total = len(program.op_names)
+    while True:
+        status = kernels.run_steps(engine, STEPS_PER_CALL)
+        if progress is not None:
+            progress(int(engine.now[kernels.DONE_OPS]), total)
+        if status == kernels.FINISHED:
+            return
+        if status == kernels.DEADLOCK:
+            raise _deadlock(program, engine)
+
+
+def _deadlock(program: Program, engine: kernels.Engine) -> HwsimError:
+    """Return the error for the first unit whose head instruction can never start."""
+    cycle = int(engine.now[kernels.NOW])
+    for index, unit in enumerate(program.units):
+        if engine.units[index, kernels.LENGTH] == 0:
+            continue
+        row = engine.queue[index, engine.units[index, kernels.HEAD]]
+        missing = engine.code[row, kernels.WAIT] & ~engine.now[kernels.AVAILABLE]
+        names = [c.name for i, c in enumerate(program.channels) if missing >> i & 1]
+        op = program.op_names[int(engine.code[row, kernels.OP])]
+        opcode = program.opcodes[int(program.instructions[row]["opcode"])]
+        need = f"a token in {', '.join(names)} for {opcode} of op {op}"
+        return HwsimError(f"unit {unit}", need, f"deadlock in cycle {cycle}: none will come")
+    raise AssertionError("a deadlock without a waiting unit")  # the frontend blocks on full queues
+
+
+def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64]) -> EngineRun:
+    """Return the finished run's accounts."""
+    cycles = int(engine.op_end[-1]) if len(engine.op_end) else 0
+    instructions = int(tally[:, kernels.COMPLETIONS].sum())
+    last_dispatch = int(engine.now[kernels.NEXT_DISPATCH])
+    frontend = np.zeros(kernels.ACCOUNTS, np.int64)
+    frontend[0] = min(instructions, cycles)
+    frontend[1 + _QUEUE_FULL] = min(last_dispatch, cycles) - frontend[0]
+    frontend[-1] = cycles - frontend.sum()
+    return EngineRun(
+        cycles=cycles,
+        units={
+            name: _unit_stats(row) for name, row in zip(program.units, engine.window, strict=True)
+        },
+        frontend=_unit_stats(frontend),
+        op_start=np.where(engine.op_start < 0, engine.op_end, engine.op_start),
+        op_end=engine.op_end,
+        op_accounts=engine.op_account,
+        bytes_read=tally[:, kernels.READ_BYTES].copy(),
+        bytes_written=tally[:, kernels.WRITE_BYTES].copy(),
+        macs=tally[:, kernels.OP_MACS].copy(),
+        instructions=instructions,
+        skipped_instructions=int(engine.now[kernels.SKIPPED]),
+        steps=int(engine.now[kernels.STEPS]),
+    )
+
+
+def _unit_stats(account: NDArray[np.int64]) -> UnitStats:
+    values = [int(v) for v in account]
+    return UnitStats(values[0], dict(zip(STALL_REASONS, values[1:-1], strict=True)), values[-1])
