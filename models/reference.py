@@ -121,7 +121,7 @@ def _normalization(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Arr
         centred = x - x.mean(axis=axes, keepdims=True)
     variance = np.square(centred).mean(axis=axes, keepdims=True)
     out = centred / np.sqrt(variance + x.dtype.type(op.attrs["epsilon"])) * scale
-    return out + operands[2] if len(operands) > 2 else out
+    return np.asarray(out + operands[2] if len(operands) > 2 else out)
 
 
 def _softmax(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
@@ -140,7 +140,7 @@ def _pool(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
 
 def _reduce(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
     function = getattr(operands[0], op.attrs["function"])
-    result: Array = function(axis=tuple(op.attrs["axes"]), keepdims=op.attrs["keepdims"])
+    result = function(axis=tuple(op.attrs["axes"]), keepdims=op.attrs["keepdims"])
     return np.asarray(result)
 
 
