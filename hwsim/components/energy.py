@@ -1,0 +1,157 @@
+"""Turn action counts into energy per component, every number with its source.
+
+Energy is counted after a run: actions times energy per action, plus static power times time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hwsim.core.errors import InputError, unknown_name
+
+__all__ = ["STATIC", "TECHNOLOGIES", "ActionEnergy", "EnergyTable", "energy_by_component"]
+
+STATIC = "static"
+"""The component that static power is charged to."""
+
+_PJ_PER_MJ = 1e9
+
+# 16 nm FPGA from 45 nm ASIC. Dynamic energy goes with capacitance times voltage squared.
+_CAPACITANCE_RATIO = 16 / 45  # assumed: in proportion to the nominal feature size
+_VOLTAGE_RATIO = 0.85 / 0.9  # assumed: 0.85 V core supply against Horowitz's 0.9 V
+_FPGA_LOGIC_RATIO = 14.0  # dynamic power of look-up tables over standard cells (Kuon, Rose 2007)
+_FPGA_STATIC_MW = 3000.0  # assumed: a large device; to be replaced by a vendor's estimate
+
+
+class ActionEnergy(BaseModel):
+    """Energy of one action, with the publication or the assumption that it comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    energy_pj: float = Field(ge=0)
+    source: str = Field(min_length=1)
+
+
+class EnergyTable(BaseModel):
+    """Energy per action of one technology, and its static power."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    static_mw: float = Field(ge=0)
+    static_source: str = Field(min_length=1)
+    actions: dict[str, ActionEnergy]
+
+    @field_validator("actions")
+    @classmethod
+    def _is_not_empty(cls, actions: dict[str, ActionEnergy]) -> dict[str, ActionEnergy]:
+        if not actions:
+            raise ValueError("need at least one action, found none")
+        return actions
+
+    @classmethod
+    def named(cls, name: str) -> EnergyTable:
+        """Return the table of a technology in :data:`TECHNOLOGIES`.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        """
+        if name not in TECHNOLOGIES:
+            raise unknown_name("energy.technology", name, TECHNOLOGIES)
+        return _tables()[name]
+
+    def action_pj(self, action: str) -> float:
+        """Return the energy of ``action`` in pJ; :class:`InputError` if it is not in the table."""
+        if action not in self.actions:
+            raise unknown_name(f"energy.{self.name}", action, self.actions)
+        return self.actions[action].energy_pj
+
+
+TECHNOLOGIES = ("asic-45nm", "fpga-16nm")
+"""Names of the tables; ``fpga-16nm`` is derived from ``asic-45nm`` by stated factors."""
+
+
+@cache
+def _tables() -> dict[str, EnergyTable]:
+    text = (Path(__file__).parent / "energy_tables.json").read_text("utf-8")
+    tables = [EnergyTable.model_validate(entry) for entry in json.loads(text)["tables"]]
+    asic = next(table for table in tables if table.name == "asic-45nm")
+    return {table.name: table for table in (*tables, _fpga_16nm(asic))}
+
+
+def _fpga_16nm(asic: EnergyTable) -> EnergyTable:
+    """Return the FPGA table scaled from ``asic``.
+
+    Logic is scaled by process and by the FPGA's overhead (the ratio for look-up tables, an upper
+    bound where hard multipliers are used); hard memory blocks by process alone; DRAM, which the
+    logic process does not change, takes the low end of Horowitz's range.
+    """
+    process = _CAPACITANCE_RATIO * _VOLTAGE_RATIO**2
+    actions = {}
+    for name, action in asic.actions.items():
+        if name == "dram_byte":
+            scaled = ActionEnergy(
+                energy_pj=1300 / 8, source="Horowitz 2014: 1.3 nJ per 64 bits; assumed for DDR4"
+            )
+        else:
+            is_memory = name.startswith("sram_")
+            factor = process * (1.0 if is_memory else _FPGA_LOGIC_RATIO)
+            how = "hard blocks" if is_memory else "logic 14x, Kuon and Rose 2007"
+            scaled = ActionEnergy(
+                energy_pj=action.energy_pj * factor,
+                source=f"assumed: {action.source}, x {factor:.3f} (16/45 x (0.85/0.9)^2; {how})",
+            )
+        actions[name] = scaled
+    return EnergyTable(
+        name="fpga-16nm",
+        description="16 nm FPGA, 0.85 V, scaled from asic-45nm",
+        static_mw=_FPGA_STATIC_MW,
+        static_source="assumed: 3 W, a large device",
+        actions=actions,
+    )
+
+
+def energy_by_component(
+    table: EnergyTable,
+    counts: Mapping[str, Mapping[str, int]],
+    cycles: int,
+    clock_hz: int,
+) -> dict[str, float]:
+    """Return the energy of each component in pJ; the total is their sum.
+
+    Parameters
+    ----------
+    table : EnergyTable
+        Energy per action.
+    counts : mapping of component to mapping of action to count
+        For example ``{"array": {"fp16_mult": 10, "fp32_add": 10}, "dram": {"dram_byte": 64}}``.
+    cycles, clock_hz : int
+        Duration of the run, for the static power, which is the component ``static``.
+
+    Raises
+    ------
+    InputError
+        If an action is unknown or a count negative, or if ``clock_hz`` is not positive.
+    """
+    if clock_hz < 1:
+        raise InputError("clock_hz", "at least 1", str(clock_hz))
+    if STATIC in counts:
+        raise InputError("energy.counts", f"components other than {STATIC!r}", repr(STATIC))
+    energy = {}
+    for component, actions in counts.items():
+        for action, count in actions.items():
+            if count < 0:
+                raise InputError(f"energy.{component}.{action}", "a count >= 0", str(count))
+        energy[component] = sum(
+            (table.action_pj(action) * count for action, count in actions.items()), 0.0
+        )
+    energy[STATIC] = table.static_mw * _PJ_PER_MJ * cycles / clock_hz
+    return energy
