@@ -1,0 +1,1 @@
+"""Turn run documents into pages, figures, traces, comparisons and terminal summaries."""

@@ -1,0 +1,155 @@
+"""Describe the run and validate documents as JSON Schema (draft 2020-12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwsim.core.result import SCHEMA_VERSION, STALL_REASONS
+from hwsim.report.counters import COUNTERS
+
+__all__ = ["COUNTERS", "run_schema", "validate_schema"]
+
+Schema = dict[str, Any]
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+BASES = ("published", "artifact", "third-party", "derived", "rtl", "peer")
+"""What a claim's reference rests on."""
+
+_TEXT: Schema = {"type": "string"}
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_AMOUNT: Schema = {"type": "number", "minimum": 0}
+_NUMBER: Schema = {"type": "number"}
+
+
+def _counter(path: str, kind: Schema) -> Schema:
+    """Return ``kind`` described by the counter dictionary."""
+    meaning, unit = COUNTERS[path]
+    return {**kind, "description": f"{meaning} [{unit}]"}
+
+
+def _closed(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required or properties),
+        "additionalProperties": False,
+    }
+
+
+def _table(entry: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": entry}
+
+
+def _moved(prefix: str) -> Schema:
+    directions = {
+        "read": _counter(f"{prefix}bytes.*.read", _COUNT),
+        "write": _counter(f"{prefix}bytes.*.write", _COUNT),
+    }
+    return _table(_closed(directions))
+
+
+def _account(prefix: str) -> dict[str, Schema]:
+    """Return the properties of one busy / stall / idle account."""
+    reasons = {name: _counter(f"{prefix}.stall.{name}", _COUNT) for name in STALL_REASONS}
+    return {
+        "busy": _counter(f"{prefix}.busy", _COUNT),
+        "stall": _closed(reasons),
+        "idle": _counter(f"{prefix}.idle", _COUNT),
+    }
+
+
+def _layer() -> Schema:
+    counted = {
+        name: _counter(f"layers[].{name}", _COUNT)
+        for name in ("start_cycle", "end_cycle", "cycles", "macs", "issued_macs", "useful_macs")
+    }
+    properties = {
+        "name": {**_TEXT, "description": "unique in the run"},
+        "kind": _TEXT,
+        "stage": _TEXT,
+        "dims": _table({"type": "integer"}),
+        "mapping": {"type": "object"},
+        "unit": {**_TEXT, "description": "compute unit that busy, stall and idle describe"},
+        **counted,
+        **_account("layers[]"),
+        "bytes": _moved("layers[]."),
+    }
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _baseline() -> Schema:
+    return {
+        "type": "object",
+        "description": "the dense run that speed-ups refer to; empty if none was made",
+        "properties": {
+            "dense_cycles": _counter("baseline.dense_cycles", _AMOUNT),
+            "speedup": _counter("baseline.speedup", _AMOUNT),
+            "layers": _table(_counter("baseline.layers.*", _AMOUNT)),
+        },
+    }
+
+
+def _run_required() -> dict[str, Schema]:
+    texts = ("model", "machine", "preset", "fidelity", "spec_hash")
+    counts = ("cycles", "macs", "issued_macs", "useful_macs")
+    return {
+        "schema_version": {"const": SCHEMA_VERSION},
+        **dict.fromkeys(texts, _TEXT),
+        "seed": {"type": "integer"},
+        "clock_hz": _counter("clock_hz", {"type": "integer", "minimum": 1}),
+        "time_s": _counter("time_s", _AMOUNT),
+        **{name: _counter(name, _COUNT) for name in counts},
+        "utilization": _counter("utilization", {**_AMOUNT, "maximum": 1}),
+        "energy_pj": _counter("energy_pj", _AMOUNT),
+        "energy_by_component_pj": _table(_counter("energy_by_component_pj.*", _AMOUNT)),
+        "bytes": _moved(""),
+        "units": _table(_closed(_account("units.*"))),
+        "baseline": _baseline(),
+        "layers": {"type": "array", "items": _layer()},
+        "unmodelled": {"type": "array", "items": {"type": "object"}},
+        "deviations": _TEXTS,
+        "tier": {**_TEXT, "description": "highest validation tier with evidence, or empty"},
+    }
+
+
+def run_schema() -> Schema:
+    """Return the JSON Schema of the run document; machines may add keys at the top level."""
+    required = _run_required()
+    optional: dict[str, Schema] = {
+        "program_hash": _TEXT,
+        "versions": _table(_TEXT),
+        "peak_macs_per_cycle": _counter("peak_macs_per_cycle", {"type": "integer", "minimum": 0}),
+        "memory_bytes_per_cycle": _counter(
+            "memory_bytes_per_cycle", {"type": ["number", "string", "null"]}
+        ),
+        "notes": _TEXTS,
+        "verification": {"type": "array", "items": {"type": "object"}},
+        "spec": {"type": "object", "description": "the machine's parameters"},
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "hwsim run",
+        "type": "object",
+        "properties": {**required, **optional},
+        "required": list(required),
+    }
+
+
+def validate_schema() -> Schema:
+    """Return the JSON Schema of the validate document: a list of claims."""
+    claim: dict[str, Schema] = {
+        "id": _TEXT,
+        "what": _TEXT,
+        "simulated": _NUMBER,
+        "reference": _NUMBER,
+        "unit": _TEXT,
+        "error": {**_NUMBER, "description": "(simulated − reference) / reference"},
+        "tolerance": _AMOUNT,
+        "basis": {"enum": list(BASES)},
+        "gated": {"type": "boolean", "description": "a failure makes the exit status 1"},
+        "passed": {"type": "boolean"},
+        "source": _TEXT,
+    }
+    entry = {"type": "object", "properties": claim, "required": list(claim)}
+    return {"$schema": DRAFT, "title": "hwsim validate", "type": "array", "items": entry}

@@ -1,0 +1,1 @@
+"""Page templates, style sheet and script of a report."""

@@ -1,0 +1,140 @@
+"""Summarise a run on a terminal or any other text stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from hwsim.report.accounts import LayerRow, Run, cycle_parts, layer_rows
+from hwsim.report.bottleneck import describe_bottleneck
+from hwsim.report.counters import TIER_MEANINGS
+from hwsim.report.quantities import (
+    format_bytes,
+    format_count,
+    format_energy,
+    format_exact,
+    format_percent,
+    format_ratio,
+    format_time,
+    read_number,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["headline", "tier_text", "write_summary"]
+
+TOP_LAYERS = 10
+
+
+def tier_text(tier: str) -> str:
+    """Return a tier with its meaning, or that no evidence is recorded."""
+    meaning = TIER_MEANINGS.get(tier[:2])
+    if not tier:
+        return "none recorded: no accuracy is claimed"
+    return f"{tier}: {meaning}" if meaning and tier == tier[:2] else tier
+
+
+def headline(run: Run) -> list[tuple[str, str]]:
+    """Return the key figures of a run as (label, value) pairs."""
+    pairs = [
+        ("cycles", format_exact(run["cycles"])),
+        ("simulated time", format_time(run.get("time_s"))),
+        ("clock", f"{format_count(run.get('clock_hz'))}Hz"),
+        ("utilisation", format_percent(run.get("utilization"))),
+        ("useful / dense MACs", _macs_text(run)),
+    ]
+    baseline = run.get("baseline", {})
+    if baseline.get("dense_cycles"):
+        speedup = format_ratio(read_number(baseline.get("speedup")))
+        dense = format_exact(read_number(baseline["dense_cycles"]))
+        pairs.append(("against dense", f"{speedup} (dense {dense} cycles)"))
+    for level, moved in run.get("bytes", {}).items():
+        read, write = format_bytes(moved.get("read")), format_bytes(moved.get("write"))
+        pairs.append((level, f"{read} read, {write} written"))
+    if run.get("energy_pj"):
+        pairs.append(("energy", format_energy(run["energy_pj"])))
+    return pairs + [("tier", tier_text(str(run.get("tier", ""))))]
+
+
+def _macs_text(run: Run) -> str:
+    useful, dense = run.get("useful_macs"), run.get("macs")
+    share = f" ({format_percent(useful / dense)})" if useful is not None and dense else ""
+    return f"{format_count(useful)} / {format_count(dense)}{share}"
+
+
+def _stalls_text(row: LayerRow) -> str:
+    lost = sorted((p for p in row.parts if p.state != "busy"), key=lambda part: -part.cycles)
+    return ", ".join(f"{part.label} {format_percent(part.share)}" for part in lost[:1])
+
+
+def _layer_table(rows: Sequence[LayerRow], total: int) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"{len(rows)} most expensive of {total} layers"
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="bold")
+    has_dense = any(row.dense_cycles is not None for row in rows)
+    heads = ["kind", "cycles", "share", "busy", "util", "DRAM"] + ["vs dense"] * has_dense
+    cells = [_layer_cells(row, has_dense) for row in rows]
+    table.add_column("layer", overflow="ellipsis", no_wrap=True)
+    for index, head in enumerate(heads):
+        # Only the names at both ends may be shortened; numbers never are.
+        width = max(len(head), *(len(row[index]) for row in cells))
+        justify: Literal["left", "right"] = "right" if index else "left"
+        table.add_column(head, justify=justify, no_wrap=True, min_width=width)
+    table.add_column("lost to", overflow="ellipsis", no_wrap=True)
+    for row, texts in zip(rows, cells, strict=True):
+        table.add_row(*(Text(text) for text in (row.name, *texts, _stalls_text(row))))
+    return table
+
+
+def _layer_cells(row: LayerRow, has_dense: bool) -> list[str]:
+    busy = row.account.busy / row.cycles if row.cycles else None
+    return [
+        row.kind,
+        format_exact(row.cycles),
+        *(format_percent(share) for share in (row.share, busy, row.utilization)),
+        format_bytes(row.dram_bytes),
+        *([format_ratio(row.speedup)] if has_dense else []),
+    ]
+
+
+def write_summary(
+    run: Run, stream: TextIO, *, top: int = TOP_LAYERS, width: int | None = None
+) -> None:
+    """Write headline, bottleneck, where the cycles went and the costliest layers to ``stream``.
+
+    Parameters
+    ----------
+    run : dict
+        A run document.
+    stream : text stream
+        Colours are used only if it is a terminal.
+    top : int
+        Layers in the table.
+    width : int or None
+        Columns; None takes the terminal's, or 100 elsewhere.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    is_terminal = stream.isatty()
+    console = Console(file=stream, width=width or (None if is_terminal else 100), highlight=False)
+    name = f"{run.get('model', '?')} on {run.get('machine', '?')} ({run.get('preset', '?')})"
+    fidelity = "" if run.get("fidelity") != "estimate" else "  [estimate: closed form only]"
+    console.print(Text(f"{name}{fidelity}", style="bold"))
+    for label, value in headline(run):
+        console.print(Text(f"  {label:<20} {value}"))
+    console.print()
+    console.print(Text(" ".join(describe_bottleneck(run))))
+    parts = cycle_parts(run)
+    where = " · ".join(f"{part.label} {format_percent(part.share)}" for part in parts)
+    console.print(Text(f"Cycles: {where}", style="dim"))
+    rows = layer_rows(run)
+    costly = sorted(rows, key=lambda row: -row.cycles)[:top]
+    if costly:
+        console.print(_layer_table(costly, len(rows)))
+    for note in run.get("notes", []):
+        console.print(Text(f"note: {note}"))
