@@ -19,7 +19,7 @@ def reshape(state: ImportState, node: Node) -> None:
 def identity(state: ImportState, node: Node) -> None:
     if any(state.uses[name] for name in node.outputs[1:]):
         raise UnsupportedError("its mask is used")
-    state.aliases[node.outputs[0]] = node.inputs[0]
+    state.alias(node.outputs[0], node.inputs[0])
 
 
 @handles("Transpose")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no types
 from numpy.typing import NDArray
 from onnx.external_data_helper import load_external_data_for_model
@@ -22,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Return the model of ``path`` with its external data loaded."""
+    """Return the model of ``path``, external data loaded and local functions inlined."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
@@ -38,7 +39,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         what = str(error).splitlines()[0]
         raise InputError(str(path), "its external weight data", what) from None
     _check_opset(path, model)
-    return model
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _check_opset(path: Path, model: onnx.ModelProto) -> None:

@@ -69,6 +69,11 @@ class ImportState:
     aliases: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
 
+    def alias(self, name: str, target: str) -> None:
+        """Let ``name`` stand for ``target``, whose readers then include those of ``name``."""
+        self.aliases[name] = target
+        self.uses[target] += self.uses[name] - 1
+
     def resolve(self, name: str) -> str:
         """Follow removed identities to the tensor that holds the values."""
         while name in self.aliases:

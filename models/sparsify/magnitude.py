@@ -104,12 +104,12 @@ def _reason(op: Op, pattern: Pattern) -> str | None:
     """Return why a matrix product cannot take ``pattern``, or None (also for other ops)."""
     if not op.is_gemm:
         return None
-    if op.weight is None or op.kind is OpKind.MATMUL:
+    if op.weight is None:
         return "a product of two activations has no weights to prune"
     nm_m = _group_length(pattern)
     if op.is_depthwise and not isinstance(pattern, Unstructured):
         return "depthwise, one input channel per group"
-    if op.kind is OpKind.LINEAR:
+    if op.kind in (OpKind.LINEAR, OpKind.MATMUL):
         run, what = op.dims["k"], "reduction length"
     else:
         run, what = op.dims["ci"] // op.dims["groups"], "input channels per group"

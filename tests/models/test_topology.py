@@ -103,7 +103,7 @@ def test_repeated_layer_names_become_unique(tmp_path):
     [
         (CONV_HEADER, "c, 8, eight, 3, 3, 4, 8, 1,", "2:7", "'eight'"),
         (CONV_HEADER, "c, 8, 8, 3, 3, 4, 0, 1,", "2:19", "at least 1"),
-        (CONV_HEADER, "c, 8, 8, 3, 3,", "2:14", "end of the row"),
+        (CONV_HEADER, "c, 8, 8, 3, 3,", "2:13", "end of the row"),
         (CONV_HEADER, "c, 2, 8, 3, 3, 4, 8, 1,", "2:10", "no larger than the ifmap"),
         (CONV_HEADER, "c, 8, 8, 3, 3, 4, 8, 1, 5:4,", "2:25", "N:M"),
         ("Layer, M, N, K,", "g, 1, x, 3,", "2:7", "N, an integer"),

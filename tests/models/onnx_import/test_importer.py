@@ -59,7 +59,7 @@ def test_batch_alone_binds_the_first_axis(tmp_path):
         ((1, 3, 8, 8), {"batch": 2}, "--batch: need 1, which the network fixes"),
         ((1, 3, 8, 8), {"inputs": {"z": (1, 3, 8, 8)}}, "--input: need one of x"),
         ((1, 3, "s", "s"), {"inputs": {"x": (1, 3, 8, 9)}}, "need s = 8 as in another"),
-        ((1, 3, "h", "w"), {"inputs": {"x": (1, 3, 2, 2)}}, "large enough|fit the operator"),
+        ((1, 3, "h", "w"), {"inputs": {"x": (1, 3, 2, 2)}}, "large enough"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(tmp_path, shape, arguments, words):
@@ -264,3 +264,31 @@ def test_repeated_node_names_become_unique(tmp_path):
     ]
     graph = import_onnx(save(tmp_path / "m.onnx", nodes, (2, 3)))
     assert [op.name for op in graph.ops()] == ["act", "act.2"]
+
+
+def test_local_functions_are_inlined(tmp_path):
+    path = save(tmp_path / "m.onnx", [helper.make_node("Twice", ["x"], ["y"], domain="f")], (2, 3))
+    model = onnx.load(path)
+    ids = [helper.make_opsetid("", 17)]
+    body = [helper.make_node("Add", ["a", "a"], ["b"])]
+    model.functions.append(helper.make_function("f", "Twice", ["a"], ["b"], body, ids))
+    model.opset_import.append(helper.make_opsetid("f", 1))
+    onnx.save(model, path)
+    graph = import_onnx(path)
+    x = values(2, 3)
+    assert (execute(graph, {"x": x})["y"] == 2 * x).all()
+
+
+def test_batch_norm_is_not_folded_past_a_second_reader_of_an_identity(tmp_path):
+    norm = {n: np.abs(values(4)) + np.float32(i) for i, n in enumerate("stmv", start=1)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"]),
+        helper.make_node("Identity", ["h"], ["i"]),
+        helper.make_node("BatchNormalization", ["i", *"stmv"], ["n"]),
+        helper.make_node("Add", ["i", "n"], ["y"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, (1, 3, 5, 5), {"w": values(4, 3, 3, 3)} | norm)
+    x = values(1, 3, 5, 5)
+    expected = onnxruntime.InferenceSession(path).run(None, {"x": x})[0]
+    found = execute(import_onnx(path), {"x": x})["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
