@@ -126,8 +126,7 @@ ZOO: dict[str, ZooEntry] = {
     "vit-b16": _image(partial(_VIT_B16, "vit-b16"), 224, "ViT-B/16, 1000 classes"),
     "ppocrv4-det": ZooEntry(
         "PP-OCRv4 mobile text detection, trained (downloaded once)",
-        # Default side of RapidOCR's detector (rapidocr-onnxruntime 1.4.4, config.yaml).
-        {"x": (1, 3, 736, 736)},
+        {"x": (1, 3, 640, 640)},
         _ppocrv4_det,
     ),
 }

@@ -146,7 +146,8 @@ class _Emitter:
         for pack in plan.pack_phases():
             self.groups = pack.size
             self._repeat(pack, self._pack_body)
-        self.code.sync("dma_out", release="op_done")
+        if not self._is_untimed_memory:
+            self.code.sync("dma_out", release="op_done")
         return self.issued
 
     def _repeat(self, phase: Phase, body: Any) -> None:
@@ -156,7 +157,7 @@ class _Emitter:
         self.times //= phase.repeat
 
     def _wait_for_op(self) -> None:
-        if self.waits_for_op:
+        if self.waits_for_op and not self._is_untimed_memory:
             self.code.sync("dma_in", wait="op_done")
             self.waits_for_op = False
 
@@ -221,12 +222,21 @@ class _Emitter:
         for column in columns:
             self._repeat(column, column_body)
 
+    @property
+    def _is_untimed_memory(self) -> bool:
+        """Return whether only the array is timed (SCALE-Sim's counts have no memory)."""
+        return self.spec.array.timing == "scalesim"
+
     def _load_inputs(self, m: int) -> None:
+        if self._is_untimed_memory:
+            return
         size = self.plan.input_bytes(m, self.groups)
         self.code.transfer("load_a", size, wait="a_free", release="a_full")
         self.traffic.load("activation_buffer", size * self.times)
 
     def _load_weights(self, n: int, k: int) -> None:
+        if self._is_untimed_memory:
+            return
         size = self.plan.weight_bytes(n, k, self.groups)
         self.code.transfer("load_w", size, wait="w_free", release="w_full")
         self.traffic.load("weight_buffer", size * self.times)
@@ -238,6 +248,8 @@ class _Emitter:
         timing = self.plan.timing(m, n, k)
         issued = timing.issued_macs(self.spec.array)
         self.issued += issued * self.times
+        if self._is_untimed_memory:
+            takes, frees, is_first, is_last = "", "", False, False
         self.code.gemm(
             self.plan.dataflow,
             self.plan.tile_gemm(m, n, k),

@@ -217,7 +217,9 @@ class GemmPlan:
         return self.m_tile >= self.m
 
     def buffer_bytes(self) -> dict[str, int]:
-        """Return the bytes needed per buffer, both halves counted."""
+        """Return the bytes needed per buffer, both halves counted (none under SCALE-Sim timing)."""
+        if self.array.timing == "scalesim":
+            return {}
         groups = self.packing.groups
         weight = self.weight_bytes(self.n_tile, self.k_tile, groups)
         return {

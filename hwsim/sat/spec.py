@@ -55,9 +55,9 @@ class ArraySpec(_Part):
 class BufferSpec(_Part):
     """On-chip buffers in bytes; each is split in two halves for double buffering (assumed)."""
 
-    activation_bytes: int = Field(1 << 20, ge=1)
-    weight_bytes: int = Field(1 << 20, ge=1)
-    output_bytes: int = Field(2 << 20, ge=1, description="FP32 partial sums and results")
+    activation_bytes: int = Field(4 << 20, ge=1)
+    weight_bytes: int = Field(4 << 20, ge=1)
+    output_bytes: int = Field(4 << 20, ge=1, description="FP32 partial sums and results")
 
 
 class MemorySpec(_Part):

@@ -1,0 +1,228 @@
+"""``hwsim run``, ``hwsim compare`` and ``hwsim sim``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsim.cli.options import parse_inputs
+from hwsim.core.errors import InputError
+
+if TYPE_CHECKING:
+    from hwsim.core.result import Result
+
+__all__ = ["compare", "run", "sim"]
+
+Model = Annotated[str, typer.Argument(help="Zoo name, or a .onnx, .csv or .npz file.")]
+MachineName = Annotated[str, typer.Option("--machine", help="See `hwsim machines`.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="Named parameter set.")]
+SpecFile = Annotated[Path | None, typer.Option("--spec", help="TOML or JSON over the preset.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value over --spec, e.g. array.rows=64.")
+]
+Dataflow = Annotated[str, typer.Option("--dataflow", help="auto, ws, os or is.")]
+Sparsity = Annotated[
+    str, typer.Option("--sparsity", help="dense, nm:N:M, unstructured:S, block:RxC:S, published.")
+]
+Pruner = Annotated[str, typer.Option("--pruner", help="How kept weights are chosen.")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Images per run.")]
+Inputs = Annotated[list[str] | None, typer.Option("--input", help="name=1,3,640,640.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+JsonOut = Annotated[str | None, typer.Option("--json", help="Write the run JSON here, - = stdout.")]
+ReportDir = Annotated[Path | None, typer.Option("--report", help="Write a report folder.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes for independent runs.")]
+
+
+def run(
+    model: Model,
+    machine: MachineName = "sat",
+    preset: Preset = None,
+    spec: SpecFile = None,
+    settings: Settings = None,
+    dataflow: Dataflow = "auto",
+    sparsity: Sparsity = "dense",
+    pruner: Pruner = "magnitude",
+    training: Annotated[str, typer.Option("--training", help="dense only in this version.")] = (
+        "dense"
+    ),
+    phase: Annotated[str, typer.Option("--phase", help="infer only in this version.")] = "infer",
+    batch: Batch = None,
+    inputs: Inputs = None,
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Closed form only.")] = False,
+    detail: Annotated[
+        str, typer.Option("--detail", help="fast, tile (step tiles) or pe (step each PE).")
+    ] = "fast",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every layer's outputs against golden.")
+    ] = False,
+    json_out: JsonOut = None,
+    trace: Annotated[Path | None, typer.Option("--trace", help="Chrome/Perfetto trace.")] = None,
+    report: ReportDir = None,
+) -> int:
+    """Simulate one model on one machine."""
+    from hwsim.experiments.pipeline import RunRequest
+    from hwsim.experiments.runs import execute_all
+
+    _require("--phase", phase, ("infer",))
+    _require("--training", training, ("dense",))
+    if estimate and detail != "fast":
+        raise InputError("--detail", "no level of detail with --estimate", repr(detail))
+    request = RunRequest(
+        model=model,
+        machine=machine,
+        preset=preset,
+        spec_file=spec,
+        settings=tuple(settings or ()),
+        dataflow=dataflow,
+        sparsity=sparsity,
+        pruner=pruner,
+        batch=batch,
+        inputs=parse_inputs(inputs or []),
+        seed=seed,
+        detail="estimate" if estimate else detail,
+        is_traced=trace is not None,
+        is_verified=verify,
+    )
+    with _progress(is_quiet=json_out == "-") as tell:
+        (result,) = execute_all([request], jobs=jobs, progress=tell)
+    return _deliver(result, json_out, trace, report)
+
+
+def _require(flag: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(flag, f"one of {', '.join(known)}", repr(value))
+
+
+def _deliver(result: Result, json_out: str | None, trace: Path | None, report: Path | None) -> int:
+    from hwsim.report.text import write_summary
+
+    document = result.to_json()
+    if trace is not None and result.trace is not None:
+        from hwsim.report.perfetto import write_trace
+
+        write_trace(result.trace, trace, clock_hz=result.clock_hz)
+        print(f"trace: {trace}", file=sys.stderr)
+    if report is not None:
+        from hwsim.experiments.runs import write_report
+
+        write_report([result], report)
+        print(f"report: {report / 'index.html'}", file=sys.stderr)
+    if json_out == "-":
+        print(json.dumps(document))
+    elif json_out is not None:
+        _write_json(document, Path(json_out))
+    if json_out != "-":
+        write_summary(document, sys.stdout)
+    return 0 if all(record["equal"] for record in result.verification) else 1
+
+
+def _write_json(document: Any, path: Path) -> None:
+    """Write through a temporary name, so that an interrupted run leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(document))
+    partial.replace(path)
+
+
+def compare(
+    model: Model,
+    machines: Annotated[str, typer.Option("--machines", help="Comma-separated names.")],
+    sparsity: Sparsity = "dense",
+    batch: Batch = None,
+    inputs: Inputs = None,
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    json_out: JsonOut = None,
+    report: ReportDir = None,
+) -> int:
+    """Simulate one model on several machines (``name`` or ``name:preset``)."""
+    from hwsim.experiments.pipeline import RunRequest
+    from hwsim.experiments.runs import execute_all, write_report
+
+    requests = []
+    for name in machines.split(","):
+        machine, _, preset = name.strip().partition(":")
+        requests.append(
+            RunRequest(
+                model=model,
+                machine=machine,
+                preset=preset or None,
+                sparsity=sparsity,
+                batch=batch,
+                inputs=parse_inputs(inputs or []),
+                seed=seed,
+            )
+        )
+    with _progress(is_quiet=json_out == "-") as tell:
+        results = execute_all(requests, jobs=jobs, progress=tell)
+    documents = [result.to_json() for result in results]
+    if report is not None:
+        write_report(results, report)
+    if json_out == "-":
+        print(json.dumps(documents))
+        return 0
+    if json_out is not None:
+        _write_json(documents, Path(json_out))
+    _print_comparison(documents)
+    return 0
+
+
+def sim(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Default: ppocrv4-det resnet18 resnet50.")
+    ] = None,
+    machine: MachineName = "sat",
+    sparsity: Sparsity = "nm:2:8",
+    seed: Seed = 0,
+    jobs: Jobs = 2,
+    report: Annotated[Path, typer.Option("--report", help="Report folder.")] = Path("reports"),
+) -> int:
+    """Run the main job: prune, simulate, verify against golden, and write the report."""
+    from hwsim.experiments.main_job import main_requests
+    from hwsim.experiments.runs import execute_all, write_report
+
+    requests = main_requests(models or None, machine=machine, sparsity=sparsity, seed=seed)
+    with _progress(is_quiet=False) as tell:
+        results = execute_all(requests, jobs=jobs, progress=tell)
+        tell("write report")
+        write_report(results, report)
+    _print_comparison([result.to_json() for result in results])
+    print(f"Look at {report / 'index.html'}")
+    return 0 if all(r["equal"] for result in results for r in result.verification) else 1
+
+
+def _print_comparison(documents: Sequence[dict[str, Any]]) -> None:
+    """Print one line per run."""
+    print(f"{'run':40} {'cycles':>14} {'time':>10} {'vs dense':>9} {'utilisation':>11}  tier")
+    for run_ in documents:
+        name = f"{run_['model']} on {run_['machine']} ({run_['preset']})"
+        speedup = run_["baseline"].get("speedup", 1.0)
+        print(
+            f"{name:40} {run_['cycles']:>14,} {run_['time_s'] * 1e3:>7.2f} ms {speedup:>8.2f}x "
+            f"{run_['utilization']:>11.1%}  {run_['tier']}"
+        )
+
+
+@contextmanager
+def _progress(*, is_quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows a step on a terminal's stderr; nothing if quiet."""
+    if is_quiet or not sys.stderr.isatty():
+        import logging
+
+        yield logging.getLogger("hwsim").info
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("start", total=None)
+        yield lambda text: bars.update(task, description=text)

@@ -1,0 +1,134 @@
+"""Connect the steps of one run: load, sparsify, map, lower, simulate, verify, compare to dense."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwsim.core.errors import InputError
+from hwsim.core.graph import OpGraph, OpKind
+from hwsim.core.machine import Machine, load_spec_values, make_machine
+from hwsim.core.program import Program
+from hwsim.core.result import Result
+from hwsim.core.sparsity import parse_pattern
+from hwsim.experiments.deviations import deviations_of
+from hwsim.experiments.evidence import tier_of
+from mappers.greedy import map_graph
+from models.onnx_import.report import unmodelled_report
+from models.sparsify.magnitude import prune
+from models.zoo import load_model
+
+__all__ = ["RunRequest", "Session", "execute", "prepare"]
+
+log = logging.getLogger("hwsim")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Everything a user can say about a run; the command line's flags by name."""
+
+    model: str
+    machine: str = "sat"
+    preset: str | None = None
+    spec_file: Path | None = None
+    settings: tuple[str, ...] = ()
+    dataflow: str = "auto"
+    sparsity: str = "dense"
+    pruner: str = "magnitude"
+    batch: int | None = None
+    inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seed: int = 0
+    detail: str = "fast"
+    is_traced: bool = False
+    has_baseline: bool = True
+    is_verified: bool = False
+
+
+@dataclass
+class Session:
+    """What one request was turned into on the way to its result."""
+
+    graph: OpGraph
+    machine: Machine
+    program: Program
+
+
+def prepare(request: RunRequest) -> Session:
+    """Return the loaded, sparsified, mapped and lowered request."""
+    values = load_spec_values(request.spec_file) if request.spec_file else None
+    machine = make_machine(request.machine, request.preset, values, request.settings)
+    graph = load_model(request.model, batch=request.batch, inputs=request.inputs, cache_dir=None)
+    if request.sparsity != "dense":
+        pattern = parse_pattern(request.sparsity)
+        if pattern.kind not in machine.capabilities().patterns:
+            need = f"one of {', '.join(machine.capabilities().patterns)} on {machine.name}"
+            raise InputError("--sparsity", need, repr(request.sparsity))
+        graph = prune(
+            graph, pattern, method=request.pruner, rng=np.random.default_rng(request.seed)
+        )
+    mappings = map_graph(graph, machine, dataflow=request.dataflow)
+    return Session(graph, machine, machine.lower(graph, mappings))
+
+
+def execute(request: RunRequest, progress: Callable[[str], None] | None = None) -> Result:
+    """Return the result of ``request``; ``progress`` is told the name of each step."""
+    tell = progress or log.info
+    tell("load, sparsify, map")
+    session = prepare(request)
+    tell("simulate")
+    result = session.machine.run(session.program, trace=request.is_traced, detail=request.detail)
+    result.provenance = replace(result.provenance, seed=request.seed)
+    if request.has_baseline:
+        tell("dense baseline")
+        _attach_baseline(result, request)
+    if request.is_verified:
+        tell("verify outputs against golden")
+        from hwsim.experiments.verify import verify_layers
+
+        result.verification = verify_layers(session, seed=request.seed)
+    _attach_context(result, session)
+    return result
+
+
+def _attach_baseline(result: Result, request: RunRequest) -> None:
+    """Run the same model with dense weights on the same machine."""
+    dense = result
+    if request.sparsity != "dense":
+        plain = replace(request, sparsity="dense", is_traced=False)
+        session = prepare(plain)
+        dense = session.machine.run(session.program, detail=request.detail)
+    result.baseline = {
+        "dense_cycles": dense.cycles,
+        "speedup": dense.cycles / result.cycles if result.cycles else 1.0,
+        "layers": {layer.name: layer.cycles for layer in dense.layers},
+    }
+
+
+def _attach_context(result: Result, session: Session) -> None:
+    executed = session.machine.capabilities().op_kinds
+    result.unmodelled = unmodelled_report(session.graph)
+    result.unmodelled += [
+        _untimed(session.graph, op.name)
+        for op in session.graph.ops()
+        if op.kind is not OpKind.UNMODELLED and op.kind.value not in executed
+    ]
+    result.deviations = deviations_of(result.machine)
+    result.tier = tier_of(result.machine)
+
+
+def _untimed(graph: OpGraph, name: str) -> dict[str, Any]:
+    op = graph.op(name)
+    tensors = [o.tensor for o in op.inputs] + [op.output]
+    moved = sum(graph.tensors[tensor].nbytes for tensor in tensors)
+    total = sum(tensor.nbytes for tensor in graph.tensors.values())
+    return {
+        "name": name,
+        "operator": op.kind.value,
+        "macs_share": 0.0,
+        "bytes_share": moved / total,
+    }

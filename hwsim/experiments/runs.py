@@ -1,0 +1,73 @@
+"""Execute several requests, in processes if asked, and write reports over their results."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from hwsim.core.result import Claim, Result
+from hwsim.experiments.pipeline import RunRequest, execute
+
+__all__ = ["execute_all", "write_report"]
+
+
+def execute_all(
+    requests: Sequence[RunRequest], *, jobs: int, progress: Callable[[str], None]
+) -> list[Result]:
+    """Return the results in the order of ``requests``, using up to ``jobs`` processes."""
+    if jobs == 1 or len(requests) == 1:
+        return [
+            execute(request, lambda step, name=request.model: progress(f"{name}: {step}"))  # type: ignore[misc]  # default binds early
+            for request in requests
+        ]
+    results: dict[int, Result] = {}
+    # Spawned, not forked: numba's and matplotlib's threads do not survive a fork.
+    with ProcessPoolExecutor(min(jobs, len(requests)), get_context("spawn")) as pool:
+        futures = {pool.submit(execute, request): i for i, request in enumerate(requests)}
+        try:
+            for done in as_completed(futures):
+                results[futures[done]] = done.result()
+                progress(f"{len(results)} of {len(requests)} runs done")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[i] for i in range(len(requests))]
+
+
+def write_report(
+    results: Sequence[Result], folder: Path, claims: Sequence[Claim] = (), title: str = "hwsim"
+) -> None:
+    """Write index.html, one page per run, figures and results.json into ``folder``."""
+    from hwsim.report.report import Report
+
+    report = Report(
+        results=[result.to_json() for result in results],
+        claims=list(claims),
+        title=title,
+        provenance={
+            "commit": _commit(),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "seed": results[0].provenance.seed if results else 0,
+            "versions": results[0].provenance.versions if results else {},
+        },
+    )
+    report.write(folder)
+
+
+def _commit() -> str:
+    """Return the commit of the sources, or a word that says there is none."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "installed package"
+    return done.stdout.strip()
