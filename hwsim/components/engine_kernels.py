@@ -28,7 +28,7 @@ from hwsim.components.dram import (
     memory_snapshot,
     memory_submit,
 )
-from hwsim.components.jit import njit_inline
+from hwsim.components.jit import njit_inline, njit_outline
 from hwsim.core.program import END, LOOP
 from hwsim.core.result import STALL_REASONS
 
@@ -85,7 +85,7 @@ class Engine(NamedTuple):
     trace: np.ndarray  # [MAX_EVENTS + 1, 3] instruction, start, end; the last row is a dump
 
 
-@njit_inline
+@njit_outline
 def tally_program(code, tally):
     """Add up per op over all repetitions: completions, bytes read, bytes written, macs."""
     factor = 1
@@ -102,7 +102,7 @@ def tally_program(code, tally):
             tally[op, OP_MACS] += factor * code[pc, MACS]
 
 
-@njit_inline
+@njit_outline
 def charge_running(e, u, t):
     """Account [LAST_TIME, t) of a running unit: lost cycles in enum order first, then busy."""
     i = e.units[u, INSTR]
@@ -148,7 +148,7 @@ def set_status(e, u, status):
         e.units[u, STATUS] = status
 
 
-@njit_inline
+@njit_outline
 def close_windows(e):
     """Close the windows of all ops whose instructions, and those of all before, are done."""
     t = e.now[NOW]
@@ -362,7 +362,7 @@ def follow_loops(e):
     e.now[PC] = pc
 
 
-@njit_inline
+@njit_outline
 def snapshot(e):
     """Write all state that the future depends on, relative to now; return its length.
 
@@ -391,7 +391,7 @@ def snapshot(e):
     return memory_snapshot(e.memory, e.ring, t, out, at)
 
 
-@njit_inline
+@njit_outline
 def is_saved_state(e, depth, length):
     """Return whether the state in ``scratch`` equals the one saved for this loop."""
     if e.loops[depth, SAVED_LENGTH] != length:
@@ -402,7 +402,7 @@ def is_saved_state(e, depth, length):
     return True
 
 
-@njit_inline
+@njit_outline
 def fast_forward(e, depth):
     """Skip whole periods of a loop whose state recurs; exact, by construction.
 
@@ -429,7 +429,7 @@ def fast_forward(e, depth):
                 e.saved_account[depth, u, column] = e.account[u, column]
 
 
-@njit_inline
+@njit_outline
 def skip_periods(e, depth, period, periods):
     """Add ``periods`` times what happened since the saved state of this loop."""
     if periods == 0:
@@ -451,7 +451,7 @@ def skip_periods(e, depth, period, periods):
     count_skipped(e, depth, periods * period)
 
 
-@njit_inline
+@njit_outline
 def count_skipped(e, depth, iterations):
     """Count the instructions of ``iterations`` of the loop's body as completed."""
     factor = iterations
@@ -493,7 +493,7 @@ def next_time(e):
     return min(t, e.now[NEXT_DISPATCH]) if has_room(e) else t
 
 
-@njit_inline
+@njit_outline
 def run_steps(e, steps):
     """Advance by at most ``steps`` cycles in which something happens."""
     if e.now[STEPS] == 0:

@@ -16,7 +16,7 @@ import numba  # noqa: E402 (numba reads NUMBA_CACHE_DIR when it is imported)
 
 numba.config.CACHE_DIR = str(CACHE_FOLDER)  # somebody may have imported numba before us
 
-__all__ = ["CACHE_FOLDER", "njit", "njit_inline"]
+__all__ = ["CACHE_FOLDER", "njit", "njit_inline", "njit_outline"]
 
 
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -33,3 +33,8 @@ def njit_inline(function: Callable[..., Any]) -> Any:
     instruction in the queue-driven engine (numba 0.68).
     """
     return njit(function, _nrt=False, forceinline=True)
+
+
+def njit_outline(function: Callable[..., Any]) -> Any:
+    """Compile as :func:`njit_inline` does, but called: for rare paths, to compile them once."""
+    return njit(function, _nrt=False)
