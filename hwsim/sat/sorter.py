@@ -41,9 +41,7 @@ def timing(spec: SorterSpec) -> UnitTiming:
     return UnitTiming(latency_cycles=LATENCY_CYCLES, interval_cycles=spec.nm_m)
 
 
-def topn_group(
-    bits: NDArray[np.uint16], nm_n: int
-) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+def topn_group(bits: NDArray[np.uint16], nm_n: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Return the ``nm_n`` kept values of every group and their positions, positions ascending.
 
     Parameters

@@ -1,0 +1,1 @@
+"""Units that more than one machine uses."""

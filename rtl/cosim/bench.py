@@ -1,0 +1,60 @@
+"""Run inside the simulator: play every batch of a job file against the harness.
+
+Imports only cocotb and plain Python, so that the simulator process starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cocotb
+from cocotb.handle import SimHandleBase
+from cocotb.triggers import Timer
+
+from rtl.cosim.player import Player
+from rtl.cosim.ports import PortMap
+
+__all__ = ["JOB_VARIABLE", "play_batches"]
+
+JOB_VARIABLE = "HWSIM_COSIM_JOB"
+"""Environment variable that names the job file."""
+
+
+@cocotb.test()
+async def play_batches(dut: SimHandleBase) -> None:
+    """Play the batches one after the other and write the words driven and seen."""
+    job = json.loads(Path(os.environ[JOB_VARIABLE]).read_text())
+    ports = PortMap.from_json(job["ports"])
+    dut.clk.value = 0
+    records = []
+    for batch in job["batches"]:
+        player = Player(ports, batch)
+        await _play(dut, player)
+        records.append({"stim": player.stim, "seen": player.seen})
+    Path(job["records"]).write_text(json.dumps(records))
+
+
+async def _play(dut: SimHandleBase, player: Player) -> None:
+    clk, rst, stim, seen = dut.clk, dut.rst, dut.stim, dut.seen
+    half = Timer(1, "step")
+    drive, observe = player.drive, player.observe
+    was_reset = None
+    last = None
+    while not player.is_done:
+        if player.is_reset is not was_reset:
+            was_reset = player.is_reset
+            rst.value = int(was_reset)
+        word = drive()
+        if word != last:
+            stim.value = last = word
+        clk.value = 0
+        await half
+        shown = seen.value
+        try:
+            observe(int(shown))
+        except ValueError:  # an X or Z
+            observe(-1)
+        clk.value = 1
+        await half

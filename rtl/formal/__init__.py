@@ -1,0 +1,1 @@
+"""Prove the rules of stream units by k-induction."""

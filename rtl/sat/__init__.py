@@ -1,0 +1,1 @@
+"""Units of the SAT N:M training accelerator."""
