@@ -15,12 +15,21 @@ def _is_pointwise(graph: OpGraph, op: Op, shape: tuple[int, ...]) -> bool:
     return is_kind and graph.tensors[op.output].shape == shape
 
 
+def _leads(op: Op) -> bool:
+    """Return whether pointwise work can follow ``op`` on each result as it comes out.
+
+    The overlapping windows of a transposed convolution must be summed first.
+    """
+    is_product = op.is_gemm and op.kind is not OpKind.CONV_TRANSPOSE
+    return is_product or op.kind is OpKind.ELEMENTWISE
+
+
 def _activations(op: Op) -> list[str]:
     return [o.tensor for o in op.inputs if o.role is Role.ACTIVATION]
 
 
 def fuse_elementwise(graph: OpGraph) -> dict[str, str]:
-    """Return ``{op: leader}`` for every op fused into a GEMM-like leader.
+    """Return ``{op: leader}`` for every op fused into a GEMM-like or pointwise leader.
 
     A group grows from its leader over pointwise ops whose activations all lie inside the group.
     Only the longest prefix of the group from which a single tensor leaves is fused, so that the
@@ -33,7 +42,7 @@ def fuse_elementwise(graph: OpGraph) -> dict[str, str]:
     position = {op.name: i for i, op in enumerate(graph.ops())}
     fused: dict[str, str] = {}
     for leader in graph.ops():
-        if leader.is_gemm and leader.kind is not OpKind.CONV_TRANSPOSE:
+        if leader.name not in fused and _leads(leader):
             for op in _group(graph, leader, consumers, position):
                 fused[op.name] = leader.name
     return fused

@@ -23,7 +23,10 @@ class HwsimError(Exception):
         self.field = field
         self.need = need
         self.found = found
-        super().__init__(f"{field}: need {need}, found {found}")
+        super().__init__(field, need, found)
+
+    def __str__(self) -> str:
+        return f"{self.field}: need {self.need}, found {self.found}"
 
 
 class InputError(HwsimError):
@@ -43,6 +46,7 @@ class MappingError(InputError):
 
     def __init__(self, resource: str, need: int, have: int, unit: str = "bytes") -> None:
         super().__init__(resource, f"{need} {unit}", f"{have} {unit}")
+        self.args = (resource, need, have, unit)  # what unpickling calls __init__ with
         self.resource = resource
         self.need_amount = need
         self.have_amount = have

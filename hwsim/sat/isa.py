@@ -26,7 +26,8 @@ CHANNELS = [
     TokenChannel("w_free", 2, "resource"),  # half of the weight buffer
     TokenChannel("w_full", 0, "dram"),
     TokenChannel("o_free", 2, "resource"),  # half of the output buffer
-    TokenChannel("sums_full", 0, "dependency"),  # array -> vector path or store
+    TokenChannel("sums_full", 0, "dependency"),  # array -> vector path
+    TokenChannel("results_full", 0, "dependency"),  # array -> store
     TokenChannel("out_full", 0, "dependency"),  # vector path -> store
     TokenChannel("op_done", 0, "dependency"),  # all stores of the op before have finished
 ]

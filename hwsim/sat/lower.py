@@ -45,7 +45,7 @@ def lower_graph(
     by_op = {mapping.op: mapping for mapping in mappings}
     code = InstructionBuffer()
     facts: list[dict[str, Any]] = []
-    fused_work = _fused_work(graph, by_op)
+    fused_ops = _fused_ops(by_op)
     previous = False
     for index, op in enumerate(graph.ops()):
         mapping = by_op[op.name]
@@ -58,10 +58,10 @@ def lower_graph(
             pass
         elif op.is_gemm:
             plan = plan_gemm(op, mapping, spec)
-            issued = emitter.gemm_op(plan, fused_work.get(op.name, 0))
+            issued = emitter.gemm_op(plan, fused_ops.get(op.name, 0))
             previous = True
         else:
-            emitter.vector_op(graph, op)
+            emitter.vector_op(graph, op, fused_ops.get(op.name, 0))
             previous = True
         facts.append(_facts(op, mapping, issued, traffic))
     return Program(
@@ -99,30 +99,32 @@ def _facts(op: Op, mapping: Mapping, issued: int, traffic: OpTraffic) -> dict[st
     }
 
 
-def vector_passes(op: Op) -> int:
-    """Return how often the vector path visits an element of ``op``'s work."""
+def vector_passes(op: Op, fused_ops: int, stages: int) -> int:
+    """Return how often the vector path visits an element of ``op`` and of ops fused into it.
+
+    Pointwise steps and the comparisons of a pooling window chain through ``stages`` ALUs per
+    lane; a pass that needs a whole reduction first cannot chain with the next.
+    """
+    steps = fused_ops
     if op.kind is OpKind.POOL:
-        return op.attrs["kernel"][0] * op.attrs["kernel"][1]
-    return _PASSES.get(op.kind, 1)
+        steps += op.attrs["kernel"][0] * op.attrs["kernel"][1]
+    elif not op.is_gemm and op.kind not in _PASSES:
+        steps += 1
+    return _PASSES.get(op.kind, 0) + ceil_div(steps, stages)
 
 
 def _vector_elems(graph: OpGraph, op: Op) -> int:
-    """Return the elements ``op`` keeps the vector lanes busy with."""
+    """Return the elements that ``op`` passes through the vector lanes."""
     out = graph.tensors[op.output].elems
     if op.kind is OpKind.REDUCE:
-        out = max(out, max(graph.tensors[o.tensor].elems for o in op.inputs))
-    return out * vector_passes(op)
+        return max(out, max(graph.tensors[o.tensor].elems for o in op.inputs))
+    return out
 
 
-def _fused_work(graph: OpGraph, by_op: dict[str, Mapping]) -> dict[str, int]:
-    """Return, per leading op, the vector elements of the ops fused into it."""
-    work: dict[str, int] = {}
-    for op in graph.ops():
-        mapping = by_op[op.name]
-        if mapping.dataflow == "fused":
-            leader = mapping.placement["into"]
-            work[leader] = work.get(leader, 0) + _vector_elems(graph, op)
-    return work
+def _fused_ops(by_op: dict[str, Mapping]) -> dict[str, int]:
+    """Return, per leading op, how many ops are fused into it."""
+    leaders = [m.placement["into"] for m in by_op.values() if m.dataflow == "fused"]
+    return {leader: leaders.count(leader) for leader in set(leaders)}
 
 
 class _Emitter:
@@ -137,12 +139,11 @@ class _Emitter:
         self.waits_for_op = waits_for_op
         self.times = 1
 
-    def gemm_op(self, plan: GemmPlan, fused_elems: int) -> int:
+    def gemm_op(self, plan: GemmPlan, fused_ops: int) -> int:
         """Append a GEMM-like op; return the product slots issued."""
         self.plan = plan
         self.issued = 0
-        dims = plan.op.gemm()
-        self.fused_passes = ceil_div(fused_elems, dims.groups * dims.m * dims.n)
+        self.fused_passes = vector_passes(plan.op, fused_ops, self.spec.vector.stages)
         for pack in plan.pack_phases():
             self.groups = pack.size
             self._repeat(pack, self._pack_body)
@@ -250,18 +251,18 @@ class _Emitter:
         self.issued += issued * self.times
         if self._is_untimed_memory:
             takes, frees, is_first, is_last = "", "", False, False
+        full = "sums_full" if self.fused_passes else "results_full"
         self.code.gemm(
             self.plan.dataflow,
             self.plan.tile_gemm(m, n, k),
             timing,
             issued,
             wait=takes + ("o_free" if is_first else ""),
-            release=frees + ("sums_full" if is_last else ""),
+            release=frees + (full if is_last else ""),
         )
         self.traffic.array_tile(self.plan, m, n, k, self.times)
         if not is_last:
             return
-        full = "sums_full"
         if self.fused_passes:
             cycles = ceil_div(m * n * self.fused_passes, self.spec.vector.lanes)
             self.code.vector(cycles, wait="sums_full", release="out_full")
@@ -270,11 +271,12 @@ class _Emitter:
         self.code.transfer("store", size, wait=full, release="o_free")
         self.traffic.store(size * self.times)
 
-    def vector_op(self, graph: OpGraph, op: Op) -> None:
+    def vector_op(self, graph: OpGraph, op: Op, fused_ops: int) -> None:
         """Append an op of the vector path, streamed through the buffers in chunks."""
         out_elems = graph.tensors[op.output].elems
         in_elems = sum(graph.tensors[o.tensor].elems for o in op.inputs)
         work = _vector_elems(graph, op)
+        work *= vector_passes(op, fused_ops, self.spec.vector.stages)
         total = (in_elems + out_elems) * ACTIVATION_BYTES
         buffers = self.spec.buffers
         limit = min(_CHUNK_BYTES, buffers.activation_bytes // 2, buffers.output_bytes // 2)

@@ -114,6 +114,11 @@ def nm_of(op: Op) -> tuple[int, int]:
     raise MappingError(f"{op.name}: pattern {pattern.kind}", 1, 0, "supported N:M pattern")
 
 
+def _parse_nm(text: str) -> tuple[int, int]:
+    nm_n, nm_m = text.split(":")
+    return int(nm_n), int(nm_m)
+
+
 def row_units(op: Op) -> int:
     """Return the rows of m that one indivisible unit of a macro tile holds.
 
@@ -257,7 +262,7 @@ def plan_gemm(op: Op, mapping: Mapping, spec: SatSpec) -> GemmPlan:
         dataflow=mapping.dataflow,
         order=mapping.loop_order[:2],
         packing=packing,
-        nm=nm_of(op),
+        nm=_parse_nm(placement["pattern"]),
         m_tile=mapping.tiling["m"],
         n_tile=mapping.tiling["n"],
         k_tile=mapping.tiling["k"],

@@ -77,6 +77,9 @@ class VectorSpec(_Part):
     """The vector path for elementwise, pooling, normalisation and softmax operators."""
 
     lanes: int = Field(32, ge=1, description="elements per cycle (assumed)")
+    stages: int = Field(
+        3, ge=1, description="chained ALUs per lane (assumed: a weight update chains three)"
+    )
 
 
 class SorterSpec(_Part):
@@ -103,6 +106,9 @@ class SatSpec(Spec):
     memory: MemorySpec = MemorySpec()
     vector: VectorSpec = VectorSpec()
     sore: SoreSpec = SoreSpec()
+    technology: Literal["fpga-16nm", "asic-45nm"] = Field(
+        "fpga-16nm", description="energy table of hwsim.components.energy"
+    )
     queue_depth: int = Field(8, ge=1, description="instructions waiting per unit (assumed)")
 
     def capacities(self) -> dict[str, int]:

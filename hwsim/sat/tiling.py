@@ -20,6 +20,7 @@ _SPLITS = (1, 2, 4, 8, 16)
 def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
     """Yield fitting plans of ``op`` for ``dataflow``.
 
+    A pruned layer may also run expanded to dense, which short reductions make faster.
     Raises :class:`MappingError` naming buffer, need and have if not even the smallest fits.
     """
     if spec.array.timing == "scalesim":
@@ -27,35 +28,37 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
         return
     smallest: GemmPlan | None = None
     found = False
-    for packing in packings(op, spec.array):
-        if packing.kind != "single" and (dataflow != "ws" or nm_of(op) != (1, 1)):
-            continue
-        for order in ("mn", "nm"):
-            for n_tile, k_tile in _weight_tiles(op, packing, order, spec):
-                if dataflow == "os" and k_tile < packing.gemm(op, 1, packing.groups, nm_of(op)).k:
-                    continue  # accumulators cannot be preset from stored partial sums
-                for m_tile in _row_tiles(op, packing, n_tile, spec):
-                    plan = _plan(op, dataflow, order, packing, (m_tile, n_tile, k_tile), spec)
-                    smallest = smallest or plan
-                    if _fits(plan, spec):
-                        found = True
-                        yield plan
+    for packing, nm, order in _ways(op, dataflow, spec):
+        for n_tile, k_tile in _weight_tiles(op, packing, nm, order, spec):
+            if dataflow == "os" and k_tile < packing.gemm(op, 1, packing.groups, nm).k:
+                continue  # accumulators cannot be preset from stored partial sums
+            for m_tile in _row_tiles(op, packing, n_tile, spec):
+                tile = (m_tile, n_tile, k_tile)
+                plan = GemmPlan(op, dataflow, order, packing, nm, *tile, spec.array)
+                smallest = smallest or plan
+                if _fits(plan, spec):
+                    found = True
+                    yield plan
     if not found:
-        plan = smallest or _plan(op, dataflow, "mn", Packing("single", 1), (1, 1, 1), spec)
-        plan.to_mapping().check(spec)
-        raise MappingError(f"{op.name}: buffers", 1, 0, "fitting tile")
+        if smallest is not None:
+            smallest.to_mapping().check(spec)
+        raise MappingError(f"{op.name}: {dataflow} macro tiles in the buffers", 1, 0, "tile")
 
 
-def _plan(
-    op: Op, dataflow: str, order: str, packing: Packing, tile: tuple[int, int, int], spec: SatSpec
-) -> GemmPlan:
-    return GemmPlan(op, dataflow, order, packing, nm_of(op), *tile, spec.array)
+def _ways(op: Op, dataflow: str, spec: SatSpec) -> Iterator[tuple[Packing, tuple[int, int], str]]:
+    """Yield (packing, pattern, loop order) combinations; stored order first."""
+    pruned = nm_of(op)
+    for nm in dict.fromkeys((pruned, (1, 1))):
+        for packing in packings(op, spec.array):
+            if packing.kind == "single" or (dataflow == "ws" and pruned == (1, 1)):
+                for order in ("mn", "nm"):
+                    yield packing, nm, order
 
 
 def _whole(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
     dims = op.gemm()
-    packing = Packing("single", 1)
-    return _plan(op, dataflow, "mn", packing, (dims.m, dims.n, dims.k), spec)
+    tile = (dims.m, dims.n, dims.k)
+    return GemmPlan(op, dataflow, "mn", Packing("single", 1), nm_of(op), *tile, spec.array)
 
 
 def _fits(plan: GemmPlan, spec: SatSpec) -> bool:
@@ -63,14 +66,15 @@ def _fits(plan: GemmPlan, spec: SatSpec) -> bool:
     return all(need <= have[name] for name, need in plan.buffer_bytes().items())
 
 
-def _weight_tiles(op: Op, packing: Packing, order: str, spec: SatSpec) -> list[tuple[int, int]]:
+def _weight_tiles(
+    op: Op, packing: Packing, nm: tuple[int, int], order: str, spec: SatSpec
+) -> list[tuple[int, int]]:
     """Return (n_tile, k_tile) choices whose two halves fit the weight buffer."""
-    gemm = packing.gemm(op, 1, packing.groups, nm_of(op))
+    gemm = packing.gemm(op, 1, packing.groups, nm)
     if packing.kind != "single":
         return [(gemm.n, gemm.k)]
     half = spec.buffers.weight_bytes // 2
-    nm_n, nm_m = nm_of(op)
-    probe = _plan(op, "ws", order, packing, (1, gemm.n, gemm.k), spec)
+    probe = GemmPlan(op, "ws", order, packing, nm, 1, gemm.n, gemm.k, spec.array)
     choices: list[tuple[int, int]] = []
     width = round_up(gemm.n, spec.array.cols)
     while width >= spec.array.cols:
@@ -81,7 +85,7 @@ def _weight_tiles(op: Op, packing: Packing, order: str, spec: SatSpec) -> list[t
     if not choices and order == "mn":
         # The reduction must be cut: as deep as fits one column tile, in whole array tiles.
         n_tile = min(spec.array.cols, gemm.n)
-        depth = spec.array.rows * nm_m
+        depth = spec.array.rows * nm[1]
         tiles = ceil_div(gemm.k, depth)
         while tiles > 1 and probe.weight_bytes(n_tile, tiles * depth, 1) > half:
             tiles = ceil_div(tiles, 2)
@@ -93,7 +97,7 @@ def _row_tiles(op: Op, packing: Packing, n_tile: int, spec: SatSpec) -> list[int
     """Return the m tiles worth trying: the largest that fits and cuts of it."""
     unit = row_units(op)
     total = op.gemm().m // unit
-    probe = _plan(op, "ws", "mn", packing, (unit, n_tile, 1), spec)
+    probe = GemmPlan(op, "ws", "mn", packing, (1, 1), unit, n_tile, 1, spec.array)
     half_in, half_out = spec.buffers.activation_bytes // 2, spec.buffers.output_bytes // 2
 
     def fits(rows: int) -> bool:

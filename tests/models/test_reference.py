@@ -50,7 +50,7 @@ def test_a_wrong_weight_in_the_detector_shows():
 
 def test_imported_detector_is_whole_and_round_trips():
     graph = load_model("ppocrv4-det")
-    assert graph.tensors[graph.inputs[0]].shape == (1, 3, 736, 736)
+    assert graph.tensors[graph.inputs[0]].shape == (1, 3, 640, 640)
     assert graph.totals()["unmodelled_ops"] == 0
     assert len(graph.weights) == len(
         {o.tensor for op in graph.ops() for o in op.inputs if o.role == "weight"}
