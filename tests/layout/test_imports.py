@@ -76,6 +76,10 @@ def rule_of(module: str) -> Rule:
     return found[0] if found else Rule(module, (), BARE)
 
 
+def _is_allowed(imported: str, rule: Rule) -> bool:
+    return rule.allowed is None or any(_is_inside(imported, p) for p in rule.allowed)
+
+
 def violations(module: str, source: str) -> list[str]:
     """Return one line per import of ``module`` that the rule forbids."""
     rule = rule_of(module)
@@ -86,9 +90,8 @@ def violations(module: str, source: str) -> list[str]:
             found.append(f"{module}:{line} imports {imported}, need the absolute name")
         elif top in rule.banned_libraries:
             found.append(f"{module}:{line} imports {top}")
-        elif top in PACKAGES and rule.allowed is not None:
-            if not any(_is_inside(imported, package) for package in rule.allowed):
-                found.append(f"{module}:{line} imports {imported}")
+        elif top in PACKAGES and not _is_allowed(imported, rule):
+            found.append(f"{module}:{line} imports {imported}")
     return found
 
 
