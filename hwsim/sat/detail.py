@@ -15,9 +15,9 @@ from hwsim.sat.golden import golden_gemm
 from hwsim.sat.kernels import step_output_stationary, step_weight_stationary
 from hwsim.sat.pe import step_gemm
 from hwsim.sat.spec import ArraySpec
-from hwsim.sat.timing import ArrayGemm
+from hwsim.sat.timing import ArrayGemm, gemm_timing
 
-__all__ = ["step_tiles", "stepped_program"]
+__all__ = ["step_pes", "step_tiles", "stepped_program"]
 
 
 def stepped_program(program: Program, array: ArraySpec, detail: str) -> Program:
@@ -73,7 +73,9 @@ def step_pes(array: ArraySpec, dataflow: str, gemm: ArrayGemm) -> int:
     a = rng.standard_normal((gemm.m, gemm.k)).astype(np.float16)
     b = rng.standard_normal((gemm.k, gemm.n)).astype(np.float16)
     mask = NM(nm_n=gemm.nm_n, nm_m=gemm.nm_m).sample_mask(b.shape, rng)
-    run = step_gemm(array, dataflow, a, encode_nm(b, mask, gemm.nm_n, gemm.nm_m))
+    limit = 2 * gemm_timing(array, dataflow, gemm).cycles + 64  # only stops a run that hangs
+    compact = encode_nm(b, mask, gemm.nm_n, gemm.nm_m)
+    run = step_gemm(array, dataflow, a, compact, max_cycles=limit)
     if not np.array_equal(run.output, golden_gemm(a, b, mask)):
         worst = float(np.abs(run.output - golden_gemm(a, b, mask)).max())
         raise HwsimError(f"pe stepping of {dataflow} {gemm}", "golden outputs", f"off by {worst}")
