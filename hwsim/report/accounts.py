@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from hwsim.core.errors import InputError
@@ -29,6 +30,14 @@ Run = Mapping[str, Any]
 
 OFF_CHIP_LEVELS = ("dram", "hbm", "ddr")
 """Names under which machines report off-chip memory."""
+REQUIRED: dict[str, type] = {
+    "cycles": Integral,
+    "clock_hz": Integral,
+    "time_s": Real,
+    "layers": list,
+    "units": Mapping,
+}
+"""Keys without which no page, figure or comparison can be made."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,11 @@ def check_run(document: Any, where: str) -> Run:
     need = "a run document (from hwsim run --json)"
     if not isinstance(document, Mapping):
         raise InputError(where, need, type(document).__name__)
-    for key, kind in (("cycles", int), ("layers", list), ("units", Mapping)):
+    for key, kind in REQUIRED.items():
         if not isinstance(document.get(key), kind) or isinstance(document.get(key), bool):
             raise InputError(where, need, f"no {key!r} of type {kind.__name__}")
+    if document["clock_hz"] < 1:
+        raise InputError(where, need, f"clock_hz {document['clock_hz']}")
     for index, layer in enumerate(document["layers"]):
         if not isinstance(layer, Mapping) or not {"name", "cycles"} <= set(layer):
             raise InputError(where, need, f"layers[{index}] without 'name' and 'cycles'")

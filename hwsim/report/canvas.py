@@ -58,7 +58,7 @@ def _render(draw: Callable[[Axes, Theme], None], theme: Theme, size: tuple[float
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # its methods have no annotations
     figure.set_facecolor(theme.background)
     axes = figure.add_subplot()
     _dress(axes, theme)
@@ -66,7 +66,8 @@ def _render(draw: Callable[[Axes, Theme], None], theme: Theme, size: tuple[float
     for text in axes.texts:
         text.set_parse_math(False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=theme.background, metadata={"Software": None})
+    # savefig would lay out and draw twice; None leaves the library's name out of the file.
+    canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -38,7 +38,9 @@ def run_charts(run: Run) -> list[Chart]:
     """Return the figures that the document has the numbers for, in reading order."""
     rows = layer_rows(run)
     height = _height(max(len(cycle_parts(run)), len(run["units"]) + 2))
-    charts = [_where_chart(run, height), _units_chart(run, height)] if run["cycles"] else []
+    charts = [_where_chart(run, height)] if run["cycles"] else []
+    if run["cycles"] and run["units"]:
+        charts.append(_units_chart(run, height))
     if any(row.cycles for row in rows):
         charts.append(_layers_chart(rows))
     known = [row for row in rows if row.dense_cycles is not None]
@@ -118,14 +120,16 @@ def _units_chart(run: Run, height: float) -> Chart:
 
 def _stack(axes: Axes, theme: Theme, bars: Sequence[Sequence[tuple[str, float]]]) -> list[str]:
     """Draw one stacked bar per row; return the states drawn, in stacking order."""
-    seen = set()
+    pieces: dict[str, list[tuple[int, float, float]]] = {}
     for index, bar in enumerate(bars):
         left = 0.0
         for state, width in bar:
-            axes.barh(index, width, left=left, height=0.74, **bar_style(state, theme))
+            pieces.setdefault(state, []).append((index, left, width))
             left += width
-            seen.add(state)
-    return [state for state in STATES if state in seen]
+    for state, placed in pieces.items():
+        rows, lefts, widths = zip(*placed, strict=True)
+        axes.barh(rows, widths, left=lefts, height=0.74, **bar_style(state, theme))
+    return [state for state in STATES if state in pieces]
 
 
 def _top_rows(rows: Sequence[LayerRow], top: int) -> list[LayerRow]:
@@ -184,13 +188,15 @@ def _dense_chart(known: Sequence[LayerRow], height: float) -> Chart:
     top = _top_rows(known, TOP_DENSE_LAYERS)
 
     def draw(axes: Axes, theme: Theme) -> None:
+        places = range(len(top))
+        dense = [row.dense_cycles or 0.0 for row in top]
+        above, below = [i - 0.19 for i in places], [i + 0.19 for i in places]
+        axes.barh(above, dense, height=0.36, color=theme.muted, alpha=0.45)
+        axes.barh(below, [row.cycles for row in top], height=0.36, color=theme.accent)
         for index, row in enumerate(top):
-            dense = row.dense_cycles or 0.0
-            axes.barh(index - 0.19, dense, height=0.36, color=theme.muted, alpha=0.45)
-            axes.barh(index + 0.19, row.cycles, height=0.36, color=theme.accent)
             axes.annotate(
                 format_ratio(row.speedup),
-                (max(dense, row.cycles), index),
+                (max(dense[index], row.cycles), index),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
@@ -199,7 +205,7 @@ def _dense_chart(known: Sequence[LayerRow], height: float) -> Chart:
             )
         _name_rows(axes, [row.name for row in top], theme)
         _cycle_axis(axes)
-        axes.set_xlim(0, max(max(row.dense_cycles or 0, row.cycles) for row in top) * 1.12)
+        axes.set_xlim(0, max([*dense, *(row.cycles for row in top)]) * 1.12)
         _dense_legend(axes, theme)
 
     caption = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def runs_chart(names: Sequence[str], runs: Sequence[Run]) -> Chart:
 
     def draw(axes: Axes, theme: Theme) -> None:
         seen = set()
-        longest = max(run["cycles"] / run["clock_hz"] for run in runs)
+        longest = max(run["cycles"] / run["clock_hz"] for run in runs) or 1.0
         for index, run in enumerate(runs):
             left = 0.0
             for part in sorted(cycle_parts(run), key=lambda part: STATES.index(part.state)):
@@ -56,8 +57,9 @@ def runs_chart(names: Sequence[str], runs: Sequence[Run]) -> Chart:
     return draw_chart("runs", "Runs side by side", caption, size, draw, is_wide=True)
 
 
-def claims_chart(claims: Sequence[Claim]) -> Chart:
-    """Return each claim's relative error as a dot on its tolerance band."""
+def claims_chart(all_claims: Sequence[Claim]) -> Chart:
+    """Return each claim's relative error as a dot on its tolerance band (finite errors only)."""
+    claims = [claim for claim in all_claims if math.isfinite(claim.error)]
 
     def draw(axes: Axes, theme: Theme) -> None:
         for index, claim in enumerate(claims):
@@ -81,7 +83,7 @@ def claims_chart(claims: Sequence[Claim]) -> Chart:
         )
         axes.tick_params(axis="y", colors=theme.text)
         axes.set_ylim(len(claims) - 0.4, -0.6)
-        reach = max(max(abs(c.error), c.tolerance) for c in claims) * 100
+        reach = max([max(abs(c.error), c.tolerance) for c in claims], default=0.0) * 100
         axes.set_xlim(-reach * 1.15 - 0.1, reach * 1.15 + 0.1)
         axes.set_xlabel("relative error of the simulated value (%)")
 

@@ -18,14 +18,14 @@ STATES = ("busy", *STALL_REASONS, "idle")
 
 @dataclass(frozen=True)
 class Look:
-    """Colour as ``#rrggbb`` and whether the area is hatched."""
+    """Colour as a style sheet writes it, and whether the area is hatched."""
 
     colour: str
     is_hatched: bool = False
 
 
-_BLUE, _SKY, _GREEN, _YELLOW = "#2f7fc1", "#56b4e9", "#009e73", "#e8d639"
-_ORANGE, _VERMILLION, _PURPLE, _SLATE = "#e69f00", "#d55e00", "#cc79a7", "#667085"
+_BLUE, _SKY, _GREEN, _YELLOW = "#2f7fc1", "#56b4e9", "#009e73", "#f2e646"
+_ORANGE, _VERMILLION, _PURPLE, _BROWN = "#e69f00", "#d55e00", "#cc79a7", "#8c4a24"
 
 LOOKS: dict[str, Look] = {
     "busy": Look(_BLUE),
@@ -41,8 +41,8 @@ LOOKS: dict[str, Look] = {
     "cache": Look(_VERMILLION, is_hatched=True),
     "drain": Look(_PURPLE),
     "hazard": Look(_PURPLE, is_hatched=True),
-    "network": Look(_SLATE),
-    "atomic": Look(_SLATE, is_hatched=True),
+    "network": Look(_BROWN),
+    "atomic": Look(_BROWN, is_hatched=True),
     "idle": Look("var(--idle)"),  # quiet against either background
 }
 

@@ -27,10 +27,11 @@ _SMALL = ("", "m", "µ", "n", "p", "f")
 
 
 def _three_digits(value: float) -> str:
-    """Return ``value`` (below 1000) with three significant digits."""
+    """Return ``value`` (below 1000) with three significant digits, at most three decimals."""
     if value == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    # Rounding first: 0.9996 has to become 1.00, not 1.000.
+    decimals = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.2e}")))))
     return f"{value:.{min(decimals, 3)}f}"
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from hwsim.core.errors import InputError
 from hwsim.core.result import SCHEMA_VERSION, Claim
@@ -100,7 +103,9 @@ class Report:
         )
         files += [DATA, INDEX]
         _write_text(folder, INDEX, overview)
-        _write_text(folder, DATA, json.dumps(self._document(files), indent=1, allow_nan=False))
+        _write_text(
+            folder, DATA, json.dumps(_plain(self._document(files)), indent=1, allow_nan=False)
+        )
         return files
 
     def _document(self, files: list[str]) -> dict[str, Any]:
@@ -112,6 +117,19 @@ class Report:
             "claims": [claim.to_json() for claim in self.claims],
             "files": files,
         }
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON has it: numpy scalars as numbers, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _write_text(folder: Path, name: str, text: str) -> str:

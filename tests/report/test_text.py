@@ -1,0 +1,74 @@
+"""Does the terminal summary say the headline, on the stream and in the width asked for?"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from hwsim.report.text import headline, tier_text, write_summary
+
+
+def summary(run: dict[str, Any], width: int = 100, top: int = 10) -> str:
+    stream = io.StringIO()
+    write_summary(run, stream, width=width, top=top)
+    return stream.getvalue()
+
+
+def test_summary_has_headline_bottleneck_and_layers(run: dict[str, Any]) -> None:
+    text = summary(run)
+    assert "resnet50 on sat (vcu1525)" in text
+    assert f"{run['cycles']:,}" in text
+    assert "stce works in" in text
+    assert "10 most expensive of 50 layers" in text
+    assert "note: Batch 8" in text
+
+
+def test_summary_goes_to_the_given_stream_only(
+    run: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary(run)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_summary_to_a_file_has_no_colour_codes(run: dict[str, Any]) -> None:
+    assert "\x1b" not in summary(run)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_lines_keep_the_width_and_numbers_stay_whole(run: dict[str, Any], width: int) -> None:
+    text = summary(run, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    costly = max(run["layers"], key=lambda layer: layer["cycles"])
+    assert f"{costly['cycles']:,}" in text
+
+
+def test_top_limits_the_table(run: dict[str, Any]) -> None:
+    ranked = sorted(run["layers"], key=lambda layer: -layer["cycles"])
+    text = summary(run, 160, top=2)
+    table = text[text.index("2 most expensive") :]
+    assert ranked[1]["name"] in table
+    assert ranked[2]["name"] not in table
+
+
+def test_name_with_brackets_is_printed_as_it_is(run: dict[str, Any]) -> None:
+    run["layers"][0] |= {"name": "[red]x[/red]", "cycles": run["cycles"]}
+    assert "[red]x[/red]" in summary(run, 160)
+
+
+def test_estimate_says_so(run: dict[str, Any]) -> None:
+    assert "closed form only" not in summary(run)
+    assert "closed form only" in summary(run | {"fidelity": "estimate"})
+
+
+def test_headline_without_baseline_or_energy_leaves_them_out(run: dict[str, Any]) -> None:
+    labels = [label for label, _ in headline(run | {"baseline": {}, "energy_pj": 0.0})]
+    assert "against dense" not in labels
+    assert "energy" not in labels
+
+
+def test_tier_is_never_shown_without_meaning() -> None:
+    assert tier_text("T3") == "T3: cycle-exact against RTL co-simulation"
+    assert "no accuracy is claimed" in tier_text("")
+    assert tier_text("T1 partial") == "T1 partial"
