@@ -1,0 +1,182 @@
+"""Offer small graphs that together use every operator kind a machine may meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.machine import Machine, machine_class, machine_names, make_machine
+from hwsim.core.program import Program
+from hwsim.core.sparsity import NM
+from mappers.greedy import map_graph
+from models.build import GraphBuilder
+
+
+def convolutions() -> OpGraph:
+    """Plain, strided, dilated, 1x1, grouped and depthwise convolutions, ragged everywhere."""
+    b = GraphBuilder("convolutions")
+    x = b.input("x", (2, 13, 15, 11))
+    x = b.relu("act0", b.conv("plain", x, 37, 3, pad=1))
+    x = b.conv("depthwise", x, 37, 3, stride=2, pad=1, groups=37)
+    skip = x = b.conv("pointwise", x, 40, 1, bias=False)
+    x = b.relu("act1", b.conv("grouped", x, 40, 3, pad=1, groups=4))
+    x = b.elementwise("join", "add", x, skip)
+    x = b.conv("dilated", x, 24, 3, pad=(1, 2, 2, 1), dilation=2)
+    x = b.conv("one_group_per_pair", x, 24, (1, 3), pad=(0, 1, 0, 1), groups=12)
+    x = b.pool("pool", x, "max", 2)
+    x = b.flatten("flat", b.global_pool("mean", x, "average"))
+    return b.build([b.linear("head", x, 10)])
+
+
+def attention() -> OpGraph:
+    """One head of attention: products of activations, softmax, normalisation, moves."""
+    b = GraphBuilder("attention")
+    x = b.input("x", (1, 19, 24))
+    h = b.layer_norm("norm", x)
+    q, k, v = (b.linear(name, h, 24) for name in ("query", "key", "value"))
+    scores = b.softmax("softmax", b.matmul("scores", q, b.transpose("turn", k, (0, 2, 1))))
+    mixed = b.linear("out", b.matmul("mix", scores, v), 24)
+    return b.build([b.elementwise("join", "add", x, mixed)])
+
+
+def upsampling() -> OpGraph:
+    """A transposed convolution between two linear-like layers."""
+    b = GraphBuilder("upsampling")
+    x = b.conv("narrow", b.input("x", (1, 8, 5, 7)), 6, 1)
+    dims = {"batch": 1, "ci": 6, "co": 4, "ih": 5, "iw": 7, "oh": 11, "ow": 15}
+    dims |= {"kh": 3, "kw": 3, "groups": 1}
+    attrs = {"strides": [2, 2], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
+    weight = b.weight("up.weight", (6, 4, 3, 3))
+    shape = (1, 4, 11, 15)
+    up = b.add(OpKind.CONV_TRANSPOSE, "up", [x, weight], shape, dims=dims, attrs=attrs)
+    return b.build([up])
+
+
+def one_product() -> OpGraph:
+    """The smallest graph there is."""
+    b = GraphBuilder("one_product")
+    return b.build([b.linear("fc", b.input("x", (1, 1)), 1, bias=False)])
+
+
+def sparse(nm_n: int, nm_m: int) -> OpGraph:
+    """Convolution and linear layers under N:M, reductions ragged in the linear ones."""
+    b = GraphBuilder(f"sparse_{nm_n}_{nm_m}")
+    x = b.input("x", (1, 16, 9, 10))
+    x = b.relu("act", b.conv("conv3", x, 48, 3, pad=1))
+    x = b.conv("conv1", x, 35, 1, stride=2)
+    x = b.flatten("flat", b.global_pool("mean", x, "average"))
+    x = b.linear("fc0", x, 45)
+    graph = b.build([b.linear("fc1", x, 7)])
+    return with_pattern(graph, nm_n, nm_m)
+
+
+def with_pattern(graph: OpGraph, nm_n: int, nm_m: int) -> OpGraph:
+    """Return ``graph`` with N:M on every weight matrix along the reduction."""
+    pattern = NM(nm_n=nm_n, nm_m=nm_m)
+
+    def sparsified(op: Op) -> Op:
+        if not op.is_gemm or op.weight is None:
+            return op
+        first = op.weight
+        inputs = tuple(
+            operand.model_copy(update={"pattern": pattern}) if operand is first else operand
+            for operand in op.inputs
+        )
+        return op.model_copy(update={"inputs": inputs})
+
+    return graph.replace(ops=[sparsified(op) for op in graph.ops()])
+
+
+GRAPHS: dict[str, Callable[[], OpGraph]] = {
+    "convolutions": convolutions,
+    "attention": attention,
+    "upsampling": upsampling,
+    "one_product": one_product,
+    "sparse_2_4": lambda: sparse(2, 4),
+    "sparse_2_8": lambda: sparse(2, 8),
+    "sparse_1_4": lambda: sparse(1, 4),
+}
+
+PAIRS = [(name, preset) for name in machine_names() for preset in machine_class(name).presets()]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One graph, mapped and lowered for one machine."""
+
+    machine: Machine
+    graph: OpGraph
+    program: Program
+
+
+@cache
+def lowered(name: str, preset: str | None, graph_name: str) -> Case:
+    """Return the graph's program for a preset of a machine (None: its default)."""
+    machine = make_machine(name, preset)
+    graph = GRAPHS[graph_name]()
+    return Case(machine, graph, machine.lower(graph, map_graph(graph, machine)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``machine_name`` for every machine, ``case`` for every program."""
+    if "case" in metafunc.fixturenames:
+        values = [(*pair, graph) for pair in PAIRS for graph in GRAPHS]
+        ids = ["-".join(value) for value in values]
+        metafunc.parametrize(("machine_name", "preset", "graph_name"), values, ids=ids)
+    elif "machine_name" in metafunc.fixturenames:
+        metafunc.parametrize("machine_name", machine_names())
+
+
+@pytest.fixture
+def case(machine_name: str, preset: str, graph_name: str) -> Case:
+    """Return one graph lowered for one preset of one machine."""
+    return lowered(machine_name, preset, graph_name)
+
+
+@pytest.fixture
+def lower() -> Callable[..., Case]:
+    """Return a function of machine, preset and graph names that returns the case."""
+    return lowered
+
+
+@pytest.fixture
+def machine(machine_name: str) -> Machine:
+    """Return a machine with its default preset."""
+    return make_machine(machine_name)
+
+
+@pytest.fixture
+def draw_values() -> Callable[[Case, int], tuple[Program, dict[str, NDArray[np.float16]]]]:
+    """Return a function that attaches random weights and masks to a case's program."""
+    return attach_values
+
+
+def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[np.float16]]]:
+    """Return the program with weights and masks, and activations for every matrix product."""
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, NDArray[np.float16]] = {}
+    tensors: dict[str, NDArray[np.generic]] = {}
+    for op in case.graph.ops():
+        if not op.is_gemm:
+            continue
+        dims = op.gemm()
+        m = min(dims.m, 20)
+        inputs[f"{op.name}.a"] = _half(rng, (dims.groups, m, dims.k))
+        tensors[f"{op.name}.b"] = _half(rng, (dims.groups, dims.k, dims.n))
+        pattern = op.weight.pattern if op.weight is not None else None
+        if pattern is not None and not pattern.is_dense:
+            masks = [pattern.sample_mask((dims.k, dims.n), rng) for _ in range(dims.groups)]
+            tensors[f"{op.name}.mask"] = np.stack(masks)
+    graph = case.graph
+    mappings = map_graph(graph, case.machine)
+    return case.machine.lower(graph, mappings, tensors), inputs
+
+
+def _half(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    return rng.standard_normal(shape).astype(np.float16)

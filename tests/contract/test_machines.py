@@ -1,0 +1,120 @@
+"""Ask every registered machine for what every machine owes: accounts, bounds, bytes, repetition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hwsim.core.errors import HwsimError
+from hwsim.core.machine import make_machine
+from hwsim.core.result import Result
+
+FILLED_FROM_DRAM = {"sat": ("activation_buffer", "weight_buffer")}
+"""Levels that loads write, and nothing else does. A new machine names its own."""
+STORED_TO_DRAM = {"sat": ("output_buffer",)}
+"""Levels that stores read, and nothing else does."""
+ESTIMATE_RANGE = (0.5, 1.05)
+"""Closed forms leave out start-up and waits, so they may be low; hardly ever high."""
+
+
+Lower = Callable[..., Any]
+
+
+def text(result: Result) -> str:
+    return json.dumps(result.to_json(), sort_keys=True)
+
+
+def test_every_unit_accounts_for_every_cycle(case: Any) -> None:
+    result = case.machine.run(case.program)
+    assert result.cycles > 0
+    for name, unit in result.stats.units.items():
+        assert unit.busy + sum(unit.stall.values()) + unit.idle == result.cycles, name
+        assert min(unit.busy, unit.idle, *unit.stall.values()) >= 0, name
+    for layer in result.layers:
+        assert layer.account.total == layer.cycles, layer.name
+    assert sum(layer.cycles for layer in result.layers) == result.cycles
+    result.check()
+
+
+def test_layers_are_the_graphs_ops_in_order(case: Any) -> None:
+    result = case.machine.run(case.program)
+    assert [layer.name for layer in result.layers] == [op.name for op in case.graph.ops()]
+    totals = case.graph.totals()
+    assert (result.stats.macs, result.stats.useful_macs) == (totals["macs"], totals["useful_macs"])
+    assert 0.0 <= result.utilization <= 1.0
+    assert result.stats.issued_macs >= result.stats.useful_macs
+
+
+@pytest.mark.evidence("machine_name", "T1")
+def test_cycles_lie_within_bounds(case: Any) -> None:
+    bounds = case.machine.bounds(case.program)
+    cycles = case.machine.run(case.program).cycles
+    assert 0 < bounds.min_cycles <= cycles <= bounds.max_cycles
+
+
+def test_work_that_the_bounds_do_not_know_leaves_them(machine_name: str, lower: Lower) -> None:
+    case = lower(machine_name, None, "one_product")
+    bounds = case.machine.bounds(case.program)
+    slow = case.program.instructions.copy()
+    slow["cycles"][int(slow["cycles"].argmax())] += bounds.max_cycles
+    slower = case.machine.run(replace(case.program, instructions=slow))
+    assert slower.cycles > bounds.max_cycles
+
+
+@pytest.mark.evidence("machine_name", "T1")
+def test_bytes_are_conserved_between_levels(case: Any, machine_name: str) -> None:
+    result = case.machine.run(case.program)
+    for moved in (result.stats.bytes, *(layer.bytes for layer in result.layers)):
+        filled = sum(moved[level]["write"] for level in FILLED_FROM_DRAM[machine_name])
+        stored = sum(moved[level]["read"] for level in STORED_TO_DRAM[machine_name])
+        assert moved["dram"] == {"read": filled, "write": stored}
+
+
+def test_two_runs_are_identical(case: Any) -> None:
+    assert text(case.machine.run(case.program)) == text(case.machine.run(case.program))
+
+
+def test_every_detail_of_stepping_gives_the_same_cycles(case: Any) -> None:
+    fast = case.machine.run(case.program).to_json()
+    assert case.machine.run(case.program, detail="tile").to_json() == fast
+
+
+def test_more_bandwidth_never_costs_cycles(machine_name: str, lower: Lower) -> None:
+    for graph in ("convolutions", "attention", "sparse_2_8"):
+        program = lower(machine_name, None, graph).program
+        cycles = []
+        for bandwidth in (10**8, 10**9, 5 * 10**9, 10**10, 2 * 10**10, 4 * 10**10, 10**12):
+            faster = make_machine(
+                machine_name, settings=[f"memory.bandwidth_bytes_per_s={bandwidth}"]
+            )
+            cycles.append(faster.run(program).cycles)
+        assert cycles == sorted(cycles, reverse=True), graph
+        assert cycles[0] > cycles[-1]  # the sweep reaches both ends
+
+
+def test_estimates_are_close_to_simulated_cycles(case: Any) -> None:
+    simulated = case.machine.run(case.program)
+    estimated = case.machine.run(case.program, detail="estimate")
+    low, high = ESTIMATE_RANGE
+    assert low <= estimated.cycles / simulated.cycles <= high
+    assert (simulated.fidelity, estimated.fidelity) == ("cycle", "estimate")
+    assert estimated.to_json().keys() == simulated.to_json().keys()
+    assert estimated.stats.bytes == simulated.stats.bytes
+    estimated.check()
+
+
+def test_check_notices_a_lost_cycle_and_a_lost_byte(machine_name: str, lower: Lower) -> None:
+    case = lower(machine_name, None, "one_product")
+    run = case.machine.run(case.program)
+    unit = next(iter(run.stats.units.values()))
+    unit.idle += 1
+    with pytest.raises(HwsimError, match="units"):
+        run.check()
+    unit.idle -= 1
+    run.stats.bytes["dram"]["read"] += 1
+    with pytest.raises(HwsimError, match="bytes.dram.read"):
+        run.check()
