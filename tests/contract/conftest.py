@@ -140,6 +140,12 @@ def case(machine_name: str, preset: str, graph_name: str) -> Case:
 
 
 @pytest.fixture
+def sparsified() -> Callable[[OpGraph, int, int], OpGraph]:
+    """Return a function that puts N:M on every weight matrix of a graph."""
+    return with_pattern
+
+
+@pytest.fixture
 def lower() -> Callable[..., Case]:
     """Return a function of machine, preset and graph names that returns the case."""
     return lowered

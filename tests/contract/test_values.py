@@ -1,0 +1,94 @@
+"""Ask every registered machine for outputs equal to golden, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Lower = Callable[..., Any]
+Draw = Callable[..., Any]
+Outputs = dict[str, NDArray[Any]]
+
+
+def same_bits(left: Outputs, right: Outputs) -> bool:
+    return left.keys() == right.keys() and all(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in ((left[key], right[key]) for key in left)
+    )
+
+
+@pytest.mark.evidence("machine_name", "T0")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_outputs_equal_golden_bit_for_bit(case: Any, draw_values: Draw, seed: int) -> None:
+    program, inputs = draw_values(case, seed)
+    outputs = case.machine.execute(program, inputs)
+    assert same_bits(outputs, case.machine.golden(program, inputs))
+    assert set(outputs) == {op.name for op in case.graph.ops() if op.is_gemm}
+
+
+@pytest.mark.evidence("machine_name", "T0")
+def test_golden_is_close_to_the_exact_product(case: Any, draw_values: Draw) -> None:
+    # Bit equality says nothing if both sides share a mistake: compare with float64.
+    program, inputs = draw_values(case, 2)
+    for name, output in case.machine.golden(program, inputs).items():
+        a, b = inputs[f"{name}.a"], program.tensors[f"{name}.b"]
+        mask = program.tensors.get(f"{name}.mask", np.ones(b.shape, dtype=bool))
+        exact = a.astype(np.float64) @ np.where(mask, b, 0).astype(np.float64)
+        size = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+        # One FP32 rounding (2^-24) per addition, relative to the sum of magnitudes.
+        assert (np.abs(output - exact) <= a.shape[-1] * 2.0**-24 * size).all(), name
+
+
+@pytest.mark.evidence("machine_name", "T0")
+@pytest.mark.parametrize("m", [1, 4, 8])
+def test_dense_weights_through_the_sparse_path_give_the_dense_values(
+    machine_name: str, lower: Lower, draw_values: Draw, sparsified: Callable[..., Any], m: int
+) -> None:
+    case = lower(machine_name, None, "convolutions")
+    dense, inputs = draw_values(case, 3)
+    full = replace(case, graph=sparsified(case.graph, m, m))
+    sparse, again = draw_values(full, 3)
+    for name, b in dense.tensors.items():
+        sparse.tensors[name] = b
+        sparse.tensors[name.removesuffix(".b") + ".mask"] = np.ones(b.shape, dtype=bool)
+    assert again.keys() == inputs.keys()
+    assert same_bits(case.machine.execute(dense, inputs), case.machine.execute(sparse, inputs))
+
+
+@pytest.mark.evidence("machine_name", "T0")
+@pytest.mark.parametrize("value", [0.0, 65504.0, -65504.0, 2.0**-24])
+def test_extreme_operands_equal_golden(
+    machine_name: str, lower: Lower, draw_values: Draw, value: float
+) -> None:
+    # All zeros; the largest FP16 numbers; the smallest subnormal one.
+    case = lower(machine_name, None, "sparse_2_8")
+    program, inputs = draw_values(case, 4)
+    inputs = {name: np.full_like(a, value) for name, a in inputs.items()}
+    assert same_bits(case.machine.execute(program, inputs), case.machine.golden(program, inputs))
+
+
+def test_results_carry_the_outputs_when_inputs_are_given(
+    machine_name: str, lower: Lower, draw_values: Draw
+) -> None:
+    case = lower(machine_name, None, "sparse_2_4")
+    program, inputs = draw_values(case, 5)
+    result = case.machine.run(program, inputs)
+    assert same_bits(result.outputs, case.machine.golden(program, inputs))
+    assert case.machine.run(program).outputs == {}
+
+
+def test_a_changed_weight_shows_in_the_comparison(
+    machine_name: str, lower: Lower, draw_values: Draw
+) -> None:
+    case = lower(machine_name, None, "sparse_2_4")
+    program, inputs = draw_values(case, 6)
+    golden = case.machine.golden(program, inputs)
+    name = next(key for key in program.tensors if key.endswith(".b"))
+    kept = np.argwhere(program.tensors[name.removesuffix(".b") + ".mask"])[0]
+    program.tensors[name][tuple(kept)] += np.float16(1)
+    assert not same_bits(case.machine.execute(program, inputs), golden)
