@@ -13,6 +13,7 @@ from hwsim.core.result import STALL_REASONS, UnitStats
 from hwsim.report.quantities import read_number
 
 __all__ = [
+    "OFF_CHIP_LEVELS",
     "LayerRow",
     "Part",
     "Run",

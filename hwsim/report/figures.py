@@ -133,10 +133,14 @@ def _stack(axes: Axes, theme: Theme, bars: Sequence[Sequence[tuple[str, float]]]
 
 
 def _top_rows(rows: Sequence[LayerRow], top: int) -> list[LayerRow]:
-    """Return the ``top`` costliest layers in graph order and one row, the mean of the others."""
+    """Return the ``top`` costliest layers in graph order and one row, the mean of the others.
+
+    Layers that take no cycles in either run (fused into another) are left out.
+    """
+    rows = [row for row in rows if row.cycles or row.dense_cycles]
     ranked = sorted(rows, key=lambda row: -row.cycles)
     if len(ranked) <= top + 1:
-        return [row for row in rows if row.cycles]
+        return rows
     others = ranked[top:]
     count = len(others)
     account = UnitStats(
@@ -157,7 +161,7 @@ def _top_rows(rows: Sequence[LayerRow], top: int) -> list[LayerRow]:
 
 def _layers_chart(rows: Sequence[LayerRow]) -> Chart:
     top = _top_rows(rows, TOP_LAYERS)
-    is_cut = len(rows) > len(top)
+    is_cut = top[-1] not in rows
 
     def draw(axes: Axes, theme: Theme) -> None:
         shown = _stack(axes, theme, [[(p.state, p.cycles) for p in row.parts] for row in top])

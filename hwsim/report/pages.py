@@ -16,7 +16,7 @@ from hwsim.report.bottleneck import describe_bottleneck
 from hwsim.report.canvas import Chart
 from hwsim.report.counters import COUNTERS, REASON_MEANINGS, TIER_MEANINGS
 from hwsim.report.palette import STATES, style_sheet
-from hwsim.report.text import headline, tier_text
+from hwsim.report.text import NO_TIER, headline, tier_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,6 +60,7 @@ def _environment() -> Environment:
     for name in ("bytes", "count", "energy", "exact", "percent", "ratio", "time", "value"):
         environment.filters[name] = getattr(quantities, f"format_{name}")
     environment.globals["tier_text"] = tier_text
+    environment.globals["no_tier"] = NO_TIER
     return environment
 
 
@@ -168,6 +169,7 @@ def render_run(
         rows=rows,
         top_share=max((row.share for row in rows), default=1.0) or 1.0,
         has_dense=any(row.dense_cycles is not None for row in rows),
+        zero_layers=sum(not row.cycles for row in rows),
         has_stages=len({row.stage for row in rows}) > 1,
         units={name: (account, parts_of(account)) for name, account in units.items()},
         states=_present_states(rows, run["units"]),

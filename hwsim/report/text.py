@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from hwsim.report.accounts import LayerRow, Run, cycle_parts, layer_rows
+from hwsim.report.accounts import OFF_CHIP_LEVELS, LayerRow, Run, cycle_parts, layer_rows
 from hwsim.report.bottleneck import describe_bottleneck
 from hwsim.report.counters import TIER_MEANINGS
 from hwsim.report.quantities import (
@@ -22,15 +22,17 @@ from hwsim.report.quantities import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["headline", "tier_text", "write_summary"]
+__all__ = ["NO_TIER", "headline", "tier_text", "write_summary"]
 
 TOP_LAYERS = 10
+NO_TIER = ("", "none")
+"""What documents without recorded evidence say."""
 
 
 def tier_text(tier: str) -> str:
     """Return a tier with its meaning, or that no evidence is recorded."""
     meaning = TIER_MEANINGS.get(tier[:2])
-    if not tier:
+    if tier in NO_TIER:
         return "none recorded: no accuracy is claimed"
     return f"{tier}: {meaning}" if meaning and tier == tier[:2] else tier
 
@@ -49,7 +51,8 @@ def headline(run: Run) -> list[tuple[str, str]]:
         speedup = format_ratio(read_number(baseline.get("speedup")))
         dense = format_exact(read_number(baseline["dense_cycles"]))
         pairs.append(("against dense", f"{speedup} (dense {dense} cycles)"))
-    for level, moved in run.get("bytes", {}).items():
+    for level in (name for name in OFF_CHIP_LEVELS if name in run.get("bytes", {})):
+        moved = run["bytes"][level]
         read, write = format_bytes(moved.get("read")), format_bytes(moved.get("write"))
         pairs.append((level, f"{read} read, {write} written"))
     if run.get("energy_pj"):
@@ -69,12 +72,11 @@ def _stalls_text(row: LayerRow) -> str:
 
 
 def _layer_table(rows: Sequence[LayerRow], total: int) -> Table:
-    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     title = f"{len(rows)} most expensive of {total} layers"
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="bold")
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0), title_justify="left")
     has_dense = any(row.dense_cycles is not None for row in rows)
     heads = ["kind", "cycles", "share", "busy", "util", "DRAM"] + ["vs dense"] * has_dense
     cells = [_layer_cells(row, has_dense) for row in rows]
@@ -84,7 +86,8 @@ def _layer_table(rows: Sequence[LayerRow], total: int) -> Table:
         width = max(len(head), *(len(row[index]) for row in cells))
         justify: Literal["left", "right"] = "right" if index else "left"
         table.add_column(head, justify=justify, no_wrap=True, min_width=width)
-    table.add_column("lost to", overflow="ellipsis", no_wrap=True)
+    width = max(len("lost to"), *(len(_stalls_text(row)) for row in rows))
+    table.add_column("lost to", overflow="ellipsis", no_wrap=True, min_width=min(width, 18))
     for row, texts in zip(rows, cells, strict=True):
         table.add_row(*(Text(text) for text in (row.name, *texts, _stalls_text(row))))
     return table

@@ -87,6 +87,12 @@ def test_others_are_their_mean_and_keep_their_share(run: dict[str, Any]) -> None
     assert sum(row.share for row in top) == pytest.approx(1.0)
 
 
+def test_layers_that_take_no_cycles_are_not_drawn(small_run: dict[str, Any]) -> None:
+    small_run["layers"][0]["cycles"] = 0
+    small_run["baseline"] = {}
+    assert len(_top_rows(layer_rows(small_run), TOP_LAYERS)) == 2
+
+
 def test_overview_figures_take_zero_cycles_and_undefined_errors(small_run: dict[str, Any]) -> None:
     assert runs_chart(["a"], [small_run | {"cycles": 0, "layers": []}]).png
     undefined = Claim("x", "", float("nan"), 1.0, "", 0.1, "peer", True, "")

@@ -213,3 +213,16 @@ def test_file_in_the_folders_place_is_refused(tmp_path: Path, small_run: dict[st
 def test_runs_with_equal_names_get_pages_of_their_own() -> None:
     runs = [{"model": "A/b", "machine": "sat"}] * 3
     assert slugs_of(runs) == ["a-b-sat", "a-b-sat-2", "a-b-sat-3"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_layers_without_cycles_fold_away_but_stay_in_the_page(
+    tmp_path: Path, small_run: dict[str, Any]
+) -> None:
+    fused = copy.deepcopy(small_run["layers"][0]) | {"name": "relu", "cycles": 0, "busy": 0}
+    fused |= {"stall": {}, "idle": 0}
+    small_run["layers"].append(fused)
+    Report([small_run]).write(tmp_path / "out")
+    page = Page(tmp_path / "out" / "run-resnet50-sat-vcu1525.html")
+    assert "relu" in page.text
+    assert "Show the 1 layer that adds no cycles" in page.text

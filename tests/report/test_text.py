@@ -71,4 +71,12 @@ def test_headline_without_baseline_or_energy_leaves_them_out(run: dict[str, Any]
 def test_tier_is_never_shown_without_meaning() -> None:
     assert tier_text("T3") == "T3: cycle-exact against RTL co-simulation"
     assert "no accuracy is claimed" in tier_text("")
+    assert tier_text("none") == tier_text("")
     assert tier_text("T1 partial") == "T1 partial"
+
+
+def test_headline_shows_off_chip_traffic_only(run: dict[str, Any]) -> None:
+    run["bytes"]["weight_buffer"] = {"read": 1, "write": 1}
+    labels = [label for label, _ in headline(run)]
+    assert "dram" in labels
+    assert "weight_buffer" not in labels
