@@ -157,12 +157,17 @@ def _assign_lanes(trace: Trace) -> _Lanes:
 
 
 def _bind_flows(trace: Trace, lanes: _Lanes, clock_hz: int) -> _Flows:
-    """Find for every token the slice that released it and the slice that took it."""
+    """Find for every token the slice that released it and the slice that took it.
+
+    An instruction of no cycles cannot hold an arrow: the unit's last slice before it, or the
+    next after it, stands in.
+    """
+    is_long = trace.events["end"] > trace.events["start"]
     count = len(trace.flows)
     producer = np.full(count, -1, np.int64)
     consumer = np.full(count, -1, np.int64)
     for unit in range(len(trace.units)):
-        mine = np.flatnonzero(trace.events["unit"] == unit)
+        mine = np.flatnonzero((trace.events["unit"] == unit) & is_long)
         if not len(mine):
             continue
         starts, ends = trace.events["start"][mine], trace.events["end"][mine]

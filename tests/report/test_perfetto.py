@@ -110,6 +110,18 @@ def test_every_arrow_starts_and_ends_inside_a_slice(tmp_path: Path, clock_hz: in
     assert all(event["ts"] <= finish[event["id"]] for event in starts)
 
 
+def test_instruction_of_no_cycles_lends_its_arrow_to_a_neighbour(tmp_path: Path) -> None:
+    trace = pipeline(1)
+    rows = [(0, 0, 0, 0, 10), (0, 0, 0, 10, 10), (1, 1, 0, 10, 10), (1, 1, 0, 12, 20)]
+    trace.events = np.array(rows, EVENT)
+    trace.flows = np.array([(0, 0, 10, 1, 10)], FLOW)
+    document = written(trace, tmp_path)
+    assert loose_ends(document) == []
+    (end,) = of_phase(document, "f")
+    assert end["ts"] == pytest.approx(12 * 1e6 / CLOCK)
+    assert end["args"] == {"released_cycle": 10, "taken_cycle": 10}
+
+
 def test_shifted_arrow_would_be_noticed(tmp_path: Path) -> None:
     document = written(pipeline(), tmp_path)
     end = of_phase(document, "s")[0]
