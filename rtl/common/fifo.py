@@ -62,8 +62,8 @@ class Fifo(wiring.Component):
         self.places = spec.depth - 1
         if self.places:
             self.storage = Memory(shape=width, depth=self.places, init=[])
-            self.read_at = Signal(range(self.places))
-            self.write_at = Signal(range(self.places))
+            self.read_at = Signal(range(max(2, self.places)))  # Verilog lacks width 0
+            self.write_at = Signal(range(max(2, self.places)))
 
     def elaborate(self, platform: object) -> Module:
         del platform

@@ -17,9 +17,9 @@ def streams(unit: wiring.Component, flow: wiring.Flow) -> dict[str, stream.Inter
     found: dict[str, stream.Interface] = {}
 
     def visit(path: str, member: wiring.Member, value: object) -> None:
-        if member.is_signature and isinstance(member.signature, stream.Signature):
-            if member.flow == flow:
-                found[path] = value
+        is_stream = member.is_signature and isinstance(member.signature, stream.Signature)
+        if is_stream and member.flow == flow:
+            found[path] = value
 
     _walk(unit, visit)
     return found

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from rtl.emit import to_verilog
 
 __all__ = ["build_verilator", "run_verilator"]
 
-RUNTIME_OBJECTS = "verilated*.o"
-"""Objects of Verilator's own library: the same for every unit, and most of the compile time."""
+RUNTIME_OBJECTS = "verilat*.o"
+"""Objects of Verilator's library and cocotb's main: the same for every unit, slow to compile."""
 
 
 def run_verilator(unit: wiring.Component, batches: Sequence[Vectors]) -> list[Observed]:
@@ -72,7 +73,9 @@ def build_verilator(harness: Harness) -> Path:
         path.write_text(source)
         runtime = cache_root() / "verilator" / f"runtime-{content_key(tools, recipe)}"
         for built in runtime.glob(RUNTIME_OBJECTS):
-            shutil.copy(built, folder)  # newer than its source, so make leaves it alone
+            copied = shutil.copy(built, folder)
+            # Newer than all that is about to be written, so that make leaves it alone.
+            os.utime(copied, (time.time() + 86400,) * 2)
         job = {"action": "build", "folder": str(folder), "source": str(path)}
         log = _run_child(job, folder)
         if not (folder / "harness").is_file():
@@ -119,7 +122,9 @@ def _environment() -> dict[str, str]:
             raise InputError("verilator", f"{tool} of the system", "none on PATH")
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     env["VERILATOR_ROOT"] = str(root)
-    env["PATH"] = os.pathsep.join([str(root / "bin"), env.get("PATH", "")])
+    # The makefile that Verilator writes calls "python": let it find this one.
+    folders = [root / "bin", Path(sys.executable).parent]
+    env["PATH"] = os.pathsep.join([*map(str, folders), env.get("PATH", "")])
     env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return env
 

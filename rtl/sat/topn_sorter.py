@@ -80,9 +80,10 @@ class TopNSorter(wiring.Component):
         self.position = Signal(range(spec.nm_m))
         self.slots = [Signal(slot_layout(spec), name=f"slot{j}") for j in range(spec.nm_n)]
         self.is_used = Signal(spec.nm_n)
-        # The emptiest state evicts slot 0 first, so that values fill up from the back.
+        # An empty lane evicts slot 0 first, so that values fill it from the back. At least 1 bit
+        # wide, because Verilog lacks width 0.
         self.ranks = [
-            Signal(range(spec.nm_n), init=spec.nm_n - 1 - j, name=f"rank{j}")
+            Signal(range(max(2, spec.nm_n)), init=spec.nm_n - 1 - j, name=f"rank{j}")
             for j in range(spec.nm_n)
         ]
 
@@ -104,7 +105,7 @@ class TopNSorter(wiring.Component):
         # State after this value: slots from the evicted one on take over their right neighbour's.
         new_slot = Signal(slot_layout(self.spec))
         m.d.comb += [new_slot.value.eq(self.i.payload), new_slot.index.eq(self.position)]
-        new_rank = Signal(range(nm_n))
+        new_rank = Signal(range(max(2, nm_n)))
         m.d.comb += new_rank.eq(sum((~beaten[j] for j in range(nm_n)), Const(0, 1)))
         right_slots = [*self.slots[1:], new_slot]
         right_used = Cat(self.is_used[1:], 1)
