@@ -73,7 +73,7 @@ class Spec(BaseModel):
             if first["type"] == "extra_forbidden":
                 known = known_keys(cls)
                 raise SpecError(where, "a known key", f"{where}{nearest(where, known)}") from None
-            raise SpecError(where, first["msg"], repr(first.get("input"))) from None
+            raise SpecError(where, _need(first), repr(first.get("input"))) from None
 
     def override(self, settings: Iterable[str]) -> Self:
         """Return a copy with ``key=value`` texts applied (dotted keys, TOML values)."""
@@ -90,6 +90,31 @@ class Spec(BaseModel):
         merged = self.model_dump()
         _lay_over(merged, values)
         return type(self).build(merged)
+
+
+_NEEDS = {
+    "bool": "true or false",
+    "dict": "a table of keys",
+    "float": "a number",
+    "int": "an integer",
+    "model": "a table of keys",
+    "string": "a text",
+}
+"""What pydantic's type errors ask for, by the first word of their name."""
+
+
+def _need(error: Mapping[str, Any]) -> str:
+    """Return what a pydantic error asks for, in the words of our own errors."""
+    limits = error.get("ctx", {})
+    if error["type"] == "greater_than_equal":
+        return f"at least {limits['ge']}"
+    if error["type"] == "less_than_equal":
+        return f"at most {limits['le']}"
+    if error["type"] == "literal_error":
+        return f"one of {str(limits['expected']).replace(' or ', ', ')}"
+    if error["type"] == "missing":
+        return "a value"
+    return _NEEDS.get(error["type"].partition("_")[0], str(error["msg"]))
 
 
 def load_spec_values(path: Path) -> dict[str, Any]:
