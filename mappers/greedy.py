@@ -49,13 +49,20 @@ def _map_op(
 
 
 def _best(op: Op, machine: Machine, dataflow: str) -> Mapping:
+    """Return the cheapest mapping; a dataflow that cannot hold ``op`` leaves "auto" the others."""
+    flows = machine.capabilities().dataflows if dataflow == "auto" else (dataflow,)
     best: tuple[tuple[int, int], Mapping] | None = None
-    for mapping in machine.candidates(op, dataflow):
-        estimate = machine.estimate(op, mapping)
-        cost = (estimate.cycles, estimate.dram_read_bytes + estimate.dram_write_bytes)
-        if best is None or cost < best[0]:
-            best = (cost, mapping)
+    refusals: list[InputError] = []
+    for flow in flows:
+        try:
+            for mapping in machine.candidates(op, flow):
+                estimate = machine.estimate(op, mapping)
+                cost = (estimate.cycles, estimate.dram_read_bytes + estimate.dram_write_bytes)
+                if best is None or cost < best[0]:
+                    best = (cost, mapping)
+        except InputError as refusal:
+            refusals.append(refusal)
     if best is None:
-        raise MappingError(f"{op.name}: {dataflow}", 1, 0, "mapping")
+        raise refusals[0] if refusals else MappingError(f"{op.name}: {dataflow}", 1, 0, "mapping")
     best[1].check(machine.spec)
     return best[1]

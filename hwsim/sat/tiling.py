@@ -26,7 +26,6 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
     if spec.array.timing == "scalesim":
         yield _whole(op, dataflow, spec)
         return
-    smallest: GemmPlan | None = None
     found = False
     for packing, nm, order in _ways(op, dataflow, spec):
         for n_tile, k_tile in _weight_tiles(op, packing, nm, order, spec):
@@ -35,14 +34,20 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
             for m_tile in _row_tiles(op, packing, n_tile, spec):
                 tile = (m_tile, n_tile, k_tile)
                 plan = GemmPlan(op, dataflow, order, packing, nm, *tile, spec.array)
-                smallest = smallest or plan
                 if _fits(plan, spec):
                     found = True
                     yield plan
     if not found:
-        if smallest is not None:
-            smallest.to_mapping().check(spec)
+        _smallest(op, dataflow, spec).to_mapping().check(spec)
         raise MappingError(f"{op.name}: {dataflow} macro tiles in the buffers", 1, 0, "tile")
+
+
+def _smallest(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
+    """Return the plan with the smallest tiles: one array tile, for OS with the whole reduction."""
+    dims, nm = op.gemm(), nm_of(op)
+    depth = dims.k if dataflow == "os" else min(dims.k, spec.array.rows * nm[1])
+    tile = (row_units(op), min(spec.array.cols, dims.n), depth)
+    return GemmPlan(op, dataflow, "mn", Packing("single", 1), nm, *tile, spec.array)
 
 
 def _ways(op: Op, dataflow: str, spec: SatSpec) -> Iterator[tuple[Packing, tuple[int, int], str]]:
