@@ -48,8 +48,9 @@ COMPLETIONS, READ_BYTES, WRITE_BYTES, OP_MACS = range(4)
 
 REASONS = len(STALL_REASONS)
 DRAM = STALL_REASONS.index("dram")
-# A unit's STATUS: a stall reason below REASONS, or one of these.
-IDLE, RUNNING, TRANSFERRING = REASONS, REASONS + 1, REASONS + 2
+# A unit's STATUS: a stall reason below REASONS, or one of these. As np.int64 they are no literal
+# types to numba, which would compile each function that takes one anew for each.
+IDLE, RUNNING, TRANSFERRING = np.int64(REASONS), np.int64(REASONS + 1), np.int64(REASONS + 2)
 # Account columns: 0 busy, 1 + reason stalled, last idle.
 ACCOUNTS = REASONS + 2
 
