@@ -29,7 +29,7 @@ def njit_inline(function: Callable[..., Any]) -> Any:
     """Compile a function that only works on arrays it is given, inlined into its callers.
 
     It must not allocate (array slices on both sides of an assignment do). Without reference
-    counts and calls, a bundle of many arrays costs nothing to pass on: measured 80 -> 0.07 us per
+    counts and calls, a bundle of many arrays costs nothing to pass on: measured 13 -> 0.1 us per
     instruction in the queue-driven engine (numba 0.68).
     """
     return njit(function, _nrt=False, forceinline=True)
