@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +26,6 @@ _CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "Clic
 app = typer.Typer(
     name="hwsim",
     help="Simulate accelerators for sparse and mixture-of-experts models, cycle by cycle.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -99,18 +98,39 @@ def _usage_line(error: Exception, arguments: list[str]) -> str:
         close = getattr(error, "possibilities", None)
         hint = f" (did you mean {', '.join(sorted(close))}?)" if close else ""
         return f"{option}: need a known option, found {option}{hint}"
+    if option and "requires an argument" in message:
+        return f"{option}: need a value, found nothing"
     parameter = getattr(error, "param", None)
     if parameter is not None:
-        names = [*getattr(parameter, "opts", []), parameter.name]
-        field = names[0] if names[0].startswith("-") else str(parameter.name).upper()
-        if type(error).__name__ == "MissingParameter":
-            return f"{field}: need a value, found nothing"
-        need = message.partition("should be ")[2].partition(",")[0] or "a valid value"
-        return f"{field}: need {need}, found {_value_of(field, arguments) or message!r}"
-    unknown = re.search(r"No such command '(.*)'", message)
+        return _parameter_line(error, parameter, message, arguments)
+    extra = re.search(r"unexpected extra argument\(?s?\)? \((.*)\)", message)
+    if extra:
+        return f"arguments: need no more than the command takes, found {extra[1]!r}"
+    return _command_line(error, message)
+
+
+def _parameter_line(error: Exception, parameter: Any, message: str, arguments: list[str]) -> str:
+    """Return the line about a parameter that lacks its value or whose value does not parse."""
+    names = [*getattr(parameter, "opts", []), parameter.name]
+    field = names[0] if names[0].startswith("-") else str(parameter.name).upper()
+    if type(error).__name__ == "MissingParameter":
+        return f"{field}: need a value, found nothing"
+    need = message.partition("should be ")[2].partition(",")[0] or "a valid value"
+    need = need.replace("greater than or equal to", "at least")
+    return f"{field}: need {need}, found {_value_of(field, arguments) or message!r}"
+
+
+def _command_line(error: Exception, message: str) -> str:
+    """Return the line about a command that is missing or unknown in its group."""
+    context: Any = getattr(error, "ctx", None)
+    names = sorted(getattr(getattr(context, "command", None), "commands", {}))
+    where = "command" if context is None or context.parent is None else context.command_path
+    unknown = re.search(r"No such command '(.*?)'", message)
     if unknown:
-        return str(unknown_name("command", unknown[1], _command_names()))
-    return f"command: need a valid command line, found {message}"
+        return str(unknown_name(where, unknown[1], names))
+    if message.startswith("Missing command"):
+        return f"{where}: need one of {', '.join(names)}, found nothing (try --help)"
+    return f"{where}: need a valid command line, found {message!r}"
 
 
 def _value_of(option: str, arguments: list[str]) -> str:
@@ -121,8 +141,3 @@ def _value_of(option: str, arguments: list[str]) -> str:
         if text.startswith(f"{option}="):
             return text.partition("=")[2]
     return ""
-
-
-def _command_names() -> list[str]:
-    names = [command.name for command in app.registered_commands if command.name]
-    return [*names, *(group.name for group in app.registered_groups if group.name)]
