@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +33,7 @@ Sparsity = Annotated[
 Pruner = Annotated[str, typer.Option("--pruner", help="How kept weights are chosen.")]
 Batch = Annotated[int | None, typer.Option("--batch", help="Images per run.")]
 Inputs = Annotated[list[str] | None, typer.Option("--input", help="name=1,3,640,640.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 JsonOut = Annotated[str | None, typer.Option("--json", help="Write the run JSON here, - = stdout.")]
 ReportDir = Annotated[Path | None, typer.Option("--report", help="Write a report folder.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes for independent runs.")]
@@ -75,6 +75,8 @@ def run(
     _require("--training", training, ("dense",))
     if estimate and detail != "fast":
         raise InputError("--detail", "no level of detail with --estimate", repr(detail))
+    if trace is not None and (estimate or detail == "estimate"):
+        raise InputError("--trace", "a simulated run", "--estimate, which has no events")
     request = RunRequest(
         model=model,
         machine=machine,
@@ -126,10 +128,16 @@ def _deliver(result: Result, json_out: str | None, trace: Path | None, report: P
 
 def _write_json(document: Any, path: Path) -> None:
     """Write through a temporary name, so that an interrupted run leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document))
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(document))
+        partial.replace(path)
+    except OSError as error:
+        raise InputError("--json", "a writable file", f"{path}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def compare(
