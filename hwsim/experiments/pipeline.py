@@ -15,7 +15,7 @@ from hwsim.core.graph import OpGraph, OpKind
 from hwsim.core.machine import Machine, load_spec_values, make_machine
 from hwsim.core.program import Program
 from hwsim.core.result import Result
-from hwsim.core.sparsity import parse_pattern
+from hwsim.core.sparsity import Pattern, parse_pattern
 from hwsim.experiments.deviations import deviations_of
 from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
@@ -23,7 +23,7 @@ from models.onnx_import.report import unmodelled_report
 from models.sparsify.magnitude import prune
 from models.zoo import load_model
 
-__all__ = ["RunRequest", "Session", "execute", "prepare"]
+__all__ = ["RunRequest", "Session", "attach_baseline", "dense_request", "execute", "prepare"]
 
 log = logging.getLogger("hwsim")
 
@@ -64,7 +64,7 @@ def prepare(request: RunRequest) -> Session:
     machine = make_machine(request.machine, request.preset, values, request.settings)
     graph = load_model(request.model, batch=request.batch, inputs=request.inputs, cache_dir=None)
     if request.sparsity != "dense":
-        pattern = parse_pattern(request.sparsity)
+        pattern = _pattern(request)
         if pattern.kind not in machine.capabilities().patterns:
             need = f"one of {', '.join(machine.capabilities().patterns)} on {machine.name}"
             raise InputError("--sparsity", need, repr(request.sparsity))
@@ -73,6 +73,20 @@ def prepare(request: RunRequest) -> Session:
         )
     mappings = map_graph(graph, machine, dataflow=request.dataflow)
     return Session(graph, machine, machine.lower(graph, mappings))
+
+
+def _pattern(request: RunRequest) -> Pattern:
+    """Return the pattern of ``--sparsity``; raise :class:`InputError` naming that flag."""
+    if request.sparsity == "published":
+        need = "a model whose paper publishes per-layer sparsity"
+        raise InputError("--sparsity", need, f"none published for {request.model}")
+    try:
+        return parse_pattern(request.sparsity)
+    except InputError as error:
+        need = error.need
+        if error.field == "pattern.nm_n":
+            need = f"N of M to keep, N from {need}"
+        raise InputError("--sparsity", need, repr(request.sparsity)) from None
 
 
 def execute(request: RunRequest, progress: Callable[[str], None] | None = None) -> Result:
@@ -85,23 +99,36 @@ def execute(request: RunRequest, progress: Callable[[str], None] | None = None) 
     result.provenance = replace(result.provenance, seed=request.seed)
     if request.has_baseline:
         tell("dense baseline")
-        _attach_baseline(result, request)
+        attach_baseline(result, _dense_run(request) if request.sparsity != "dense" else result)
     if request.is_verified:
         tell("verify outputs against golden")
         from hwsim.experiments.verify import verify_layers
 
         result.verification = verify_layers(session, seed=request.seed)
     _attach_context(result, session)
+    result.extra |= {
+        "sparsity": request.sparsity,
+        "pruner": request.pruner,
+        "dataflow": request.dataflow,
+        "batch": request.batch or 1,
+    }
     return result
 
 
-def _attach_baseline(result: Result, request: RunRequest) -> None:
-    """Run the same model with dense weights on the same machine."""
-    dense = result
-    if request.sparsity != "dense":
-        plain = replace(request, sparsity="dense", is_traced=False)
-        session = prepare(plain)
-        dense = session.machine.run(session.program, detail=request.detail)
+def dense_request(request: RunRequest) -> RunRequest:
+    """Return the request for the same model with dense weights, timed only."""
+    return replace(
+        request, sparsity="dense", is_traced=False, has_baseline=False, is_verified=False
+    )
+
+
+def _dense_run(request: RunRequest) -> Result:
+    session = prepare(dense_request(request))
+    return session.machine.run(session.program, detail=request.detail)
+
+
+def attach_baseline(result: Result, dense: Result) -> None:
+    """Note in ``result`` the cycles of the same model with dense weights on the same machine."""
     result.baseline = {
         "dense_cycles": dense.cycles,
         "speedup": dense.cycles / result.cycles if result.cycles else 1.0,

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 from hwsim.core.result import Claim, Result
-from hwsim.experiments.pipeline import RunRequest, execute
+from hwsim.experiments.pipeline import RunRequest, attach_baseline, dense_request, execute
 
 __all__ = ["execute_all", "write_report"]
 
@@ -18,12 +19,31 @@ __all__ = ["execute_all", "write_report"]
 def execute_all(
     requests: Sequence[RunRequest], *, jobs: int, progress: Callable[[str], None]
 ) -> list[Result]:
-    """Return the results in the order of ``requests``, using up to ``jobs`` processes."""
+    """Return the results in the order of ``requests``, using up to ``jobs`` processes.
+
+    A single request spends its second process on the dense baseline.
+    """
+    if jobs > 1 and len(requests) == 1 and _needs_dense_run(requests[0]):
+        (request,) = requests
+        pair = [replace(request, has_baseline=False), dense_request(request)]
+        result, dense = _execute_in_processes(pair, jobs, progress)
+        attach_baseline(result, dense)
+        return [result]
     if jobs == 1 or len(requests) == 1:
         return [
             execute(request, lambda step, name=request.model: progress(f"{name}: {step}"))  # type: ignore[misc]  # default binds early
             for request in requests
         ]
+    return _execute_in_processes(requests, jobs, progress)
+
+
+def _needs_dense_run(request: RunRequest) -> bool:
+    return request.has_baseline and request.sparsity != "dense"
+
+
+def _execute_in_processes(
+    requests: Sequence[RunRequest], jobs: int, progress: Callable[[str], None]
+) -> list[Result]:
     results: dict[int, Result] = {}
     # Spawned, not forked: numba's and matplotlib's threads do not survive a fork.
     with ProcessPoolExecutor(min(jobs, len(requests)), get_context("spawn")) as pool:
