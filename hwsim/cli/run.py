@@ -128,7 +128,7 @@ def _deliver(result: Result, json_out: str | None, trace: Path | None, report: P
 
 def _write_json(document: Any, path: Path) -> None:
     """Write through a temporary name, so that an interrupted run leaves the old file."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.parent / f"{path.name}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(document))
