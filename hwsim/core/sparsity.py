@@ -179,6 +179,9 @@ class PerBlockN(SparsityPattern):
         n = np.asarray(self.nm_n_of_block, dtype=np.int64)
         rows = np.arange(shape[0]) // self.rows
         groups = np.arange(ceil_div(shape[1], self.nm_m)) * self.nm_m // self.cols
+        need = (int(rows[-1]) + 1, int(groups[-1]) + 1)
+        is_covered = all(have >= least for have, least in zip(n.shape, need, strict=True))
+        _require(is_covered, "pattern.nm_n_of_block", f"at least {need} blocks", n.shape)
         return n[np.ix_(rows, groups)]
 
     def density(self) -> float:
@@ -252,7 +255,8 @@ class Block(SparsityPattern):
         return self.keep
 
     def kept(self, shape: Shape) -> int:
-        return round(self.keep * math.prod(shape))
+        blocks = math.prod(self._grid(shape))
+        return round(round(self.keep * blocks) * math.prod(shape) / blocks)
 
     def sample_mask(self, shape: Shape, rng: np.random.Generator) -> Mask:
         grid = self._grid(shape)
@@ -291,7 +295,8 @@ class Channel(SparsityPattern):
 
     def check(self, mask: Mask) -> bool:
         axes = tuple(i for i in range(mask.ndim) if i != self.axis % mask.ndim)
-        return int(mask.any(axis=axes).sum()) <= round(self.keep * mask.shape[self.axis])
+        most: int = round(self.keep * mask.shape[self.axis])
+        return int(mask.any(axis=axes).sum()) <= most
 
     def metadata_bits(self, shape: Shape) -> int:
         return shape[self.axis]
