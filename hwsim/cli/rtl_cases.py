@@ -1,0 +1,115 @@
+"""Say what is played against each RTL unit: inputs, the golden outputs, the predicted cycles.
+
+Lives beside the command because it joins two sides that may not import each other: the units
+(``rtl``) and the machines' golden and cycle models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.sparsity import index_bits
+from hwsim.sat.sorter import play_lane, topn_group
+from hwsim.sat.spec import SorterSpec
+from rtl.common.fifo import FifoSpec
+from rtl.common.fifo import timing as fifo_timing
+from rtl.cosim.vectors import Schedule, Vectors, pack_words, random_stalls, steady_schedule
+
+__all__ = ["CASES", "SPECIALS", "Case", "cases", "fifo_case", "random_groups", "topn_sorter_case"]
+
+Case = tuple[Vectors, Schedule | None]
+
+SPECIALS = np.array(
+    # +0, -0, smallest and largest subnormal, one, max, infinities, quiet and signalling NaN.
+    [0x0000, 0x8000, 0x0001, 0x03FF, 0x3C00, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0xFD55],
+    dtype=np.uint16,
+)
+"""FP16 words at the corners of the format."""
+
+
+def topn_sorter_case(
+    spec: SorterSpec,
+    bits: NDArray[np.uint16],
+    *,
+    stall_share: float = 0.0,
+    seed: int = 0,
+    name: str = "groups",
+) -> Case:
+    """Return what one SORE lane must do with ``bits`` uint16[groups, nm_m]."""
+    rng = np.random.default_rng(seed)
+    values, indices = topn_group(bits, spec.nm_n)
+    fields: list[tuple[NDArray[Any], int]] = []
+    for slot in range(spec.nm_n):
+        fields.append((values[:, slot], spec.value_bits))
+        fields.append((indices[:, slot], index_bits(spec.nm_m)))
+    gaps = random_stalls(rng, 2 * bits.size, stall_share)
+    stalls = random_stalls(rng, 2 * bits.size, stall_share)
+    vectors = Vectors(
+        inputs={"i": bits.ravel().tolist()},
+        expected={"o": pack_words(fields)},
+        source_gaps={"i": gaps},
+        sink_stalls={"o": stalls},
+        seed=seed,
+        name=name,
+    )
+    accepts, emits = play_lane(spec, bits.size, gaps, stalls)
+    return vectors, Schedule({"i": accepts}, {"o": emits})
+
+
+def random_groups(
+    rng: np.random.Generator, groups: int, nm_m: int, special_share: float = 0.25
+) -> NDArray[np.uint16]:
+    """Return uint16[groups, nm_m] of any FP16 words; every third group is full of ties."""
+    bits = rng.integers(0, 1 << 16, (groups, nm_m)).astype(np.uint16)
+    bits[::3] &= np.uint16(0x8003)
+    is_special = rng.random(bits.shape) < special_share
+    return np.where(is_special, rng.choice(SPECIALS, bits.shape), bits).astype(np.uint16)
+
+
+def fifo_case(spec: FifoSpec, words: list[int], *, stall_share: float = 0.0, seed: int = 0) -> Case:
+    """Return what a FIFO must do; its cycles are predicted while nobody stalls."""
+    rng = np.random.default_rng(seed)
+    vectors = Vectors(
+        inputs={"i": words},
+        expected={"o": words},
+        source_gaps={"i": random_stalls(rng, 2 * len(words), stall_share)},
+        sink_stalls={"o": random_stalls(rng, 2 * len(words), stall_share)},
+        seed=seed,
+        name="words",
+    )
+    has_stalls = vectors.has_stalls
+    return vectors, None if has_stalls else steady_schedule(fifo_timing(spec), len(words))
+
+
+def _topn_sorter(spec: SorterSpec, seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for stall_share in (0.0, 0.4):
+        bits = random_groups(rng, 512, spec.nm_m)
+        drawn.append(topn_sorter_case(spec, bits, stall_share=stall_share, seed=seed))
+    return drawn
+
+
+def _fifo(spec: FifoSpec, seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for stall_share in (0.0, 0.4):
+        words = rng.integers(0, 1 << min(spec.width_bits, 62), 4096).tolist()
+        drawn.append(fifo_case(spec, words, stall_share=stall_share, seed=seed))
+    return drawn
+
+
+CASES: dict[str, Callable[[Any, int], list[Case]]] = {
+    "common/fifo": _fifo,
+    "sat/topn_sorter": _topn_sorter,
+}
+"""Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""
+
+
+def cases(name: str, spec: Any, seed: int = 0) -> list[Case]:
+    """Return the standard cases of unit ``name`` for ``spec``, drawn from ``seed``."""
+    return CASES[name](spec, seed)

@@ -1,0 +1,1 @@
+"""Count what a unit costs on an FPGA."""

@@ -1,0 +1,82 @@
+"""Count the UltraScale+ cells of a unit with Yosys (``synth_xilinx -family xcup``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from hwsim.core.errors import InputError
+from rtl.emit import to_rtlil
+
+__all__ = ["RESOURCES", "count_cells", "synthesize"]
+
+RESOURCES: dict[str, tuple[str, ...]] = {
+    "lut": ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6"),
+    "lutram": ("RAM32M", "RAM32M16", "RAM32X1D", "RAM64M", "RAM64M8", "RAM64X1D", "RAM128X1D"),
+    "ff": ("FDRE", "FDSE", "FDCE", "FDPE"),
+    "carry": ("CARRY4", "CARRY8"),
+    "dsp48e2": ("DSP48E2",),
+    "ramb18": ("RAMB18E2",),
+    "ramb36": ("RAMB36E2",),
+    "uram": ("URAM288",),
+}
+"""Resource -> the cells of UltraScale+ that count as it, one each."""
+
+WORKER = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+source, result = sys.argv[1:]
+for command in (
+    f"read_rtlil {source}",
+    "proc",
+    "flatten",
+    "rename -hide",
+    "synth_xilinx -family xcup -top unit",
+    f"tee -q -o {result} stat -json",
+):
+    libyosys.run_pass(command, design)
+"""
+"""Runs in a process of its own: Yosys writes its log to the standard output.
+
+Names are hidden first, because abc9 fails on split wires with public names (an open Yosys issue:
+``Assert count_id(wire->name) == 0 failed``).
+"""
+
+
+def synthesize(unit: wiring.Component) -> dict[str, int]:
+    """Return how many cells of each resource ``unit`` (not yet elaborated) takes.
+
+    Raises :class:`InputError` if Yosys is missing or stops with an error.
+    """
+    if importlib.util.find_spec("pyosys") is None:
+        raise InputError("pyosys", "the packages of hwsim[rtl]", "no module pyosys")
+    with tempfile.TemporaryDirectory(prefix="hwsim-synth-") as folder:
+        source, result = Path(folder) / "unit.il", Path(folder) / "stat.json"
+        source.write_text(to_rtlil(unit, "unit"))
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, str(source), str(result)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode or not result.is_file():
+            lines = [line for line in done.stdout.splitlines() if "ERROR" in line]
+            raise InputError("yosys", "a design it can map", (lines or ["no result"])[0])
+        cells = json.loads(result.read_text())["design"]["num_cells_by_type"]
+    return count_cells(cells)
+
+
+def count_cells(cells: dict[str, int]) -> dict[str, int]:
+    """Return the sum per resource of ``cells`` {cell type: count}."""
+    return {
+        resource: sum(cells.get(cell, 0) for cell in members)
+        for resource, members in RESOURCES.items()
+    }
