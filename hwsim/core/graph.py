@@ -260,6 +260,9 @@ class OpGraph:
         if not self._ops:
             raise GraphError("graph", "at least one operator", "none")
         self._verify_tensors()
+        for name in self.inputs:
+            if name not in self.tensors:
+                raise GraphError("graph.inputs", "known tensors", name)
         ready = set(self.inputs)
         for op in self.ops():
             for operand in op.inputs:
