@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hwsim.core.errors import InputError
 from hwsim.core.formats import NMCompact
 from hwsim.core.units import ceil_div, round_up
+from hwsim.sat.pe_fast_kernels import run_output_fast, run_stationary_fast
 from hwsim.sat.pe_lane_kernels import Job
 from hwsim.sat.pe_os_kernels import run_output
 from hwsim.sat.pe_ws_kernels import BROADCAST, NO_SHADOW, WAVE, run_stationary
@@ -67,6 +68,7 @@ def step_gemm(
     b: NMCompact,
     *,
     max_cycles: int,
+    is_plain: bool = False,
     row_delay_cycles: int | None = None,
 ) -> PeRun:
     """Step A · B through the array and return its cycles, its output and the products issued.
@@ -83,6 +85,9 @@ def step_gemm(
         Weights [k, n]; dense is one slot per group of one element.
     max_cycles : int
         Give up after this many cycles.
+    is_plain : bool
+        Keep every register of every PE and check every transfer, instead of rings indexed by time
+        and checks in lane 0 and column 0: about a thousand times slower, for tests.
     row_delay_cycles : int, optional
         Delay between rows in place of :func:`hop_cycles` (weight-stationary).
 
@@ -105,11 +110,13 @@ def step_gemm(
     for mode in _modes(array, dataflow):
         out = np.zeros((left.shape[0], columns), dtype=np.float32)
         if dataflow == "ws":
-            cycles, issued = run_stationary(job, mode, left, values, indices, out, max_cycles)
+            step = run_stationary if is_plain else run_stationary_fast
+            cycles, issued = step(job, mode, left, values, indices, out, max_cycles)
         else:
-            cycles, issued = run_output(
-                job, array.overlap_skew, array.overlap_drain, left, values, indices, out, max_cycles
-            )
+            step = run_output if is_plain else run_output_fast
+            options = (array.overlap_skew, array.overlap_drain)
+            cycles, issued = step(job, *options, left, values, indices, out, max_cycles)
+        issued = np.broadcast_to(issued.reshape(array.rows, -1), (array.rows, array.cols)).copy()
         if cycles >= 0:
             runs.append(PeRun(int(cycles), out[:m, : b.values.shape[2]], issued))
     if not runs:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.formats import NMCompact, decode_nm, encode_nm
-from hwsim.sat.pe import hop_cycles, step_gemm
+from hwsim.sat.pe import step_gemm
 from hwsim.sat.spec import ArraySpec
 
 BARE: dict[str, Any] = {
@@ -152,18 +152,6 @@ def test_drain_overlap_hides_the_drain_but_has_one_port() -> None:
     assert cycles(make_array(rows=4, overlap_drain=True), "os", 12, 1, 1) == 3 * 4 + 4
     both = make_array(rows=4, overlap_drain=True, overlap_skew=True)
     assert cycles(both, "os", 12, 1, 1) == 1 + 2 * 4 + 3 + 4
-
-
-@pytest.mark.parametrize("nm", ["1:1", "2:4"])
-def test_rows_closer_than_the_hop_miss_their_partial_sums(nm: str) -> None:
-    nm_n, nm_m = (int(part) for part in nm.split(":"))
-    array = make_array(rows=3, cols=2, adder_latency_cycles=4, interleave=3)
-    a, b = draw_operands(9, 12, 3, nm_n, nm_m)
-    hop = hop_cycles(array, 9, nm_n)
-    run = step_gemm(array, "ws", a, b, max_cycles=LIMIT, row_delay_cycles=hop)
-    assert same_bits(run.output, sum_in_order(a, b))
-    with pytest.raises(RuntimeError, match="partial sum from the north"):
-        step_gemm(array, "ws", a, b, max_cycles=LIMIT, row_delay_cycles=hop - 1)
 
 
 def test_bits_tell_orders_of_summation_apart() -> None:
