@@ -13,7 +13,19 @@ from hwsim.report.quantities import format_count, format_exact, format_percent, 
 
 __all__ = ["diff_results", "format_diff", "load_run"]
 
-IDENTITY = ("model", "machine", "preset", "fidelity", "spec_hash", "seed", "clock_hz")
+IDENTITY = (
+    "model",
+    "machine",
+    "preset",
+    "fidelity",
+    "sparsity",
+    "pruner",
+    "dataflow",
+    "batch",
+    "spec_hash",
+    "seed",
+    "clock_hz",
+)
 """What makes two runs different runs rather than different outcomes."""
 
 
