@@ -61,9 +61,11 @@ class Fifo(wiring.Component):
         self.level = Signal(range(spec.depth + 1))
         self.places = spec.depth - 1
         if self.places:
-            self.storage = Memory(shape=width, depth=self.places, init=[])
-            self.read_at = Signal(range(max(2, self.places)))  # Verilog lacks width 0
-            self.write_at = Signal(range(max(2, self.places)))
+            # At least 1 address bit, because Verilog lacks width 0.
+            size = max(2, self.places)
+            self.storage = Memory(shape=width, depth=size, init=[])
+            self.read_at = Signal(range(size))
+            self.write_at = Signal(range(size))
 
     def elaborate(self, platform: object) -> Module:
         del platform
