@@ -249,6 +249,7 @@ class _Emitter:
         timing = self.plan.timing(m, n, k)
         issued = timing.issued_macs(self.spec.array)
         self.issued += issued * self.times
+        self.traffic.array_tile(self.plan, tile, self.times, is_first=is_first, is_last=is_last)
         if self._is_untimed_memory:
             takes, frees, is_first, is_last = "", "", False, False
         full = "sums_full" if self.fused_passes else "results_full"
@@ -260,7 +261,6 @@ class _Emitter:
             wait=takes + ("o_free" if is_first else ""),
             release=frees + (full if is_last else ""),
         )
-        self.traffic.array_tile(self.plan, m, n, k, self.times)
         if not is_last:
             return
         if self.fused_passes:

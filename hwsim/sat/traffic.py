@@ -41,8 +41,20 @@ class OpTraffic:
         """Count a read of ``buffer`` by a compute unit."""
         self.bytes[buffer]["read"] += size
 
-    def array_tile(self, plan: GemmPlan, m: int, n: int, k: int, times: int) -> None:
-        """Count the array's own accesses for ``times`` macro tiles of m x n x k."""
+    def array_tile(
+        self,
+        plan: GemmPlan,
+        tile: tuple[int, int, int],
+        times: int,
+        *,
+        is_first: bool,
+        is_last: bool,
+    ) -> None:
+        """Count the array's own accesses for ``times`` macro tiles of (m, n, k).
+
+        Sums start from zero in the first tile along k and are complete after the last.
+        """
+        m, n, k = tile
         array = plan.array
         is_gather = plan.packing.kind == "gather"
         nm_n, nm_m = (1, plan.packing.nm_m) if is_gather else plan.nm
@@ -54,13 +66,13 @@ class OpTraffic:
             m_tiles = ceil_div(m, array.rows)
             inputs = n_tiles * m * groups * nm_m * ACTIVATION_BYTES
             weights = m_tiles * ceil_div(groups * nm_n * n * slot_bits, 8)
-            sums = 0
+            k_tiles = 1
         else:
             inputs = n_tiles * m * groups * nm_m * ACTIVATION_BYTES
             weights = ceil_div(groups * nm_n * n * slot_bits, 8)
-            sums = (k_tiles - 1) * m * n * PARTIAL_SUM_BYTES
         self.bytes["activation_buffer"]["read"] += inputs * times
         self.bytes["weight_buffer"]["read"] += weights * times
-        self.bytes["partial_sums"]["read"] += sums * times
-        self.bytes["partial_sums"]["write"] += sums * times
-        self.bytes["output_buffer"]["write"] += m * n * PARTIAL_SUM_BYTES * times
+        sums = m * n * PARTIAL_SUM_BYTES * times
+        self.bytes["partial_sums"]["read"] += (k_tiles - is_first) * sums
+        self.bytes["partial_sums"]["write"] += (k_tiles - is_last) * sums
+        self.bytes["output_buffer"]["write"] += is_last * sums
