@@ -1,0 +1,135 @@
+"""Say what is measured, against which target, and turn a measurement into a row of the report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Samples, run_child, time_command
+
+__all__ = ["GROUPS", "Row", "row"]
+
+MIB = 1 << 20
+
+_HWSIM = (sys.executable, "-c", "from hwsim.cli.main import main; main()")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: what was measured, in which unit, and whether it meets its target.
+
+    ``target`` is a limit: at most if ``is_most``, else at least; None if the figure has none.
+    ``n`` is the number of samples behind a median.
+    """
+
+    metric: str
+    measured: float
+    unit: str
+    target: float | None
+    is_most: bool
+    n: int
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_met(self) -> bool | None:
+        """Return whether the target is met, None without one."""
+        if self.target is None:
+            return None
+        return self.measured <= self.target if self.is_most else self.measured >= self.target
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of ``bench.json``."""
+        return {**asdict(self), "is_met": self.is_met}
+
+
+def row(
+    metric: str,
+    measured: float,
+    unit: str,
+    *,
+    n: int,
+    most: float | None = None,
+    least: float | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Row:
+    """Return a row whose target is an upper limit ``most`` or a lower one ``least``."""
+    target = most if most is not None else least
+    return Row(metric, measured, unit, target, most is not None, n, detail or {})
+
+
+def _rate(facts: dict[str, Any], count: str = "cycles") -> float:
+    """Return ``count`` per second of the median wall time."""
+    return float(facts[count] / facts["samples"]["median_s"])
+
+
+def networks(n: int) -> Iterator[Row]:
+    """Whole networks, map to result: wall time, memory, and how both grow with the batch."""
+    run_child("resnet50-batch1", 1)  # leaves compiled kernels on disk
+    one = run_child("resnet50-batch1", n)
+    many = run_child("resnet50-batch512", n)
+    seconds = one["samples"]["median_s"]
+    name = "ResNet-50 (224, 2:8, batch 1) after load: map, lower, simulate with stalls"
+    yield row(f"{name}, warm", seconds, "s", n=n, most=1.0, detail=one)
+    yield row(f"{name}, first in its process, kernels cached", one["first_s"], "s", n=1)
+    peak = max(one["peak_rss"], many["peak_rss"]) / MIB
+    yield row("the same, peak resident set of the whole process", peak, "MiB", n=1, most=500)
+    grown = (one["peak_rss"] - one["rss_before"]) / MIB
+    yield row("the same, growth of it over the loaded network", grown, "MiB", n=1)
+    ratio = many["samples"]["median_s"] / seconds
+    yield row("batch 512 against batch 1, wall time", ratio, "x", n=n, most=3, detail=many)
+    yield row("batch 512, simulated cycles per second", _rate(many), "cycles/s", n=n, least=50e6)
+    yield row("batch 1, simulated cycles per second", _rate(one), "cycles/s", n=n)
+
+
+def stepping(n: int) -> Iterator[Row]:
+    """The plain modes that check the fast one."""
+    tiles = run_child("tile-stepping", n)
+    name = "tile by tile, three large products"
+    yield row(name, _rate(tiles), "cycles/s", n=n, least=10e6, detail=tiles)
+    network = run_child("resnet50-tiles", n)
+    name = "tile by tile, ResNet-50 (224, 2:8, batch 1), run alone"
+    yield row(name, _rate(network), "cycles/s", n=n, least=10e6, detail=network)
+    for kind in ("dense-ws", "2:8-ws", "dense-os"):
+        facts = run_child(f"pe-{kind}", n)
+        name = f"PE by PE with values, 32x32, {kind.replace('-', ' ')}"
+        yield row(name, _rate(facts), "array cycles/s", n=n, least=1e6, detail=facts)
+    engine = run_child("token-engine", n)
+    rate = _rate(engine, "instructions")
+    name = "token engine, nothing forwarded (ResNet-50, 2:8, batch 64)"
+    yield row(name, rate, "instructions/s", n=n, detail=engine)
+
+
+def commands(n: int) -> Iterator[Row]:
+    """What a user waits for at the prompt, interpreter start included."""
+    help_time = time_command([*_HWSIM, "--help"], n=n, warmups=1)
+    yield _command_row("hwsim --help", help_time, 0.7)
+    run = [*_HWSIM, "run", "resnet18", "--sparsity", "nm:2:8"]
+    with tempfile.TemporaryDirectory() as cache:
+        env = {key: value for key, value in os.environ.items() if "NUMBA_CACHE_DIR" not in key}
+        env["HWSIM_CACHE"] = cache
+        cold = time_command(run, n=1, warmups=0, env=env)
+        warm = time_command(run, n=n, warmups=0, env=env)
+    name = "hwsim run resnet18 --sparsity nm:2:8"
+    yield _command_row(f"{name}, empty cache (compiles every kernel)", cold, 15)
+    yield _command_row(f"{name}, kernels cached", warm, None)
+    with tempfile.TemporaryDirectory() as folder:
+        job = [*_HWSIM, "sim", "--report", str(Path(folder) / "report")]
+        yield _command_row("hwsim sim, second time", time_command(job, n=1, warmups=1), 60)
+
+
+def _command_row(name: str, samples: Samples, most: float | None) -> Row:
+    seconds = samples.median_s
+    return row(name, seconds, "s", n=len(samples.seconds), most=most, detail=samples.to_json())
+
+
+GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
+    "networks": networks,
+    "stepping": stepping,
+    "commands": commands,
+}
+"""Name -> function that yields rows, given the number of samples per median."""

@@ -1,0 +1,60 @@
+"""Rows: limits from above and below, and rates derived from medians."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import benchmarks.rows as rows
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("limits", "measured", "is_met"),
+    [
+        ({"most": 2.0}, 2.0, True),
+        ({"most": 2.0}, 2.1, False),
+        ({"least": 2.0}, 2.0, True),
+        ({"least": 2.0}, 1.9, False),
+        ({}, 1.0, None),
+    ],
+)
+def test_a_target_is_a_limit_that_belongs_to_the_good_side(
+    limits: dict[str, float], measured: float, is_met: bool | None
+) -> None:
+    found = rows.row("speed", measured, "x", n=1, **limits)
+    assert found.is_met is is_met
+    assert found.to_json()["is_met"] is is_met
+
+
+def _facts(median_s: float, cycles: int, **more: Any) -> dict[str, Any]:
+    base = {"samples": {"median_s": median_s}, "cycles": cycles, "peak_rss": 200 * MIB}
+    return {**base, "rss_before": 120 * MIB, "first_s": 9.0, **more}
+
+
+def test_network_rows_follow_from_the_children_s_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {
+        "resnet50-batch1": _facts(0.5, 1_000_000),
+        "resnet50-batch512": _facts(1.0, 400_000_000, peak_rss=300 * MIB),
+    }
+    monkeypatch.setattr(rows, "run_child", lambda name, n: facts[name])
+    warm, first, peak, grown, ratio, rate, small = rows.networks(3)
+    assert (warm.measured, warm.target, warm.n) == (0.5, 1.0, 3)
+    assert first.measured == 9.0
+    assert (peak.measured, grown.measured) == (300, 80)
+    assert ratio.measured == 1.0 / 0.5
+    assert rate.measured == 400_000_000 / 1.0
+    assert small.measured == 1_000_000 / 0.5
+
+
+def test_stepping_rows_are_rates_and_miss_their_target_when_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts = _facts(2.0, 1_000_000, instructions=500)
+    monkeypatch.setattr(rows, "run_child", lambda name, n: facts)
+    found = list(rows.stepping(1))
+    assert {row.measured for row in found[:-1]} == {500_000}
+    assert found[-1].measured == 250
+    assert {row.is_met for row in found} == {False, None}
