@@ -114,7 +114,7 @@ def test_an_unreadable_spec_file_is_refused_in_one_line(
 def test_preset_then_file_then_settings() -> None:
     file = {"array": {"rows": 16, "cols": 16}}
     machine = make_machine("sat", "scalesim", file, ["array.cols=8"])
-    array = machine.spec.array  # type: ignore[attr-defined]  # SatSpec behind Spec
+    array = machine.spec.array
     assert (array.timing, array.rows, array.cols) == ("scalesim", 16, 8)
     assert machine.preset == "scalesim"
 

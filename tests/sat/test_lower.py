@@ -1,0 +1,151 @@
+"""Check the instructions of single layers: order, tokens, loops and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwsim.core.errors import MappingError
+from hwsim.core.graph import OpKind
+from hwsim.core.machine import make_machine
+from hwsim.core.program import Program
+from hwsim.sat.bounds import dynamic_counts
+from hwsim.sat.isa import CHANNELS, OPCODES
+from hwsim.sat.lower import vector_passes
+from mappers.greedy import map_graph
+from models.build import GraphBuilder
+
+
+def opcodes(program: Program) -> list[str]:
+    """Return the executed opcodes in program order, loops unrolled."""
+    return [OPCODES[code] for chunk in program.chunks() for code in chunk["opcode"].tolist()]
+
+
+def balance(program: Program) -> dict[str, int]:
+    """Return, per channel, initial and released tokens minus taken ones."""
+    times = np.array(dynamic_counts(program))
+    rows = program.instructions
+    left = {}
+    for bit, channel in enumerate(CHANNELS):
+        given = int(((rows["release"] >> bit & 1) * times).sum())
+        taken = int(((rows["wait"] >> bit & 1) * times).sum())
+        left[channel.name] = channel.initial + given - taken
+    return left
+
+
+def test_a_resident_tile_is_loaded_computed_and_stored_once(
+    linear: Callable[..., Any], lower_plan: Callable[..., Any]
+) -> None:
+    _, program = lower_plan(linear(64, 128, 96), (64, 96, 128))
+    assert opcodes(program) == ["load_w", "load_a", "gemm", "store", "sync"]
+    sizes = [size for size in program.instructions["mem_bytes"].tolist() if size]
+    assert sizes == [128 * 96 * 2, 64 * 128 * 2, 64 * 96 * 2]
+
+
+def test_resident_weights_are_loaded_once_for_all_rows(
+    linear: Callable[..., Any], lower_plan: Callable[..., Any]
+) -> None:
+    _, program = lower_plan(linear(64, 128, 96), (8, 96, 128))
+    counted = opcodes(program)
+    assert {name: counted.count(name) for name in ("load_w", "load_a", "gemm", "store")} == {
+        "load_w": 1,
+        "load_a": 8,
+        "gemm": 8,
+        "store": 8,
+    }
+    assert len(program.instructions) < len(program)  # the middle repeats as a loop
+
+
+def test_streamed_weights_are_loaded_for_every_row_tile(
+    linear: Callable[..., Any], lower_plan: Callable[..., Any]
+) -> None:
+    _, program = lower_plan(linear(64, 128, 96), (16, 32, 64))
+    counted = opcodes(program)
+    # 4 row tiles x 3 column tiles x 2 cuts of k; results leave once per row and column tile.
+    assert [counted.count(name) for name in ("load_w", "gemm", "store")] == [24, 24, 12]
+
+
+@pytest.mark.parametrize(
+    ("tile", "order"),
+    [((64, 96, 128), "mn"), ((24, 40, 128), "mn"), ((24, 40, 128), "nm"), ((8, 96, 32), "mn")],
+)
+def test_every_buffer_half_is_given_back(
+    linear: Callable[..., Any], lower_plan: Callable[..., Any], tile: Any, order: str
+) -> None:
+    _, program = lower_plan(linear(64, 128, 96), tile, order=order)
+    left = balance(program)
+    assert left.pop("op_done") == 1  # nobody follows the last op
+    assert left == {channel.name: channel.initial for channel in CHANNELS if channel.name in left}
+
+
+def test_a_following_op_waits_for_all_stores_but_prefetches_weights() -> None:
+    b = GraphBuilder("two")
+    x = b.linear("first", b.input("x", (8, 32)), 32, bias=False)
+    graph = b.build([b.linear("second", x, 32, bias=False)])
+    machine = make_machine("sat")
+    program = machine.lower(graph, map_graph(graph, machine, dataflow="ws"))
+    second = [OPCODES[int(row["opcode"])] for row in program.instructions if int(row["op_id"]) == 1]
+    assert second.index("load_w") < second.index("sync") < second.index("load_a")
+    assert balance(program)["op_done"] == 1
+
+
+def test_fused_work_runs_between_array_and_store() -> None:
+    b = GraphBuilder("fused")
+    x = b.linear("fc", b.input("x", (8, 32)), 32, bias=False)
+    graph = b.build([b.relu("relu", x)])
+    machine = make_machine("sat")
+    program = machine.lower(graph, map_graph(graph, machine))
+    assert opcodes(program) == ["load_w", "load_a", "gemm", "vector", "store", "sync"]
+    vector = program.instructions[3]
+    assert int(vector["cycles"]) == 8 * 32 // machine.spec.vector.lanes
+    apart = machine.lower(graph, map_graph(graph, machine, fuse=False))
+    assert apart.meta["ops"][1]["bytes"]["dram"] == {"read": 8 * 32 * 2, "write": 8 * 32 * 2}
+    assert program.meta["ops"][1]["bytes"]["dram"] == {"read": 0, "write": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fused", "stages", "passes"),
+    [
+        (OpKind.ELEMENTWISE, 0, 3, 1),
+        (OpKind.ELEMENTWISE, 2, 3, 1),
+        (OpKind.ELEMENTWISE, 3, 3, 2),
+        (OpKind.SOFTMAX, 0, 3, 3),
+        (OpKind.NORMALIZATION, 1, 3, 4),
+        (OpKind.POOL, 0, 3, 2),  # 4 comparisons of a 2 x 2 window
+        (OpKind.POOL, 0, 1, 4),
+        (OpKind.LINEAR, 0, 3, 0),
+        (OpKind.LINEAR, 4, 3, 2),
+    ],
+)
+def test_pointwise_steps_chain_through_the_stages(
+    kind: OpKind, fused: int, stages: int, passes: int
+) -> None:
+    b = GraphBuilder("pool")
+    pool = next(b.build([b.pool("op", b.input("x", (1, 1, 4, 4)), "max", 2)]).ops())
+    op = pool.model_copy(update={"kind": kind})
+    assert vector_passes(op, fused, stages) == passes
+
+
+def test_vector_ops_are_streamed_through_the_buffers_in_chunks() -> None:
+    b = GraphBuilder("add")
+    x, y = b.input("x", (1000, 100)), b.input("y", (1000, 100))
+    graph = b.build([b.elementwise("add", "add", x, y)])
+    machine = make_machine("sat", settings=["buffers.activation_bytes=8192"])
+    program = machine.lower(graph, map_graph(graph, machine))
+    loads = [int(row["mem_bytes"]) for row in program.instructions if row["opcode"] == 0]
+    assert max(loads) <= 4096
+    assert program.meta["ops"][0]["bytes"]["dram"] == {"read": 400_000, "write": 200_000}
+    tiny = make_machine("sat", settings=["buffers.activation_bytes=2"])
+    with pytest.raises(MappingError, match="add: activation"):
+        tiny.lower(graph, map_graph(graph, tiny))
+
+
+def test_scalesim_counts_have_no_memory(linear: Callable[..., Any]) -> None:
+    machine = make_machine("sat", "scalesim")
+    graph = linear(64, 128, 96)
+    program = machine.lower(graph, map_graph(graph, machine, dataflow="is"))
+    assert opcodes(program) == ["gemm"]
+    assert program.meta["ops"][0]["bytes"]["dram"] == {"read": 0, "write": 0}
