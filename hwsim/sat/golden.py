@@ -35,7 +35,8 @@ def golden_gemm(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_]) -> ND
     total = np.zeros((a.shape[0], b.shape[1]), dtype=np.float32)
     for k in range(a.shape[1]):
         # Pruned positions are skipped, not multiplied: 0 · inf would be NaN.
-        product = np.where(mask[k], left[:, k : k + 1] * right[k : k + 1], np.float32(0))
+        product = np.zeros_like(total)
+        np.multiply(left[:, k : k + 1], right[k : k + 1], out=product, where=mask[k])
         total += product
     return total
 
