@@ -93,7 +93,8 @@ def _product(op: Op, operands: list[Array], gemm: GemmFunction) -> Array:
     if "ih" in dims:
         x = x.reshape(dims["batch"], dims["ci"], dims["ih"], dims["iw"])
     a = activation_matrix(kind, dims, op.attrs, x)
-    out = output_tensor(kind, dims, op.attrs, gemm(op, a, weight_matrix(kind, dims, weights)))
+    b = weight_matrix(kind, dims, weights, op.attrs)
+    out = output_tensor(kind, dims, op.attrs, gemm(op, a, b))
     if len(operands) > 2:
         out = out + (operands[2].reshape(1, -1, 1, 1) if "ih" in dims else operands[2])
     return out

@@ -5,11 +5,13 @@ C[g, m, n] = A[g, m, k] · B[g, k, n] for every group g. A convolution's reducti
 (the grouping of SR-STE's code, NM-sparsity). Depthwise layers keep groups = ci, k = kh·kw.
 A transposed convolution multiplies every input pixel by all (co, kh, kw) weights; the overlapping
 results are summed afterwards, which is not part of the product.
+A weight gradient (conv_wgrad) has the extents of its forward convolution and two activations, X and
+dY; it reduces over batch and output pixels and yields dW in the layout of the forward weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +28,7 @@ __all__ = [
     "weight_tensor",
 ]
 
-GEMM_KINDS = ("conv", "conv_transpose", "linear", "matmul")
+GEMM_KINDS = ("conv", "conv_transpose", "linear", "matmul", "conv_wgrad")
 Array = NDArray[Any]
 
 
@@ -44,9 +46,9 @@ class GemmDims:
         """Return the dense multiply-accumulates."""
         return self.groups * self.m * self.k * self.n
 
-    def output_elems(self, dims: Mapping[str, int]) -> int:
+    def output_elems(self, dims: Mapping[str, int], kind: str = "") -> int:
         """Return the elements of the op's output tensor (after a transposed conv's overlap)."""
-        if "oh" in dims:
+        if "oh" in dims and kind != "conv_wgrad":
             return dims["batch"] * dims["co"] * dims["oh"] * dims["ow"]
         return self.groups * self.m * self.n
 
@@ -68,6 +70,14 @@ def gemm_dims(kind: str, dims: Mapping[str, int]) -> GemmDims:
             dims["ci"] // g * dims["kh"] * dims["kw"],
             dims["co"] // g,
         )
+    if kind == "conv_wgrad":
+        g = dims["groups"]
+        return GemmDims(
+            g,
+            dims["ci"] // g * dims["kh"] * dims["kw"],
+            dims["batch"] * dims["oh"] * dims["ow"],
+            dims["co"] // g,
+        )
     if kind == "conv_transpose":
         g = dims["groups"]
         return GemmDims(
@@ -83,8 +93,20 @@ def gemm_dims(kind: str, dims: Mapping[str, int]) -> GemmDims:
     raise KeyError(kind)
 
 
-def weight_matrix(kind: str, dims: Mapping[str, int], weights: Array) -> Array:
-    """Return the GEMM view [groups, k, n] of ``weights`` in the layout of ``kind``."""
+def weight_matrix(
+    kind: str, dims: Mapping[str, int], weights: Array, attrs: Mapping[str, Any] | None = None
+) -> Array:
+    """Return the GEMM view [groups, k, n] of ``weights`` in the layout of ``kind``.
+
+    For conv_wgrad they are dY [batch, co, oh, ow]; a matmul with ``attrs["transpose_b"]`` stores
+    them as [batch, n, k].
+    """
+    if kind == "conv_wgrad":
+        g = dims["groups"]
+        pixels = weights.reshape(dims["batch"], g, dims["co"] // g, dims["oh"] * dims["ow"])
+        return pixels.transpose(1, 0, 3, 2).reshape(g, -1, dims["co"] // g)
+    if kind == "matmul" and attrs and attrs.get("transpose_b"):
+        return weights.reshape(-1, dims["n"], dims["k"]).transpose(0, 2, 1)
     if kind == "conv":
         g = dims["groups"]
         shaped = weights.reshape(g, dims["co"] // g, dims["ci"] // g, dims["kh"], dims["kw"])
@@ -113,8 +135,14 @@ def activation_matrix(
     """Return A[groups, m, k] for activations ``x`` (im2col for convolutions).
 
     Conv inputs are [batch, ci, ih, iw]; ``attrs`` has strides, dilations (pairs) and pads
-    (top, left, bottom, right), all in elements.
+    (top, left, bottom, right), all in elements; negative pads crop. ``input_dilations`` (pair,
+    optional) spreads the input first: i - 1 zeros between its elements, none in ih and iw.
+    A matmul with ``attrs["transpose_a"]`` stores its activations as [batch, k, m].
     """
+    if kind == "conv_wgrad":
+        return _im2col(dims, attrs, x).transpose(0, 2, 1)
+    if kind == "matmul" and attrs.get("transpose_a"):
+        return x.reshape(-1, dims["k"], dims["m"]).transpose(0, 2, 1)
     if kind == "conv":
         return _im2col(dims, attrs, x)
     if kind == "conv_transpose":
@@ -131,7 +159,13 @@ def _im2col(dims: Mapping[str, int], attrs: Mapping[str, Any], x: Array) -> Arra
     stride_h, stride_w = attrs["strides"]
     dil_h, dil_w = attrs["dilations"]
     g, kh, kw = dims["groups"], dims["kh"], dims["kw"]
-    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    if "input_dilations" in attrs:
+        x = _spread(x, attrs["input_dilations"])
+    x = x[:, :, max(-top, 0) :, max(-left, 0) :]
+    x = x[:, :, : x.shape[2] + min(bottom, 0), : x.shape[3] + min(right, 0)]
+    padded = np.pad(
+        x, ((0, 0), (0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)))
+    )
     span_h, span_w = dil_h * (kh - 1) + 1, dil_w * (kw - 1) + 1
     windows = np.lib.stride_tricks.sliding_window_view(padded, (span_h, span_w), axis=(2, 3))
     windows = windows[:, :, ::stride_h, ::stride_w, ::dil_h, ::dil_w]
@@ -141,11 +175,21 @@ def _im2col(dims: Mapping[str, int], attrs: Mapping[str, Any], x: Array) -> Arra
     return shaped.transpose(1, 0, 3, 4, 5, 6, 2).reshape(g, batch * oh * ow, -1)
 
 
+def _spread(x: Array, dilations: Sequence[int]) -> Array:
+    """Return ``x`` with ``dilations`` - 1 zeros between neighbours of the last two axes."""
+    rows, cols = dilations
+    shape = (*x.shape[:2], (x.shape[2] - 1) * rows + 1, (x.shape[3] - 1) * cols + 1)
+    out = np.zeros(shape, dtype=x.dtype)
+    out[:, :, ::rows, ::cols] = x
+    return out
+
+
 def output_tensor(
     kind: str, dims: Mapping[str, int], attrs: Mapping[str, Any], product: Array
 ) -> Array:
     """Return the op's output from C[groups, m, n]: [batch, co, oh, ow] for convolutions.
 
+    A conv_wgrad gives dW [co, ci / groups, kh, kw].
     Transposed convolutions scatter-add their overlapping windows here.
     """
     if kind == "conv":
@@ -154,6 +198,8 @@ def output_tensor(
         return shaped.transpose(1, 0, 4, 2, 3).reshape(batch, dims["co"], oh, ow)
     if kind == "conv_transpose":
         return _col2im(dims, attrs, product)
+    if kind == "conv_wgrad":
+        return weight_tensor("conv", dims, product)
     if kind == "linear":
         return product.reshape(-1, dims["n"])
     return product

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class OpKind(StrEnum):
     CONV = "conv"  # weights [co, ci / groups, kh, kw]
     CONV_TRANSPOSE = "conv_transpose"  # weights [ci, co / groups, kh, kw]
     LINEAR = "linear"  # weights [k, n]
-    MATMUL = "matmul"  # two activations [..., m, k] x [..., k, n]
+    MATMUL = "matmul"  # two activations [..., m, k] x [..., k, n]; transpose_a, transpose_b
+    CONV_WGRAD = "conv_wgrad"  # activations X, dY -> dW; dims and attrs of the forward conv
     ELEMENTWISE = "elementwise"  # attrs["function"] says which
     NORMALIZATION = "normalization"  # attrs["function"]: batch, layer, rms
     SOFTMAX = "softmax"
@@ -41,6 +43,8 @@ class OpKind(StrEnum):
     SLICE = "slice"
     PAD = "pad"
     GATHER = "gather"
+    WEIGHT_UPDATE = "weight_update"  # dW, weights, momentum -> weights, elems of them
+    NM_PRUNE = "nm_prune"  # keep attrs["nm_n"] of attrs["nm_m"] along attrs["axis"]: ci, co
     UNMODELLED = "unmodelled"  # attrs["operator"] names the source's operator
 
 
@@ -87,8 +91,8 @@ class TensorInfo(_Model):
 class Operand(_Model):
     """An input of an operator: which tensor, in which role, with which sparsity pattern.
 
-    A weight's pattern refers to its GEMM view with the groups stacked, [groups * k, n]
-    (see :mod:`hwsim.core.gemm`).
+    A pattern refers to the GEMM view with the groups stacked (see :mod:`hwsim.core.gemm`):
+    [groups * k, n] for a weight, [groups * m, k] for the activations of a product.
     """
 
     tensor: str
@@ -100,7 +104,8 @@ class Op(_Model):
     """One operator.
 
     ``dims`` names its extents in elements: conv kinds have batch, ci, co, ih, iw, oh, ow, kh, kw,
-    groups; linear and matmul have batch, m, k, n; other kinds have ``elems`` (output elements).
+    groups (conv_wgrad: those of the forward convolution); linear and matmul have batch, m, k, n;
+    other kinds have ``elems`` (output elements).
     ``attrs`` holds what the extents do not say (strides, pads, function names, constants).
     """
 
@@ -137,13 +142,21 @@ class Op(_Model):
         return self.gemm().macs if self.is_gemm else 0
 
     def useful_macs(self) -> int:
-        """Return the multiply-accumulates that meet a kept weight."""
+        """Return the multiply-accumulates that meet a kept weight and a kept activation.
+
+        If both operands are sparse, an expected count: their zeros taken as independent.
+        """
         if not self.is_gemm:
             return 0
         dims = self.gemm()
-        if self.weight is None or self.weight.pattern.is_dense:
-            return dims.macs
-        return dims.m * self.weight.pattern.kept((dims.groups * dims.k, dims.n))
+        useful = dims.macs
+        if self.weight is not None and not self.weight.pattern.is_dense:
+            useful = dims.m * self.weight.pattern.kept((dims.groups * dims.k, dims.n))
+        activation = self.inputs[0]
+        if activation.role is Role.WEIGHT or activation.pattern.is_dense:
+            return useful
+        kept = activation.pattern.kept((dims.groups * dims.m, dims.k))
+        return round(Fraction(useful * kept, dims.groups * dims.m * dims.k))
 
 
 class OpGraph:
@@ -304,8 +317,8 @@ class OpGraph:
             return
         dims = op.gemm()
         produced = self.tensors[op.output].elems
-        if dims.output_elems(op.dims) != produced:
-            need = f"{dims.output_elems(op.dims)} output elements"
+        if dims.output_elems(op.dims, op.kind.value) != produced:
+            need = f"{dims.output_elems(op.dims, op.kind.value)} output elements"
             raise GraphError(f"op {op.name}", need, f"{produced} in {op.output}")
         weight = op.weight
         if weight is not None:
