@@ -156,7 +156,7 @@ def test_random_stalls_have_about_the_share_asked_for():
 
 def test_an_unknown_fault_is_refused():
     with pytest.raises(InputError, match="need one of flip, drop, retract, late"):
-        Faulty(Fifo(FifoSpec()), "typo")
+        Faulty(TopNSorter(SPEC), "typo")
 
 
 def test_fifo_case_claims_cycles_only_without_stalls():
