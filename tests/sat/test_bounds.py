@@ -14,7 +14,7 @@ from hwsim.sat.bounds import dynamic_counts
 def test_counts_multiply_through_nested_loops(
     linear: Callable[..., Any], lower_plan: Callable[..., Any]
 ) -> None:
-    _, program = lower_plan(linear(640, 1280, 960), (8, 32, 128))
+    _, program = lower_plan(linear(160, 512, 320), (8, 32, 128))
     counts = dynamic_counts(program)
     assert sum(counts) == len(program)
     assert sum(counts) == sum(len(chunk) for chunk in program.chunks())
