@@ -89,11 +89,18 @@ def _pattern(request: RunRequest) -> Pattern:
         raise InputError("--sparsity", need, repr(request.sparsity)) from None
 
 
-def execute(request: RunRequest, progress: Callable[[str], None] | None = None) -> Result:
-    """Return the result of ``request``; ``progress`` is told the name of each step."""
+def execute(
+    request: RunRequest,
+    progress: Callable[[str], None] | None = None,
+    session: Session | None = None,
+) -> Result:
+    """Return the result of ``request``; ``progress`` is told the name of each step.
+
+    ``session`` is what :func:`prepare` made of the same request, if it has been called.
+    """
     tell = progress or log.info
     tell("load, sparsify, map")
-    session = prepare(request)
+    session = session or prepare(request)
     tell("simulate")
     result = session.machine.run(session.program, trace=request.is_traced, detail=request.detail)
     result.provenance = replace(result.provenance, seed=request.seed)

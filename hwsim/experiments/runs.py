@@ -11,7 +11,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from hwsim.core.result import Claim, Result
-from hwsim.experiments.pipeline import RunRequest, attach_baseline, dense_request, execute
+from hwsim.experiments.pipeline import (
+    RunRequest,
+    attach_baseline,
+    dense_request,
+    execute,
+    prepare,
+)
 
 __all__ = ["execute_all", "write_report"]
 
@@ -24,11 +30,7 @@ def execute_all(
     A single request spends its second process on the dense baseline.
     """
     if jobs > 1 and len(requests) == 1 and _needs_dense_run(requests[0]):
-        (request,) = requests
-        pair = [replace(request, has_baseline=False), dense_request(request)]
-        result, dense = _execute_in_processes(pair, jobs, progress)
-        attach_baseline(result, dense)
-        return [result]
+        return [_execute_beside_dense(requests[0], progress)]
     if jobs == 1 or len(requests) == 1:
         return [
             execute(request, lambda step, name=request.model: progress(f"{name}: {step}"))  # type: ignore[misc]  # default binds early
@@ -39,6 +41,17 @@ def execute_all(
 
 def _needs_dense_run(request: RunRequest) -> bool:
     return request.has_baseline and request.sparsity != "dense"
+
+
+def _execute_beside_dense(request: RunRequest, progress: Callable[[str], None]) -> Result:
+    """Run ``request`` here and its dense baseline in a second process."""
+    session = prepare(request)  # a bad request is refused before a process is started
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        dense = pool.submit(execute, dense_request(request))
+        result = execute(replace(request, has_baseline=False), progress, session)
+        progress("dense baseline")
+        attach_baseline(result, dense.result())
+    return result
 
 
 def _execute_in_processes(
