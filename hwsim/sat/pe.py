@@ -87,7 +87,7 @@ def step_gemm(
         Give up after this many cycles.
     is_plain : bool
         Keep every register of every PE and check every transfer, instead of rings indexed by time
-        and checks in lane 0 and column 0: about a thousand times slower, for tests.
+        and checks in lane 0 and column 0: the slow reference of the tests.
     row_delay_cycles : int, optional
         Delay between rows in place of :func:`hop_cycles` (weight-stationary).
 

@@ -20,9 +20,13 @@ import numpy as np
 
 from hwsim.components.jit import njit
 from hwsim.sat.pe_kernels import (
+    FLOW,
     LAST,
+    TARGET,
+    UNIT,
+    WEIGHT,
     is_active,
-    new_track,
+    new_rings,
     place,
     record,
     step_rows,
@@ -46,43 +50,40 @@ __all__ = ["run_output_fast", "run_stationary_fast"]
 
 
 @njit
-def _let_leave(job, track, cycle, out, version, leaving):
+def _let_leave(job, ring, past, lines, cycle, out, version, leaving):
     """Store the sums that the last row finished L cycles ago; they count as out Lm later."""
-    target, flow, lines = track.target, track.flow, track.lines
-    mask, stride = track.depth - 1, (job.rows + 1) * job.cols
-    size = track.op.shape[0]
+    stride = (job.rows + 1) * job.cols
     entered = cycle - job.adder
     issued = entered - (job.rows - 1) * job.hop
-    if is_active(job, track, issued, LAST):
-        line = (entered & mask) * stride + job.rows * job.cols
-        position, count = place(track, issued), 0
+    count = 0
+    if is_active(past, issued, LAST, job.cols):
+        line = (entered & (lines.size // stride - 1)) * stride + job.rows * job.cols
+        position = place(past, issued)
         for col in range(min(job.cols, issued + 1)):
-            if flow[position + col] >= 4:
-                out[target[position + col] + col] = lines[line + col]
+            if ring[FLOW, position + col] >= 4:
+                out[np.int64(ring[TARGET, position + col]) + col] = lines[line + col]
                 count += 1
-        leaving[cycle % (job.multiplier + 1)] = count
-        if flow[position] >= 4:
-            tile = track.op[issued & (size - 1), 0]
-            version[target[position]] = tile % job.k_tiles + 1
-    else:
-        leaving[cycle % (job.multiplier + 1)] = 0
+        if ring[FLOW, position] >= 4:
+            tile = past[issued & (past.shape[0] - 1), UNIT]
+            version[ring[TARGET, position]] = tile % job.k_tiles + 1
+    leaving[cycle % (job.multiplier + 1)] = count
     return leaving[(cycle + 1) % (job.multiplier + 1)]
 
 
 @njit
-def _feed_north(job, track, cycle, out, version):
+def _feed_north(job, ring, past, lines, cycle, out, version):
     """Put the stored sums that row 0 needs in this cycle on the line above it."""
-    target, flow, lines = track.target, track.flow, track.lines
-    line = (cycle & (track.depth - 1)) * (job.rows + 1) * job.cols
-    position = place(track, cycle)
-    if flow[position] & 1:
-        tile = track.op[cycle & (track.op.shape[0] - 1), 0]
-        if version[target[position]] != tile % job.k_tiles:
+    stride = (job.rows + 1) * job.cols
+    line = (cycle & (lines.size // stride - 1)) * stride
+    position = place(past, cycle)
+    if ring[FLOW, position] & 1:
+        tile = past[cycle & (past.shape[0] - 1), UNIT]
+        if version[ring[TARGET, position]] != tile % job.k_tiles:
             raise RuntimeError("a stored partial sum was read before it was written")
     for col in range(min(job.cols, cycle + 1)):
-        kind = flow[position + col]
+        kind = ring[FLOW, position + col]
         if kind & 1:
-            lines[line + col] = out[target[position + col] + col]
+            lines[line + col] = out[np.int64(ring[TARGET, position + col]) + col]
         elif kind & 2:
             lines[line + col] = 0
 
@@ -123,7 +124,7 @@ def _load(job, control, mode, chain, chain_index, values, indices):
 def _take_over(job, control, starts, cycle, held, chain, chain_index, value, index):
     """Let the PEs that the take-over wave has reached copy their shadow weights."""
     tile = control[NEXT] - 1
-    if tile < 0:
+    if tile < 0 or cycle >= starts[tile] + (job.rows - 1) * job.hop + job.cols:
         return
     for row in range(job.rows):
         col = cycle - starts[tile] - row * job.hop
@@ -139,14 +140,14 @@ def _take_over(job, control, starts, cycle, held, chain, chain_index, value, ind
 
 
 @njit
-def _watch_column_0(job, latest, op, cycle, delay, held, issued):
+def _watch_column_0(job, past, cycle, delay, held, issued):
     """Count what column 0 issues; check that it holds the weights of the tile it works on."""
-    size = latest.shape[0]
+    size = past.shape[0]
     for row in range(job.rows):
         first = cycle - row * delay
-        if first >= 0 and op[first & (size - 1), 0] >= 0:
+        if first >= 0 and past[first & (size - 1), UNIT] >= 0:
             issued[row] += 1
-            if job.is_stationary and held[row] != op[first & (size - 1), 0]:
+            if job.is_stationary and held[row] != past[first & (size - 1), UNIT]:
                 raise RuntimeError("a PE does not hold the weights of the tile it works on")
 
 
@@ -155,7 +156,8 @@ def run_stationary_fast(job, mode, a, values, indices, out, max_cycles):
     """Step as ``run_stationary`` does; return (cycles, products issued in column 0 [R])."""
     lanes, pipes = new_lanes(job), new_pipes(job)
     span = (job.rows - 1) * job.hop + job.cols + job.adder
-    track = new_track(job, span, job.hop + job.interleave + job.adder)
+    depth = job.hop + job.interleave + job.adder
+    ring, past, marks, lines, west, product = new_rings(job, span, depth)
     shape = (job.rows, job.nm_n, job.cols)
     chain, chain_index = np.zeros(shape, np.float32), np.zeros(shape, np.uint32)
     value, index = np.zeros(shape, np.float32), np.zeros(shape, np.uint32)
@@ -163,13 +165,10 @@ def run_stationary_fast(job, mode, a, values, indices, out, max_cycles):
     held, issued = np.full(job.rows, -1, np.int64), np.zeros(job.rows, np.int64)
     flat_out, version = out.ravel(), np.zeros(out.size, np.int32)
     leaving = np.zeros(job.multiplier + 1, np.int64)
-    base, slot, source, ages = track.base, track.slot, track.source, track.ages
-    latest, op, lines, west = track.latest, track.op, track.lines, track.west
-    product = track.scratch
     control, starts = np.zeros(6, np.int64), np.full(job.units, -1, np.int64)
     control[LOAD_FREE] = 1
     for cycle in range(max_cycles + 1):
-        control[LEFT] += _let_leave(job, track, cycle, flat_out, version, leaving)
+        control[LEFT] += _let_leave(job, ring, past, lines, cycle, flat_out, version, leaving)
         if control[LEFT] == job.units * job.m * job.cols:
             return cycle, issued
         if _can_start(job, control, starts, lanes, mode, cycle):
@@ -185,32 +184,34 @@ def run_stationary_fast(job, mode, a, values, indices, out, max_cycles):
         if mode == WAVE:
             _take_over(job, control, starts, cycle, held, chain, chain_index, value, index)
         step_first_lane(job, lanes, pipes, 0, cycle, a)
-        record(job, track, pipes.op[0, 0], cycle, a.shape[1])
-        _feed_north(job, track, cycle, flat_out, version)
-        _watch_column_0(job, latest, op, cycle, job.hop, held, issued)
+        record(job, ring, past, marks, depth, pipes.op, cycle, a.shape[1])
+        _feed_north(job, ring, past, lines, cycle, flat_out, version)
+        _watch_column_0(job, past, cycle, job.hop, held, issued)
         step_rows(
-            job, job.hop, cycle, latest, lines, base, slot, source, ages, west, product, flat,
-            job.nm_m, flat_value, flat_index, 0, job.nm_n * job.cols, value.size,
+            job, job.hop, cycle, ring, past, lines, west, product, flat, job.nm_m,
+            flat_value, flat_index, 0, job.nm_n * job.cols, value.size,
         )  # fmt: skip
     return -1, issued
 
 
 @njit
-def _capture_finals(job, track, cycle, finals, control, port):
+def _capture_finals(job, past, lines, cycle, finals, control, port):
     """Keep the results whose last addition is over: they are back Lm + L cycles after issue."""
-    mask, stride = track.depth - 1, (job.rows + 1) * job.cols
-    op, lines = track.op, track.lines
-    size = op.shape[0]
+    stride, size = (job.rows + 1) * job.cols, past.shape[0]
+    mask = lines.size // stride - 1
     entered = cycle - job.multiplier - job.adder
+    if not is_active(past, entered, LAST, job.cols + job.rows):
+        return
     for row in range(job.rows):
         issued = entered - row
-        if not is_active(job, track, issued, LAST):
+        if not is_active(past, issued, LAST, job.cols):
             continue
         line = (entered & mask) * stride + (row + 1) * job.cols
         for col in range(min(job.cols, issued + 1)):
             here = (issued - col) & (size - 1)
-            block, entry = op[here, 0], op[here, 3]
-            if block >= 0 and op[here, 1] == job.steps - 1 and op[here, 2] == job.nm_n - 1:
+            block, entry = past[here, 0], past[here, 3]
+            is_last = past[here, 1] == job.steps - 1 and past[here, 2] == job.nm_n - 1
+            if block >= 0 and is_last:
                 if port[col, 0] + (port[col, 1] == 0) < block - 1:
                     raise RuntimeError("a result was overwritten before it was shifted out")
                 finals[block % 3, row, entry, col] = lines[line + col]
@@ -245,6 +246,8 @@ def _can_start_block(job, control, port, is_skewed, is_shadowed):
 @njit
 def _reach_ports(job, control, ends, port, cycle, is_skewed, is_shadowed):
     """Begin to shift where a hand-over has arrived; the last entry of ``port`` is PE (0, 0)."""
+    if port[job.cols - 1, 0] == control[HANDED]:
+        return
     latency = job.multiplier + job.adder - 1 if is_skewed and is_shadowed else 0
     for col in range(job.cols + 1):
         block = port[col, 0]
@@ -263,6 +266,9 @@ def _reach_ports(job, control, ends, port, cycle, is_skewed, is_shadowed):
 @njit
 def _drain(job, control, port, finals, out):
     """Shift every draining column by one place: one result leaves it, the last row's first."""
+    handed = min(control[HANDED] * job.interleave, job.tiles)
+    if control[LEFT_OUTPUTS] == handed * job.rows * job.cols:
+        return
     for col in range(job.cols):
         if port[col, 1] > 0:
             block, place = port[col, 0] - 1, port[col, 1] - 1
@@ -278,12 +284,12 @@ def _drain(job, control, port, finals, out):
 
 
 @njit
-def _feed_weights(job, track, cycle, line_value, line_index, values, indices):
+def _feed_weights(job, ring, past, cycle, line_value, line_index, values, indices):
     """Put the weights that enter row 0 in this cycle on the line that moves south."""
     line = (cycle % job.rows) * job.cols
-    position, weight = place(track, cycle), track.weight
+    position = place(past, cycle)
     for col in range(job.cols):
-        source = np.int64(weight[position + col]) + col
+        source = np.int64(ring[WEIGHT, position + col]) + col
         line_value[line + col] = values[source]
         line_index[line + col] = indices[source]
 
@@ -294,19 +300,17 @@ def run_output_fast(job, is_skewed, is_shadowed, a, values, indices, out, max_cy
     lanes, pipes = new_lanes(job), new_pipes(job)
     latency = job.multiplier + job.adder
     rhythm = max(job.nm_n * max(job.interleave, job.adder), job.interleave * job.beats)
-    track = new_track(job, job.rows + job.cols + latency, 2 * rhythm + latency)
+    span, depth = job.rows + job.cols + latency, 2 * rhythm + latency
+    ring, past, marks, lines, west, product = new_rings(job, span, depth)
     finals = np.zeros((3, job.rows, job.interleave, job.cols), np.float32)
     line_value = np.zeros(job.rows * job.cols, np.float32)
     line_index = np.zeros(job.rows * job.cols, np.uint32)
     flat, flat_values = a.ravel(), values.ravel()
     flat_indices = indices.ravel().astype(np.uint32)
     port, issued = np.zeros((job.cols + 1, 2), np.int64), np.zeros(job.rows, np.int64)
-    base, slot, source, ages = track.base, track.slot, track.source, track.ages
-    latest, op, lines, west = track.latest, track.op, track.lines, track.west
-    product = track.scratch
     control, ends = np.zeros(6, np.int64), np.full(job.units, -1, np.int64)
     for cycle in range(max_cycles):
-        _capture_finals(job, track, cycle, finals, control, port)
+        _capture_finals(job, past, lines, cycle, finals, control, port)
         control[PORT] = max(0, control[PORT] - 1)
         if _can_hand_over(job, control, lanes, port, is_skewed, is_shadowed):
             ends[control[HANDED]] = cycle
@@ -317,12 +321,12 @@ def run_output_fast(job, is_skewed, is_shadowed, a, values, indices, out, max_cy
             start_unit(job, lanes, 0, control[STARTED])
             control[STARTED] += 1
         step_first_lane(job, lanes, pipes, 0, cycle, a)
-        record(job, track, pipes.op[0, 0], cycle, a.shape[1])
-        _feed_weights(job, track, cycle, line_value, line_index, flat_values, flat_indices)
-        _watch_column_0(job, latest, op, cycle, 1, issued, issued)
+        record(job, ring, past, marks, depth, pipes.op, cycle, a.shape[1])
+        _feed_weights(job, ring, past, cycle, line_value, line_index, flat_values, flat_indices)
+        _watch_column_0(job, past, cycle, 1, issued, issued)
         step_rows(
-            job, 1, cycle, latest, lines, base, slot, source, ages, west, product, flat,
-            a.shape[1], line_value, line_index, cycle % job.rows * job.cols,
+            job, 1, cycle, ring, past, lines, west, product, flat, a.shape[1],
+            line_value, line_index, cycle % job.rows * job.cols,
             (job.rows - 1) * job.cols, line_value.size,
         )  # fmt: skip
         _drain(job, control, port, finals, out)

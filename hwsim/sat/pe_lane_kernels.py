@@ -106,7 +106,7 @@ def new_pipes(job):
     )
 
 
-@njit
+@njit(forceinline=True)
 def entries_of(job, unit, step):
     """Return the entries that a lane interleaves in ``step`` of ``unit``."""
     if job.is_stationary:
@@ -114,7 +114,7 @@ def entries_of(job, unit, step):
     return min(job.interleave, job.tiles - unit * job.interleave)
 
 
-@njit
+@njit(forceinline=True)
 def activation_row(job, unit, step, entry, row):
     """Return the row of A that ``entry`` stands for on lane ``row``."""
     if job.is_stationary:
@@ -122,7 +122,7 @@ def activation_row(job, unit, step, entry, row):
     return ((unit * job.interleave + entry) % job.row_tiles) * job.rows + row
 
 
-@njit
+@njit(forceinline=True)
 def activation_group(job, unit, step, row):
     """Return the group of k that lane ``row`` handles in ``step`` of ``unit``."""
     if job.is_stationary:
@@ -142,7 +142,7 @@ def start_unit(job, lanes, row, unit):
     lanes.bank_beats[row, :, :] = 0
 
 
-@njit
+@njit(forceinline=True)
 def receive_beat(job, lanes, row, a):
     """Receive one beat from the west into the bank whose turn it is, if that bank is free."""
     lane = lanes.state[row]
@@ -152,7 +152,8 @@ def receive_beat(job, lanes, row, a):
     bank = step & 1
     if lanes.bank_step[row, bank] == -1:
         lanes.bank_step[row, bank] = step
-        lanes.bank_beats[row, bank, :] = 0
+        for entry in range(job.interleave):
+            lanes.bank_beats[row, bank, entry] = 0
     elif lanes.bank_step[row, bank] != step:
         return
     entry, beat = lane[FILL_ENTRY], lane[FILL_BEAT]
@@ -170,7 +171,7 @@ def receive_beat(job, lanes, row, a):
             lane[FILL_STEP] += 1
 
 
-@njit
+@njit(forceinline=True)
 def can_begin(job, lanes, row):
     """Return whether every group of the waiting step will be there when its entry's turn comes.
 
@@ -188,7 +189,7 @@ def can_begin(job, lanes, row):
     return True
 
 
-@njit
+@njit(forceinline=True)
 def finish_step(job, lanes, row, cycle):
     """Free the bank of a step that is issued, once its partial sums can be added to again.
 
@@ -201,7 +202,7 @@ def finish_step(job, lanes, row, cycle):
         lane[PHASE] = WAITING
 
 
-@njit
+@njit(forceinline=True)
 def issue(job, lanes, pipes, row, cycle):
     """Issue the lane's next product into column 0, or a bubble."""
     lane = lanes.state[row]
@@ -218,7 +219,8 @@ def issue(job, lanes, pipes, row, cycle):
         raise RuntimeError("a product was issued before its activation group was complete")
     pipes.op[row, 0, 0], pipes.op[row, 0, 1] = lane[UNIT], lane[STEP]
     pipes.op[row, 0, 2], pipes.op[row, 0, 3] = slot, entry
-    pipes.group[row, 0, :] = lanes.bank[row, bank, entry, :]
+    for element in range(job.nm_m):
+        pipes.group[row, 0, element] = lanes.bank[row, bank, entry, element]
     lanes.returns[row, entry] = cycle + job.adder
     lane[ENTRY] += 1
     if lane[ENTRY] == entries_of(job, lane[UNIT], lane[STEP]):
