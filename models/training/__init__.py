@@ -1,0 +1,7 @@
+"""Turn forward graphs into graphs of one training iteration, dense or N:M sparse."""
+
+from models.training.graph import training_graph
+from models.training.masks import TrainingMethod
+from models.training.totals import TrainingMacs, training_macs
+
+__all__ = ["TrainingMacs", "TrainingMethod", "training_graph", "training_macs"]
