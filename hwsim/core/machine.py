@@ -236,7 +236,11 @@ class Machine(ABC):
 
     @abstractmethod
     def candidates(self, op: Op, dataflow: str) -> Iterable[OpMapping]:
-        """Yield the mappings a mapper may choose from for ``op`` (``dataflow`` may be "auto")."""
+        """Yield the mappings a mapper may choose from for ``op`` under ``dataflow``.
+
+        Raises :class:`InputError` if the machine cannot run ``op`` that way at all, and its
+        subclass :class:`MappingError` if nothing fits.
+        """
 
     @abstractmethod
     def estimate(self, op: Op, mapping: OpMapping) -> OpEstimate:

@@ -76,14 +76,11 @@ class SatMachine(Machine):
         )
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
-        flows = self.capabilities().dataflows if dataflow == "auto" else (dataflow,)
-        for flow in flows:
-            if self._is_scalesim and flow != "ws" and op.weight and not op.weight.pattern.is_dense:
-                if dataflow != "auto":
-                    raise InputError("--dataflow", "ws for N:M weights", repr(flow))
-                continue
-            for plan in gemm_plans(op, flow, self.spec):
-                yield plan.to_mapping()
+        is_pruned = op.weight is not None and not op.weight.pattern.is_dense
+        if self._is_scalesim and dataflow != "ws" and is_pruned:
+            raise InputError("--dataflow", "ws for N:M weights", repr(dataflow))
+        for plan in gemm_plans(op, dataflow, self.spec):
+            yield plan.to_mapping()
 
     def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
         return estimate_gemm(plan_gemm(op, mapping, self.spec), self.spec)
