@@ -23,6 +23,8 @@ __all__ = ["app", "main"]
 # Typer may carry its own copy of click; this is the base of its usage errors either way.
 _CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="hwsim",
     help="Simulate accelerators for sparse and mixture-of-experts models, cycle by cycle.",
@@ -65,7 +67,10 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's status."""
-    sys.exit(_status(arguments))
+    status = _status(arguments)
+    if status == _INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    sys.exit(status)
 
 
 def _status(arguments: list[str] | None) -> int:
@@ -80,9 +85,8 @@ def _status(arguments: list[str] | None) -> int:
     except OSError as error:
         name = error.filename if error.filename is not None else "file"
         return _fail(f"{name}: need a usable path, found {error.strerror or error}", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, typer.Abort):  # Typer itself returns 130 for most
+        return _INTERRUPTED
 
 
 def _fail(message: str, status: int) -> int:
