@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -43,10 +44,21 @@ def _needs_dense_run(request: RunRequest) -> bool:
     return request.has_baseline and request.sparsity != "dense"
 
 
+def _processes(count: int) -> ProcessPoolExecutor:
+    """Return a pool of processes that end without a word when the user interrupts."""
+    # Spawned, not forked: numba's and matplotlib's threads do not survive a fork.
+    return ProcessPoolExecutor(
+        count,
+        get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def _execute_beside_dense(request: RunRequest, progress: Callable[[str], None]) -> Result:
     """Run ``request`` here and its dense baseline in a second process."""
     session = prepare(request)  # a bad request is refused before a process is started
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with _processes(1) as pool:
         dense = pool.submit(execute, dense_request(request))
         result = execute(replace(request, has_baseline=False), progress, session)
         progress("dense baseline")
@@ -58,8 +70,7 @@ def _execute_in_processes(
     requests: Sequence[RunRequest], jobs: int, progress: Callable[[str], None]
 ) -> list[Result]:
     results: dict[int, Result] = {}
-    # Spawned, not forked: numba's and matplotlib's threads do not survive a fork.
-    with ProcessPoolExecutor(min(jobs, len(requests)), get_context("spawn")) as pool:
+    with _processes(min(jobs, len(requests))) as pool:
         futures = {pool.submit(execute, request): i for i, request in enumerate(requests)}
         try:
             for done in as_completed(futures):
