@@ -1,7 +1,8 @@
 """Build operator graphs layer by layer; every shape is computed, none is given twice.
 
-Batch normalisation is folded away: a convolution that is followed by one in the original network
-has a bias here, as inference engines execute it.
+Batch normalisation is folded away by default: a convolution that is followed by one in the original
+network has a bias here, as inference engines execute it. Training needs it as an operator of its
+own; the multiply-accumulates are the same either way.
 """
 
 from __future__ import annotations
@@ -40,10 +41,18 @@ class GraphBuilder:
 
     Every layer method takes the op's name and its input tensors and returns the name of its
     output tensor, which equals the op's name.
+
+    Parameters
+    ----------
+    name : str
+        Of the graph.
+    has_batch_norm : bool
+        Whether :meth:`conv_norm` appends a normalisation instead of a bias.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, has_batch_norm: bool = False) -> None:
         self.name = name
+        self.has_batch_norm = has_batch_norm
         self.tensors: dict[str, TensorInfo] = {}
         self.ops: list[Op] = []
         self.inputs: list[str] = []
@@ -134,6 +143,26 @@ class GraphBuilder:
         attrs = {"strides": list(strides), "dilations": list(dilations), "pads": list(pads)}
         shape = (batch, co, oh, ow)
         return self.add(OpKind.CONV, name, [x, *operands], shape, dims=dims, attrs=attrs)
+
+    def conv_norm(
+        self, name: str, x: str, co: int, kernel: int, *, stride: int = 1, pad: int = 0
+    ) -> str:
+        """Append a convolution and its batch normalisation, folded into a bias or ``name.bn``."""
+        if not self.has_batch_norm:
+            return self.conv(name, x, co, kernel, stride=stride, pad=pad)
+        y = self.conv(name, x, co, kernel, stride=stride, pad=pad, bias=False)
+        return self.batch_norm(f"{name}.bn", y)
+
+    def batch_norm(self, name: str, x: str, epsilon: float = 1e-5) -> str:
+        """Append scale and shift per channel of [batch, c, …]; in training of normalised values.
+
+        Executed for inference, scale and shift contain the running statistics.
+        """
+        channels = (self.shape(x)[1],)
+        scale = self.weight(f"{name}.weight", channels)
+        shift = self.weight(f"{name}.bias", channels)
+        attrs = {"function": "batch", "epsilon": epsilon}
+        return self.add(OpKind.NORMALIZATION, name, [x, scale, shift], self.shape(x), attrs=attrs)
 
     def linear(self, name: str, x: str, n: int, *, bias: bool = True) -> str:
         """Append ``x`` [..., k] times weights [k, n]."""

@@ -1,4 +1,8 @@
-"""Build the convolutional networks of the zoo. Layer names follow the original code."""
+"""Build the convolutional networks of the zoo. Layer names follow the original code.
+
+Every convolution is followed by a batch normalisation in the original code. ``has_batch_norm``
+keeps it as an operator, which training needs; the default folds it into a bias.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ VGG19_WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 def _conv_relu(
     g: GraphBuilder, name: str, x: str, co: int, kernel: int, stride: int = 1, pad: int = 0
 ) -> str:
-    return g.relu(f"{name}.relu", g.conv(name, x, co, kernel, stride=stride, pad=pad))
+    return g.relu(f"{name}.relu", g.conv_norm(name, x, co, kernel, stride=stride, pad=pad))
 
 
 def _residual_pair(g: GraphBuilder, name: str, x: str) -> str:
@@ -34,9 +38,9 @@ def _classifier(g: GraphBuilder, x: str, classes: int, *, pool: str, bias: bool)
     return g.linear("fc", x, classes, bias=bias)
 
 
-def resnet9_ffcv(shape: Shape, classes: int = 10) -> OpGraph:
+def resnet9_ffcv(shape: Shape, classes: int = 10, *, has_batch_norm: bool = False) -> OpGraph:
     """Return ResNet-9 of ffcv's CIFAR-10 example, which SDGP also trains."""
-    g = GraphBuilder("resnet9")
+    g = GraphBuilder("resnet9", has_batch_norm=has_batch_norm)
     x = g.input("image", shape)
     x = _conv_relu(g, "c1", x, 128, 3, pad=1)
     x = _conv_relu(g, "c2", x, 256, 5, stride=2, pad=2)
@@ -49,9 +53,9 @@ def resnet9_ffcv(shape: Shape, classes: int = 10) -> OpGraph:
     return g.build([g.elementwise("scale", "mul", x, scalar=0.2)])
 
 
-def resnet9_dawnbench(shape: Shape, classes: int = 10) -> OpGraph:
+def resnet9_dawnbench(shape: Shape, classes: int = 10, *, has_batch_norm: bool = False) -> OpGraph:
     """Return ResNet-9 of the DAWNBench CIFAR-10 entry (assumed: layers as commonly described)."""
-    g = GraphBuilder("resnet9-dawnbench")
+    g = GraphBuilder("resnet9-dawnbench", has_batch_norm=has_batch_norm)
     x = g.input("image", shape)
     x = _conv_relu(g, "prep", x, 64, 3, pad=1)
     for layer, (co, residual) in enumerate(((128, True), (256, False), (512, True)), start=1):
@@ -71,12 +75,13 @@ def resnet(
     bottleneck: bool,
     cifar_stem: bool,
     classes: int,
+    has_batch_norm: bool = False,
 ) -> OpGraph:
     """Return a ResNet with ``blocks`` per stage (He et al. 2016), strides as in torchvision.
 
     ``cifar_stem`` replaces the 7x7 stride-2 stem and its pooling by one 3x3 stride-1 convolution.
     """
-    g = GraphBuilder(name)
+    g = GraphBuilder(name, has_batch_norm=has_batch_norm)
     x = g.input("image", shape)
     if cifar_stem:
         x = _conv_relu(g, "conv1", x, 64, 3, pad=1)
@@ -93,7 +98,7 @@ def resnet(
 
 def _basic_block(g: GraphBuilder, name: str, x: str, width: int, stride: int) -> str:
     y = _conv_relu(g, f"{name}.conv1", x, width, 3, stride, 1)
-    y = g.conv(f"{name}.conv2", y, width, 3, pad=1)
+    y = g.conv_norm(f"{name}.conv2", y, width, 3, pad=1)
     return _join(g, name, x, y, stride)
 
 
@@ -101,19 +106,21 @@ def _bottleneck(g: GraphBuilder, name: str, x: str, width: int, stride: int) -> 
     # The stride sits on the 3x3 layer (torchvision, "ResNet v1.5").
     y = _conv_relu(g, f"{name}.conv1", x, width, 1)
     y = _conv_relu(g, f"{name}.conv2", y, width, 3, stride, 1)
-    y = g.conv(f"{name}.conv3", y, 4 * width, 1)
+    y = g.conv_norm(f"{name}.conv3", y, 4 * width, 1)
     return _join(g, name, x, y, stride)
 
 
 def _join(g: GraphBuilder, name: str, x: str, y: str, stride: int) -> str:
     if g.shape(x) != g.shape(y):
-        x = g.conv(f"{name}.downsample", x, g.shape(y)[1], 1, stride=stride)
+        x = g.conv_norm(f"{name}.downsample", x, g.shape(y)[1], 1, stride=stride)
     return g.relu(f"{name}.relu", g.elementwise(f"{name}.add", "add", y, x))
 
 
-def vgg19(name: str, shape: Shape, *, fc_widths: Sequence[int]) -> OpGraph:
+def vgg19(
+    name: str, shape: Shape, *, fc_widths: Sequence[int], has_batch_norm: bool = False
+) -> OpGraph:
     """Return VGG-19 with fully connected layers of ``fc_widths`` (the last one: classes)."""
-    g = GraphBuilder(name)
+    g = GraphBuilder(name, has_batch_norm=has_batch_norm)
     x = g.input("image", shape)
     for stage, (co, count) in enumerate(VGG19_WIDTHS, start=1):
         for index in range(1, count + 1):

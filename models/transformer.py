@@ -51,14 +51,16 @@ def vit(
     hidden: int,
     classes: int,
     qkv_bias: bool,
+    has_batch_norm: bool = False,
 ) -> OpGraph:
     """Return a pre-norm vision transformer (Dosovitskiy et al. 2021) on images ``shape``.
 
     The patch embedding is the equivalent convolution with kernel and stride ``patch``. The class
     token and its position are one constant: the sequence is padded by one row of zeros in front
-    and the position constants [1, tokens + 1, dim] are added.
+    and the position constants [1, tokens + 1, dim] are added. It has layer normalisations only, so
+    ``has_batch_norm`` changes nothing.
     """
-    g = GraphBuilder(name)
+    g = GraphBuilder(name, has_batch_norm=has_batch_norm)
     x = g.conv("patch_embed", g.input("image", shape), dim, patch, stride=patch)
     batch, _, oh, ow = g.shape(x)
     tokens = oh * ow

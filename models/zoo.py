@@ -43,29 +43,39 @@ class ZooEntry:
         One line for ``hwsim models``.
     inputs : mapping from input name to shape
         Default shapes, batch first.
-    build : callable(shapes, cache_dir) -> OpGraph
+    build : callable(shapes, cache_dir, has_batch_norm) -> OpGraph
         Builds the graph for complete input shapes.
     """
 
     description: str
     inputs: Shapes
-    build: Callable[[Shapes, Path | None], OpGraph]
+    build: Callable[[Shapes, Path | None, bool], OpGraph]
 
 
-def _image(build: Callable[[Shape], OpGraph], pixels: int, description: str) -> ZooEntry:
-    def from_shapes(shapes: Shapes, cache_dir: Path | None) -> OpGraph:
+def _image(build: Callable[..., OpGraph], pixels: int, description: str) -> ZooEntry:
+    """Return the entry of ``build(shape, has_batch_norm=…)``."""
+
+    def from_shapes(shapes: Shapes, cache_dir: Path | None, has_batch_norm: bool) -> OpGraph:
         del cache_dir
-        return build(shapes["image"])
+        return build(shapes["image"], has_batch_norm=has_batch_norm)
 
     return ZooEntry(description, {"image": (1, 3, pixels, pixels)}, from_shapes)
 
 
-def _ppocrv4_det(shapes: Shapes, cache_dir: Path | None) -> OpGraph:
+def _ppocrv4_det(shapes: Shapes, cache_dir: Path | None, has_batch_norm: bool) -> OpGraph:
     from models.assets import fetch_asset
     from models.onnx_import import import_onnx
 
     path = fetch_asset("ppocrv4-det", cache_dir)
-    return import_onnx(path, name="ppocrv4-det", inputs=shapes)
+    graph = import_onnx(path, name="ppocrv4-det", inputs=shapes)
+    return _with_note(graph, has_batch_norm)
+
+
+def _with_note(graph: OpGraph, has_batch_norm: bool) -> OpGraph:
+    """Say that a file cannot give back the normalisations it has lost, if they were asked for."""
+    if has_batch_norm:
+        graph.notes.append("batch normalisations are as in the file: folded where it folds them")
+    return graph
 
 
 ZOO: dict[str, ZooEntry] = {
@@ -74,47 +84,47 @@ ZOO: dict[str, ZooEntry] = {
         cnn.resnet9_dawnbench, 32, "ResNet-9 of the DAWNBench CIFAR-10 entry"
     ),
     "resnet18": _image(
-        lambda s: _RESNET18("resnet18", s, cifar_stem=False, classes=1000),
+        partial(_RESNET18, "resnet18", cifar_stem=False, classes=1000),
         224,
         "ResNet-18, 1000 classes",
     ),
     "resnet18-64": _image(
-        lambda s: _RESNET18("resnet18-64", s, cifar_stem=False, classes=200),
+        partial(_RESNET18, "resnet18-64", cifar_stem=False, classes=200),
         64,
         "ResNet-18, 200 classes (Tiny ImageNet), 7x7 stem and pooling",
     ),
     "resnet18-64-cifar": _image(
-        lambda s: _RESNET18("resnet18-64-cifar", s, cifar_stem=True, classes=200),
+        partial(_RESNET18, "resnet18-64-cifar", cifar_stem=True, classes=200),
         64,
         "ResNet-18, 200 classes (Tiny ImageNet), 3x3 stem",
     ),
     "resnet18-32": _image(
-        lambda s: _RESNET18("resnet18-32", s, cifar_stem=True, classes=100),
+        partial(_RESNET18, "resnet18-32", cifar_stem=True, classes=100),
         32,
         "ResNet-18, 100 classes (CIFAR-100), 3x3 stem",
     ),
     "resnet50": _image(
-        lambda s: _RESNET50("resnet50", s, cifar_stem=False, classes=1000),
+        partial(_RESNET50, "resnet50", cifar_stem=False, classes=1000),
         224,
         "ResNet-50 (stride on the 3x3 layers), 1000 classes",
     ),
     "resnet50-64": _image(
-        lambda s: _RESNET50("resnet50-64", s, cifar_stem=False, classes=200),
+        partial(_RESNET50, "resnet50-64", cifar_stem=False, classes=200),
         64,
         "ResNet-50, 200 classes (Tiny ImageNet), 7x7 stem and pooling",
     ),
     "resnet50-32": _image(
-        lambda s: _RESNET50("resnet50-32", s, cifar_stem=True, classes=100),
+        partial(_RESNET50, "resnet50-32", cifar_stem=True, classes=100),
         32,
         "ResNet-50, 100 classes (CIFAR-100), 3x3 stem",
     ),
     "vgg19": _image(
-        lambda s: cnn.vgg19("vgg19", s, fc_widths=(100,)),
+        partial(cnn.vgg19, "vgg19", fc_widths=(100,)),
         32,
         "VGG-19, one fully connected layer, 100 classes (CIFAR-100)",
     ),
     "vgg19-3fc": _image(
-        lambda s: cnn.vgg19("vgg19-3fc", s, fc_widths=(4096, 4096, 100)),
+        partial(cnn.vgg19, "vgg19-3fc", fc_widths=(4096, 4096, 100)),
         32,
         "VGG-19, three fully connected layers, 100 classes (CIFAR-100)",
     ),
@@ -143,6 +153,7 @@ def load_model(
     batch: int | None = None,
     inputs: Mapping[str, Shape] | None = None,
     cache_dir: Path | None = None,
+    has_batch_norm: bool = False,
 ) -> OpGraph:
     """Return the verified graph of ``source``.
 
@@ -157,6 +168,10 @@ def load_model(
         Complete shapes in elements, batch included.
     cache_dir : Path, optional
         Where downloaded networks are kept.
+    has_batch_norm : bool
+        Keep batch normalisations as operators, for training, instead of folding them into biases
+        as inference does. The forward multiply-accumulates are the same. Models from files keep
+        what the file has, with a note.
 
     Raises
     ------
@@ -172,11 +187,17 @@ def load_model(
         if batch is not None and shape[0] != batch:
             raise InputError(f"--input {name}", f"the first extent {batch} of --batch", f"{shape}")
     if source in ZOO:
-        return _load_zoo(source, batch, shapes, cache_dir)
-    return _load_file(source, batch, shapes)
+        return _load_zoo(source, batch, shapes, cache_dir, has_batch_norm)
+    return _with_note(_load_file(source, batch, shapes), has_batch_norm)
 
 
-def _load_zoo(name: str, batch: int | None, shapes: Shapes, cache_dir: Path | None) -> OpGraph:
+def _load_zoo(
+    name: str,
+    batch: int | None,
+    shapes: Shapes,
+    cache_dir: Path | None,
+    has_batch_norm: bool,
+) -> OpGraph:
     entry = ZOO[name]
     complete: dict[str, Shape] = {
         key: shape if batch is None else (batch, *shape[1:]) for key, shape in entry.inputs.items()
@@ -187,7 +208,7 @@ def _load_zoo(name: str, batch: int | None, shapes: Shapes, cache_dir: Path | No
         if len(shape) != len(complete[key]):
             raise InputError(f"--input {key}", f"{len(complete[key])} extents", f"{shape}")
         complete[key] = shape
-    return entry.build(complete, cache_dir)
+    return entry.build(complete, cache_dir, has_batch_norm)
 
 
 def _load_file(source: str, batch: int | None, shapes: Shapes) -> OpGraph:

@@ -107,3 +107,19 @@ def test_bad_requests_give_one_line(source, arguments, words):
         load_model(source, **arguments)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "norms"),
+    # derived: one per convolution; the transformer has layer normalisations only.
+    [("resnet9", 8), ("vgg19", 16), ("resnet18-64", 20), ("resnet50-32", 53), ("vit-small", 0)],
+)
+def test_batch_norms_are_kept_on_demand_and_cost_no_macs(name, norms):
+    folded, kept = load_model(name), load_model(name, has_batch_norm=True)
+    assert kept.totals()["macs"] == folded.totals()["macs"]
+    functions = [o.attrs["function"] for o in kept.ops() if o.kind is OpKind.NORMALIZATION]
+    assert functions.count("batch") == norms
+    # A kept normalisation brings scale and shift and takes the bias away.
+    normalized = {o.inputs[0].tensor for o in kept.ops() if o.attrs.get("function") == "batch"}
+    assert all(len(kept.op(conv).inputs) == 2 for conv in normalized)
+    assert all(o.attrs["function"] != "batch" for o in folded.ops() if "function" in o.attrs)
