@@ -26,8 +26,9 @@ def layer_operands(graph: OpGraph, op: Op, rng: np.random.Generator) -> dict[str
     """Return cropped operands of a GEMM-like ``op``: a, b and mask, [groups, ...] each.
 
     Activations are standard normal, weights the graph's own (He-scaled normal if it has none),
-    both rounded to FP16. Convolutions are cropped to a few output rows *before* the lowering to a
-    matrix product, so that the lowering is part of what is checked; the reduction is never cut.
+    both rounded to FP16. Convolutions are cropped to a corner of the output *before* the lowering
+    to a matrix product, so that rows have the layer's real pattern of padding and repeated
+    inputs; the reduction is never cut.
     """
     dims, attrs = dict(op.dims), dict(op.attrs)
     full = op.gemm()
@@ -60,12 +61,14 @@ def _cropped_conv_input(
     width = min(dims["ow"], MAX_ROWS)
     height = min(dims["oh"], max(1, MAX_ROWS // width))
     strides, dilations = attrs["strides"], attrs["dilations"]
-    pads = (attrs["pads"][0], attrs["pads"][1], 0, 0)
-    ih = (height - 1) * strides[0] + (dims["kh"] - 1) * dilations[0] + 1 - pads[0]
-    iw = (width - 1) * strides[1] + (dims["kw"] - 1) * dilations[1] + 1 - pads[1]
-    crop = {**dims, "batch": 1, "oh": height, "ow": width, "ih": max(ih, 1), "iw": max(iw, 1)}
-    x = rng.standard_normal((1, dims["ci"], crop["ih"], crop["iw"]))
-    pads = (*pads[:2], max(0, 1 - ih), max(0, 1 - iw))
+    top, left = attrs["pads"][:2]
+    high = (height - 1) * strides[0] + (dims["kh"] - 1) * dilations[0] + 1 - top
+    wide = (width - 1) * strides[1] + (dims["kw"] - 1) * dilations[1] + 1 - left
+    ih, iw = min(max(high, 1), dims["ih"]), min(max(wide, 1), dims["iw"])
+    # Where the crop reaches the image's lower or right border, padding follows as in the layer.
+    pads = (top, left, max(0, high - ih), max(0, wide - iw))
+    crop = {**dims, "batch": 1, "oh": height, "ow": width, "ih": ih, "iw": iw}
+    x = rng.standard_normal((1, dims["ci"], ih, iw))
     return activation_matrix("conv", crop, {**attrs, "pads": pads}, x)
 
 
