@@ -1,0 +1,57 @@
+"""Claims: every one passes, is gated or not on purpose, and says what it rests on."""
+
+from __future__ import annotations
+
+import pytest
+
+from hwsim.core.result import Claim
+from hwsim.experiments import scalesim_counts
+from hwsim.experiments.registry import EXPERIMENTS, run_experiments
+from hwsim.report.schema import BASES
+
+
+@pytest.fixture(scope="module")
+def claims() -> dict[str, list[Claim]]:
+    """Return the claims of every experiment; made once per worker."""
+    return {name: run_experiments([name]) for name in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_every_claim_holds_within_its_tolerance(claims, name):
+    assert claims[name]
+    assert [c.id for c in claims[name] if not c.passed] == []
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_every_claim_has_a_basis_a_source_and_a_unit(claims, name):
+    for claim in claims[name]:
+        assert claim.basis in BASES, claim.id
+        assert claim.source, claim.id
+        assert claim.unit, claim.id
+        assert claim.tolerance >= 0, claim.id
+
+
+def test_claims_have_names_of_their_own(claims):
+    ids = [claim.id for found in claims.values() for claim in found]
+    assert len(set(ids)) == len(ids)
+
+
+def test_experiments_run_in_the_order_asked(claims):
+    names = ["scalesim", "models"]
+    found = run_experiments(names)
+    assert [c.id for c in found] == [c.id for name in names for c in claims[name]]
+
+
+def test_a_count_that_is_off_by_one_cycle_fails(monkeypatch):
+    counts = {(128, 64, 256): {"ws": 3551 + 1}}
+    monkeypatch.setattr(scalesim_counts, "_GEMMS", counts)
+    failed = [c.id for c in scalesim_counts.claims() if not c.passed]
+    assert failed == ["scalesim-128x64x256-ws"]
+
+
+@pytest.mark.parametrize(
+    ("simulated", "passed"), [(99.0, True), (101.0, True), (98.9, False), (101.1, False)]
+)
+def test_a_claim_passes_up_to_and_including_its_tolerance(simulated, passed):
+    claim = Claim("a", "b", simulated, 100.0, "x", 0.01, "derived", True, "here")
+    assert claim.passed is passed

@@ -1,0 +1,130 @@
+"""Verification: cropped operands are the real ones, and a wrong result does not pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hwsim.core.gemm import activation_matrix
+from hwsim.core.sparsity import NM
+from hwsim.experiments import verify
+from hwsim.experiments.pipeline import RunRequest, Session, prepare
+from hwsim.experiments.verify import MAX_COLUMNS, MAX_GROUPS, MAX_ROWS, layer_operands
+from hwsim.sat import functional
+from models.build import GraphBuilder
+
+
+def convolution(channels=8, co=16, *, size=(11, 13), kernel=3, groups=1, **geometry):
+    """Return a graph of one convolution and its op."""
+    b = GraphBuilder("conv")
+    x = b.input("x", (2, channels, *size))
+    y = b.conv("conv", x, co, kernel, groups=groups, bias=False, **geometry)
+    graph = b.build([y])
+    return graph, graph.op("conv")
+
+
+class Recorder:
+    """A generator that keeps what it drew, to rebuild the uncropped input."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(5)
+        self.drawn = []
+
+    def standard_normal(self, shape):
+        self.drawn.append(self.rng.standard_normal(shape))
+        return self.drawn[-1]
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {},
+        {"pad": 1},
+        {"pad": 1, "stride": 2},
+        {"pad": (1, 2, 2, 1), "dilation": 2},
+        {"kernel": 1, "stride": 2},
+        {"kernel": (5, 1), "pad": (2, 0, 2, 0)},
+        {"kernel": 7, "pad": 3, "stride": 2},
+        {"groups": 4, "pad": 1},
+        {"size": (3, 60), "pad": 1},
+        {"size": (60, 3), "pad": 1},
+        {"kernel": 5, "size": (5, 5), "pad": 4},
+    ],
+    ids=str,
+)
+def test_a_cropped_convolution_has_the_rows_of_the_uncropped_one(geometry):
+    graph, op = convolution(**geometry)
+    rng = Recorder()
+    cropped = layer_operands(graph, op, rng)["a"]
+    patch = rng.drawn[0]  # the corner of the image that the crop drew
+    dims = dict(op.dims)
+    image = np.zeros((1, dims["ci"], dims["ih"], dims["iw"]))
+    image[:, :, : patch.shape[2], : patch.shape[3]] = patch
+    full = activation_matrix("conv", {**dims, "batch": 1}, dict(op.attrs), image)
+    rows = _kept_rows(op)
+    np.testing.assert_array_equal(cropped, full[:MAX_GROUPS, rows].astype(np.float16))
+
+
+def _kept_rows(op):
+    """Return the rows of the uncropped product that a crop keeps: a corner of the output."""
+    width = min(op.dims["ow"], MAX_ROWS)
+    height = min(op.dims["oh"], max(1, MAX_ROWS // width))
+    return [y * op.dims["ow"] + x for y in range(height) for x in range(width)]
+
+
+def test_the_reduction_is_never_cut():
+    graph, op = convolution(channels=40, co=200, pad=1)
+    operands = layer_operands(graph, op, np.random.default_rng(0))
+    assert operands["a"].shape[2] == operands["b"].shape[1] == 40 * 9
+    assert operands["b"].shape[2] == MAX_COLUMNS
+    assert operands["a"].shape[1] <= MAX_ROWS
+
+
+def test_the_mask_obeys_the_pattern_and_keeps_the_largest_real_weights(tmp_path):
+    weights = np.random.default_rng(2).standard_normal((64, 24))
+    np.savez(tmp_path / "m.npz", fc=weights)
+    session = prepare(RunRequest(str(tmp_path / "m.npz"), sparsity="nm:2:8"))
+    operands = layer_operands(session.graph, session.graph.op("fc"), np.random.default_rng(0))
+    np.testing.assert_array_equal(operands["b"][0], weights.astype(np.float16))
+    mask = operands["mask"][0]
+    NM(nm_n=2, nm_m=8).check(mask)
+    assert mask.sum() == 64 * 24 // 4
+    groups = np.abs(weights.astype(np.float16)).reshape(8, 8, 24)
+    kept = mask.reshape(8, 8, 24)
+    smallest_kept = np.where(kept, groups, np.inf).min(axis=1)
+    largest_dropped = np.where(kept, -np.inf, groups).max(axis=1)
+    assert (smallest_kept >= largest_dropped).all()
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory) -> Session:
+    path = tmp_path_factory.mktemp("model") / "m.npz"
+    rng = np.random.default_rng(3)
+    np.savez(path, first=rng.standard_normal((64, 24)), second=rng.standard_normal((80, 40)))
+    return prepare(RunRequest(str(path), sparsity="nm:2:8"))
+
+
+def test_every_product_is_verified_equal_and_says_how_much_was_compared(session):
+    records = verify.verify_layers(session, seed=0)
+    assert [record["layer"] for record in records] == ["first", "second"]
+    assert all(record["equal"] and record["max_abs_error"] == 0 for record in records)
+    assert records[1]["reduction"] == "all 80"
+    assert records[1]["columns"] == "40 of 40"
+
+
+def test_a_corrupted_kernel_result_is_caught(session, monkeypatch):
+    true = functional.multiply_compact
+
+    def corrupted(a, values, indices, nm_m, out):
+        true(a, values, indices, nm_m, out)
+        out[0, 0] = np.nextafter(out[0, 0], np.float32(np.inf))  # one unit in the last place
+
+    monkeypatch.setattr(functional, "multiply_compact", corrupted)
+    records = verify.verify_layers(session, seed=0)
+    assert [record["equal"] for record in records] == [False, False]
+    assert all(0 < record["max_abs_error"] < 1e-5 for record in records)
+
+
+def test_verification_leaves_no_operands_behind(session):
+    verify.verify_layers(session, seed=0)
+    assert session.program.tensors == {}
