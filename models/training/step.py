@@ -10,7 +10,7 @@ from typing import Any
 from hwsim.core.graph import Op, Operand, OpGraph, OpKind, Role, Stage, TensorInfo
 from hwsim.core.sparsity import NM
 
-__all__ = ["Prune", "StepBuilder", "has_gradient"]
+__all__ = ["Part", "Prune", "StepBuilder", "has_gradient"]
 
 Shape = tuple[int, ...]
 
@@ -38,6 +38,21 @@ class Prune:
     view: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Part:
+    """Gradient of a slice: ``gradient`` lies in the whole at ``begins``, ``steps`` apart.
+
+    ``name`` is the op that would pad it with zeros to the whole.
+    """
+
+    name: str
+    layer: str
+    gradient: str
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
 @dataclass
 class StepBuilder:
     """Append operators and keep, per forward tensor, the gradients that reach it.
@@ -60,7 +75,7 @@ class StepBuilder:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _gradients: dict[str, list[str]] = field(default_factory=dict)
+    _gradients: dict[str, list[str | Part]] = field(default_factory=dict)
     _weight_gradients: dict[str, list[str]] = field(default_factory=dict)
     _prunes: dict[str, list[Prune]] = field(default_factory=dict)
     _uses: dict[str, int] = field(default_factory=dict)
@@ -116,13 +131,61 @@ class StepBuilder:
         """Return whether this operand is a weight that an optimiser changes."""
         return operand.role is Role.WEIGHT and has_gradient(self.tensors[operand.tensor])
 
-    def contribute(self, tensor: str, gradient: str) -> None:
-        """Add ``gradient`` (a tensor of the same shape) to those of activation ``tensor``."""
+    def contribute(self, tensor: str, gradient: str | Part) -> None:
+        """Add ``gradient`` (of the same shape, or of a slice) to those of activation ``tensor``."""
         self._gradients.setdefault(tensor, []).append(gradient)
 
     def gradient(self, tensor: str, layer: str) -> str | None:
         """Return the whole gradient of ``tensor``, adding up its consumers', or None."""
-        return self._sum(self._gradients.get(tensor, []), f"{tensor}.grad.sum", layer, Stage.BP)
+        given = self._gradients.get(tensor, [])
+        parts = [part for part in given if isinstance(part, Part)]
+        whole = [part for part in given if isinstance(part, str)]
+        axis = self._tiled_axis(tensor, parts)
+        if axis is not None:
+            ordered = sorted(parts, key=lambda part: part.begins[axis])
+            whole.append(
+                self.emit(
+                    OpKind.CONCAT,
+                    f"{tensor}.grad.concat",
+                    [part.gradient for part in ordered],
+                    self.tensors[tensor].shape,
+                    stage=Stage.BP,
+                    layer=layer,
+                    attrs={"axis": axis},
+                )
+            )
+        else:
+            whole += [self._pad(part, tensor) for part in parts]
+        return self._sum(whole, f"{tensor}.grad.sum", layer, Stage.BP)
+
+    def _tiled_axis(self, tensor: str, parts: list[Part]) -> int | None:
+        """Return the axis along which two or more parts fill ``tensor`` side by side, or None."""
+        cut = {i for part in parts for i, b in enumerate(part.begins) if b or part.ends[i]}
+        if len(parts) < 2 or len(cut) != 1 or any(s != 1 for p in parts for s in p.steps):
+            return None
+        (axis,) = cut
+        position = 0
+        for part in sorted(parts, key=lambda part: part.begins[axis]):
+            if part.begins[axis] != position:
+                return None
+            position += self.tensors[part.gradient].shape[axis]
+        return axis if position == self.tensors[tensor].shape[axis] else None
+
+    def _pad(self, part: Part, tensor: str) -> str:
+        attrs: dict[str, Any] = {"begins": list(part.begins), "ends": list(part.ends)}
+        attrs |= {"mode": "constant", "value": 0.0}
+        if any(by != 1 for by in part.steps):
+            attrs["steps"] = list(part.steps)  # the elements are spread (and reversed) first
+        shape = self.tensors[tensor].shape
+        return self.emit(
+            OpKind.PAD,
+            part.name,
+            [part.gradient],
+            shape,
+            stage=Stage.BP,
+            layer=part.layer,
+            attrs=attrs,
+        )
 
     def _sum(self, parts: list[str], name: str, layer: str, stage: Stage) -> str | None:
         if len(parts) < 2:

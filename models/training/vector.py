@@ -11,7 +11,7 @@ from typing import Any
 
 from hwsim.core.graph import Op, Operand, OpKind, Role, Stage
 from hwsim.core.units import ceil_div
-from models.training.step import StepBuilder
+from models.training.step import Part, StepBuilder
 
 __all__ = ["vector_backward"]
 
@@ -79,9 +79,10 @@ def _elementwise(step: StepBuilder, op: Op, dy: str) -> None:
         is_condition = function == "where" and index == 0
         if is_condition or not (step.needs_gradient(operand) or step.is_trainable(operand)):
             continue
-        gradient = dy
-        if function not in _PASS_THROUGH and not (function == "sub" and index == 0):
-            gradient = _derivative(step, op, index, dy)
+        # A scalar on the left takes the first place.
+        place = index + (op.attrs.get("scalar_side") == "left")
+        is_passed = function in _PASS_THROUGH or (function == "sub" and place == 0)
+        gradient = dy if is_passed else _derivative(step, op, index, dy)
         _add(step, op, operand, index, gradient)
 
 
@@ -201,10 +202,9 @@ def _slice(step: StepBuilder, op: Op, dy: str) -> None:
         for start, by, span in zip(starts, steps, spans, strict=True)
     ]
     ends = [w - b - span for w, b, span in zip(wanted, begins, spans, strict=True)]
-    attrs = {"begins": begins, "ends": ends, "mode": "constant", "value": 0.0}
-    if any(by != 1 for by in steps):
-        attrs["steps"] = list(steps)  # the elements are spread (and reversed) first
-    _single(step, op, OpKind.PAD, [dy], attrs)
+    part = Part(f"{op.name}.bp", op.name, dy, tuple(begins), tuple(ends), tuple(steps))
+    if step.needs_gradient(op.inputs[0]):
+        step.contribute(op.inputs[0].tensor, part)
 
 
 def _pad(step: StepBuilder, op: Op, dy: str) -> None:
