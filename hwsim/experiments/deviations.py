@@ -9,7 +9,13 @@ import json
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["DOCUMENT", "deviation_table", "deviations_markdown", "deviations_of"]
+__all__ = [
+    "DOCUMENT",
+    "deviation_table",
+    "deviations_markdown",
+    "deviations_of",
+    "write_document",
+]
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "DEVIATIONS.md"
 
@@ -52,5 +58,10 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("*", "\\*")
 
 
+def write_document(path: Path = DOCUMENT) -> None:
+    """Write DEVIATIONS.md."""
+    path.write_text(deviations_markdown())
+
+
 if __name__ == "__main__":
-    DOCUMENT.write_text(deviations_markdown())
+    write_document()
