@@ -55,7 +55,8 @@ def step_tiles(array: ArraySpec, dataflow: str, gemm: ArrayGemm) -> int:
         tiles = ceil_div(gemm.m, array.rows) * n_tiles
         flags = (array.overlap_skew, array.overlap_drain)
         work = (tiles, gemm.k_groups, gemm.nm_n, beats)
-        return int(step_output_stationary(*work, *size, *latencies, array.interleave, *flags))
+        fixed = (*size, *latencies, array.interleave, *flags)
+        return int(step_output_stationary(*work, *fixed)) + _shift_in(array, gemm, tiles)
     work = (gemm.m, ceil_div(gemm.k_groups, array.rows) * n_tiles, gemm.nm_n, beats)
     fixed = (*size, *latencies, array.interleave, array.has_double_buffered_weights)
     plain = int(step_weight_stationary(*work, *fixed, -1))
@@ -79,4 +80,10 @@ def step_pes(array: ArraySpec, dataflow: str, gemm: ArrayGemm) -> int:
     if not np.array_equal(run.output, golden_gemm(a, b, mask)):
         worst = float(np.abs(run.output - golden_gemm(a, b, mask)).max())
         raise HwsimError(f"pe stepping of {dataflow} {gemm}", "golden outputs", f"off by {worst}")
-    return run.cycles
+    tiles = ceil_div(gemm.m, array.rows) * ceil_div(gemm.n, array.cols)
+    return run.cycles + (_shift_in(array, gemm, tiles) if dataflow == "os" else 0)
+
+
+def _shift_in(array: ArraySpec, gemm: ArrayGemm, tiles: int) -> int:
+    """Return the cycles that bring stored sums into the PEs of output-stationary tiles."""
+    return sum(array.rows for _ in range(tiles)) if gemm.is_continued else 0

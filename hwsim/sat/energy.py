@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hwsim.components.energy import EnergyTable, energy_by_component
 from hwsim.core.program import Program
 from hwsim.core.result import Stats
@@ -21,17 +23,13 @@ def run_energy(stats: Stats, program: Program, spec: SatSpec) -> dict[str, float
     Every issued product slot is charged, padding included: the array does not gate its clock
     (assumed). A vector lane is charged one FP32 addition per chained stage and cycle.
     """
-    rows = program.instructions
-    vector = rows["unit"] == UNITS.index("vector")
-    times = [
-        count for count, is_mine in zip(dynamic_counts(program), vector, strict=True) if is_mine
-    ]
-    vector_cycles = sum(
-        int(cycles) * count for cycles, count in zip(rows["cycles"][vector], times, strict=True)
-    )
+    lane_cycles = {name: _unit_cycles(program, name) for name in ("vector", "wuve", "sore")}
     counts = {
         "array": {"fp16_mult": stats.issued_macs, "fp32_add": stats.issued_macs},
-        "vector": {"fp32_add": vector_cycles * spec.vector.lanes * spec.vector.stages},
+        "vector": {"fp32_add": lane_cycles["vector"] * spec.vector.lanes * spec.vector.stages},
+        # Three chained multiply-adds per weight; one comparison per value and kept slot.
+        "wuve": dict.fromkeys(("fp32_mult", "fp32_add"), 3 * lane_cycles["wuve"] * spec.wuve.lanes),
+        "sore": {"int16_compare": lane_cycles["sore"] * spec.sore.lanes * spec.sore.sorter.nm_n},
         "dram": {"dram_byte": sum(stats.bytes.get("dram", {}).values())},
     }
     for level, moved in stats.bytes.items():
@@ -39,3 +37,11 @@ def run_energy(stats: Stats, program: Program, spec: SatSpec) -> dict[str, float
             counts[level] = {_BUFFER_ACTION: sum(moved.values())}
     table = EnergyTable.named(spec.technology)
     return energy_by_component(table, counts, stats.cycles, spec.clock_hz)
+
+
+def _unit_cycles(program: Program, unit: str) -> int:
+    """Return the cycles all instructions of ``unit`` take together."""
+    rows = program.instructions
+    is_mine = rows["unit"] == UNITS.index(unit)
+    times = np.array(dynamic_counts(program), dtype=np.int64)
+    return int((rows["cycles"] * times)[is_mine].sum())

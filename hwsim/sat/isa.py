@@ -14,15 +14,19 @@ from hwsim.sat.timing import ArrayGemm, GemmTiming
 
 __all__ = ["CHANNELS", "OPCODES", "UNITS", "InstructionBuffer"]
 
-UNITS = ["stce", "vector", "dma_in", "dma_out"]
-"""Sparse tensor computing engine, vector path, load and store halves of the DMA engine."""
+UNITS = ["stce", "vector", "dma_in", "dma_out", "wuve", "sore"]
+"""Sparse tensor computing engine, vector path, load and store halves of the DMA engine, weight
+update vector engine, sparse online reduction engine."""
 
-OPCODES = ["load_a", "load_w", "gemm", "vector", "store", "sync"]
+OPCODES = ["load_a", "load_w", "gemm", "vector", "store", "sync", "update", "prune"]
+
+_LANE_OPCODES = {"vector": "vector", "wuve": "update", "sore": "prune"}
+"""What a lane-parallel unit executes."""
 
 CHANNELS = [
     TokenChannel("a_free", 2, "resource"),  # half of the activation buffer
     TokenChannel("a_full", 0, "dram"),  # activations for the array
-    TokenChannel("v_full", 0, "dram"),  # operands for the vector path
+    TokenChannel("v_full", 0, "dram"),  # operands for the vector path, WUVE or SORE
     TokenChannel("w_free", 2, "resource"),  # half of the weight buffer
     TokenChannel("w_full", 0, "dram"),
     TokenChannel("o_free", 2, "resource"),  # half of the output buffer
@@ -102,11 +106,11 @@ class InstructionBuffer:
             stall=tuple(stall),
         )
 
-    def vector(self, cycles: int, *, wait: str, release: str) -> None:
-        """Append work of the vector path."""
+    def lanes(self, unit: str, cycles: int, *, wait: str, release: str) -> None:
+        """Append work of a lane-parallel unit: vector path, WUVE or SORE."""
         self._append(
-            UNITS.index("vector"),
-            OPCODES.index("vector"),
+            UNITS.index(unit),
+            OPCODES.index(_LANE_OPCODES[unit]),
             wait=_bits(wait),
             release=_bits(release),
             cycles=cycles,

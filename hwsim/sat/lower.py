@@ -7,6 +7,7 @@ earlier.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import astuple
 from typing import Any
@@ -14,19 +15,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hwsim.core.errors import MappingError
-from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.graph import Op, OpGraph
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.units import ceil_div
 from hwsim.sat.isa import CHANNELS, OPCODES, UNITS, InstructionBuffer
+from hwsim.sat.lane_work import LaneWork, lane_unit, lane_work, vector_passes
 from hwsim.sat.plan import ACTIVATION_BYTES, GemmPlan, Phase, plan_gemm
 from hwsim.sat.spec import SatSpec
 from hwsim.sat.traffic import OpTraffic
 
-__all__ = ["lower_graph", "vector_passes"]
-
-_PASSES = {OpKind.SOFTMAX: 3, OpKind.NORMALIZATION: 3}
-"""Passes over the elements: max, exp-sum, scale; mean, variance, scale (assumed)."""
+__all__ = ["lower_graph"]
 
 _CHUNK_BYTES = 64 * 1024
 """Bytes a vector op moves per instruction, if its buffers allow (assumed)."""
@@ -61,7 +60,7 @@ def lower_graph(
             issued = emitter.gemm_op(plan, fused_ops.get(op.name, 0))
             previous = True
         else:
-            emitter.vector_op(graph, op, fused_ops.get(op.name, 0))
+            emitter.lane_op(op.name, lane_work(graph, op, fused_ops.get(op.name, 0), spec))
             previous = True
         facts.append(_facts(op, mapping, issued, traffic))
     return Program(
@@ -91,34 +90,12 @@ def _facts(op: Op, mapping: Mapping, issued: int, traffic: OpTraffic) -> dict[st
         "stage": op.stage.value,
         "dims": dict(op.dims),
         "mapping": placed,
-        "unit": "stce" if op.is_gemm else "vector",
+        "unit": "stce" if op.is_gemm else lane_unit(op),
         "macs": op.macs(),
         "useful_macs": op.useful_macs(),
         "issued_macs": issued,
         "bytes": traffic.bytes,
     }
-
-
-def vector_passes(op: Op, fused_ops: int, stages: int) -> int:
-    """Return how often the vector path visits an element of ``op`` and of ops fused into it.
-
-    Pointwise steps and the comparisons of a pooling window chain through ``stages`` ALUs per
-    lane; a pass that needs a whole reduction first cannot chain with the next.
-    """
-    steps = fused_ops
-    if op.kind is OpKind.POOL:
-        steps += op.attrs["kernel"][0] * op.attrs["kernel"][1]
-    elif not op.is_gemm and op.kind not in _PASSES:
-        steps += 1
-    return _PASSES.get(op.kind, 0) + ceil_div(steps, stages)
-
-
-def _vector_elems(graph: OpGraph, op: Op) -> int:
-    """Return the elements that ``op`` passes through the vector lanes."""
-    out = graph.tensors[op.output].elems
-    if op.kind is OpKind.REDUCE:
-        return max(out, max(graph.tensors[o.tensor].elems for o in op.inputs))
-    return out
 
 
 def _fused_ops(by_op: dict[str, Mapping]) -> dict[str, int]:
@@ -151,7 +128,7 @@ class _Emitter:
             self.code.sync("dma_out", release="op_done")
         return self.issued
 
-    def _repeat(self, phase: Phase, body: Any) -> None:
+    def _repeat(self, phase: Phase, body: Callable[[Phase], None]) -> None:
         self.times *= phase.repeat
         with self.code.loop(phase.repeat):
             body(phase)
@@ -165,7 +142,9 @@ class _Emitter:
     def _pack_body(self, pack: Phase) -> None:
         plan = self.plan
         rows, columns = plan.m_phases(), plan.n_phases(self.groups)
-        if plan.order == "nm":
+        if plan.order == "sliced":
+            self._slices(rows, columns)
+        elif plan.order == "nm":
             for column in columns:
                 self._repeat(column, lambda column: self._columns_outer(column, rows))
         else:
@@ -193,6 +172,34 @@ class _Emitter:
 
         for row in rows:
             self._repeat(row, body)
+
+    def _slices(self, rows: list[Phase], columns: list[Phase]) -> None:
+        """Load both operands of every slice of k; sums go on from slice to slice."""
+        depths = self.plan.k_phases(self.groups)
+        self._wait_for_op()
+        for row in rows:
+            self._repeat(row, lambda row: self._each(columns, self._slice_column(row, depths)))
+
+    def _slice_column(self, row: Phase, depths: list[Phase]) -> Callable[[Phase], None]:
+        def column_body(column: Phase) -> None:
+            def depth_body(depth: Phase) -> None:
+                self._load_weights(column.size, depth.size)
+                self._load_inputs(row.size, depth.size)
+                self._compute(
+                    (row.size, column.size, depth.size),
+                    takes="a_full w_full ",
+                    frees="a_free w_free ",
+                    is_first=depth.is_first,
+                    is_last=depth.is_last,
+                )
+
+            self._each(depths, depth_body)
+
+        return column_body
+
+    def _each(self, parts: list[Phase], body: Callable[[Phase], None]) -> None:
+        for part in parts:
+            self._repeat(part, body)
 
     def _rows_outer(self, row: Phase, columns: list[Phase]) -> None:
         depths = self.plan.k_phases(self.groups)
@@ -228,10 +235,10 @@ class _Emitter:
         """Return whether only the array is timed (SCALE-Sim's counts have no memory)."""
         return self.spec.array.timing == "scalesim"
 
-    def _load_inputs(self, m: int) -> None:
+    def _load_inputs(self, m: int, k: int | None = None) -> None:
         if self._is_untimed_memory:
             return
-        size = self.plan.input_bytes(m, self.groups)
+        size = self.plan.input_bytes(m, self.groups, k)
         self.code.transfer("load_a", size, wait="a_free", release="a_full")
         self.traffic.load("activation_buffer", size * self.times)
 
@@ -246,7 +253,8 @@ class _Emitter:
         self, tile: tuple[int, int, int], *, takes: str, frees: str, is_first: bool, is_last: bool
     ) -> None:
         m, n, k = tile
-        timing = self.plan.timing(m, n, k)
+        is_continued = not is_first
+        timing = self.plan.timing(m, n, k, is_continued)
         issued = timing.issued_macs(self.spec.array)
         self.issued += issued * self.times
         self.traffic.array_tile(self.plan, tile, self.times, is_first=is_first, is_last=is_last)
@@ -255,7 +263,7 @@ class _Emitter:
         full = "sums_full" if self.fused_passes else "results_full"
         self.code.gemm(
             self.plan.dataflow,
-            self.plan.tile_gemm(m, n, k),
+            self.plan.tile_gemm(m, n, k, is_continued),
             timing,
             issued,
             wait=takes + ("o_free" if is_first else ""),
@@ -265,42 +273,33 @@ class _Emitter:
             return
         if self.fused_passes:
             cycles = ceil_div(m * n * self.fused_passes, self.spec.vector.lanes)
-            self.code.vector(cycles, wait="sums_full", release="out_full")
+            self.code.lanes("vector", cycles, wait="sums_full", release="out_full")
             full = "out_full"
         size = self.plan.output_bytes(m, n)
         self.code.transfer("store", size, wait=full, release="o_free")
         self.traffic.store(size * self.times)
 
-    def vector_op(self, graph: OpGraph, op: Op, fused_ops: int) -> None:
-        """Append an op of the vector path, streamed through the buffers in chunks."""
-        out_elems = graph.tensors[op.output].elems
-        in_elems = sum(graph.tensors[o.tensor].elems for o in op.inputs)
-        work = _vector_elems(graph, op)
-        work *= vector_passes(op, fused_ops, self.spec.vector.stages)
-        total = (in_elems + out_elems) * ACTIVATION_BYTES
+    def lane_op(self, name: str, work: LaneWork) -> None:
+        """Append work of a lane-parallel unit, streamed through the buffers in chunks."""
         buffers = self.spec.buffers
         limit = min(_CHUNK_BYTES, buffers.activation_bytes // 2, buffers.output_bytes // 2)
         if limit < ACTIVATION_BYTES:
-            raise MappingError(f"{op.name}: activation", 2 * ACTIVATION_BYTES, limit * 2)
-        chunks = max(1, ceil_div(total, limit))
+            raise MappingError(f"{name}: activation", 2 * ACTIVATION_BYTES, limit * 2)
+        chunks = max(1, ceil_div(work.bytes_in + work.bytes_out, limit))
         self._wait_for_op()
         for start, repeat in ((0, chunks - 1), (chunks - 1, 1)):
-            if not repeat:
-                continue
-            sizes = [_share(x, chunks, start) for x in (in_elems, work, out_elems)]
-            self.times = repeat
-            with self.code.loop(repeat):
-                self._vector_chunk(*sizes)
+            if repeat:
+                totals = (work.bytes_in, work.elems, work.bytes_out)
+                sizes = [_share(total, chunks, start) for total in totals]
+                self.times = repeat
+                with self.code.loop(repeat):
+                    self._lane_chunk(work, *sizes)
         self.code.sync("dma_out", release="op_done")
 
-    def _vector_chunk(self, in_elems: int, work: int, out_elems: int) -> None:
-        size_in, size_out = in_elems * ACTIVATION_BYTES, out_elems * ACTIVATION_BYTES
+    def _lane_chunk(self, work: LaneWork, size_in: int, elems: int, size_out: int) -> None:
         self.code.transfer("load_a", size_in, wait="a_free", release="v_full")
-        self.code.vector(
-            ceil_div(work, self.spec.vector.lanes),
-            wait="v_full o_free",
-            release="a_free out_full",
-        )
+        cycles = ceil_div(elems, work.lanes)
+        self.code.lanes(work.unit, cycles, wait="v_full o_free", release="a_free out_full")
         self.code.transfer("store", size_out, wait="out_full", release="o_free")
         self.traffic.load("activation_buffer", size_in * self.times)
         self.traffic.drain("activation_buffer", size_in * self.times)

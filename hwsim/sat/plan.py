@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from hwsim.core.errors import MappingError
 from hwsim.core.formats import nm_compact_bits
-from hwsim.core.graph import Op, OpKind
+from hwsim.core.gemm import GemmDims
+from hwsim.core.graph import Op, OpKind, Role
 from hwsim.core.mapping import Mapping
 from hwsim.core.sparsity import NM
 from hwsim.core.units import ceil_div
@@ -24,11 +25,15 @@ __all__ = [
     "GemmPlan",
     "Packing",
     "Phase",
+    "array_dims",
+    "conv_rows",
+    "free_rows",
     "nm_of",
     "packings",
     "phases",
     "plan_gemm",
     "row_units",
+    "swaps_operands",
 ]
 
 ACTIVATION_BYTES = 2
@@ -79,11 +84,27 @@ class Packing:
 
     def gemm(self, op: Op, m: int, groups: int, nm: tuple[int, int]) -> ArrayGemm:
         """Return the array GEMM of ``groups`` packed groups over ``m`` rows."""
-        dims = op.gemm()
+        dims = array_dims(op)
         if self.kind == "gather":
             k = dims.k * ceil_div(groups, self.nm_m) * self.nm_m
             return ArrayGemm(m, k, dims.n * groups, 1, self.nm_m)
         return ArrayGemm(m, dims.k * groups, dims.n * groups, *nm)
+
+
+def swaps_operands(op: Op) -> bool:
+    """Return whether the array sees the transposed product.
+
+    The array skips zeros of the operand it holds or feeds from the north; a product with sparse
+    activations (SDGP's input gradients) is therefore computed as (B^T · A^T)^T.
+    """
+    first = op.inputs[0]
+    return first.role is Role.ACTIVATION and not first.pattern.is_dense
+
+
+def array_dims(op: Op) -> GemmDims:
+    """Return the GEMM extents as the array sees them."""
+    dims = op.gemm()
+    return GemmDims(dims.groups, dims.n, dims.k, dims.m) if swaps_operands(op) else dims
 
 
 def packings(op: Op, array: ArraySpec) -> list[Packing]:
@@ -106,10 +127,12 @@ def nm_of(op: Op) -> tuple[int, int]:
 
     Raises :class:`MappingError` for a pattern the array cannot skip.
     """
-    pattern = op.weight.pattern if op.weight is not None else None
+    sparse = op.inputs[0] if swaps_operands(op) else op.weight
+    pattern = sparse.pattern if sparse is not None else None
     if pattern is None or pattern.kind == "dense":
         return 1, 1
-    if isinstance(pattern, NM) and pattern.axis == 0 and pattern.nm_m <= 32:
+    along_k = 1 if swaps_operands(op) else 0
+    if isinstance(pattern, NM) and pattern.axis == along_k and pattern.nm_m <= 32:
         return pattern.nm_n, pattern.nm_m
     raise MappingError(f"{op.name}: pattern {pattern.kind}", 1, 0, "supported N:M pattern")
 
@@ -120,20 +143,37 @@ def _parse_nm(text: str) -> tuple[int, int]:
 
 
 def row_units(op: Op) -> int:
-    """Return the rows of m that one indivisible unit of a macro tile holds.
+    """Return the pixels that one indivisible unit of a macro tile holds.
 
     A convolution is tiled by whole output rows; other GEMMs by single rows.
     """
-    return op.dims["ow"] if op.kind is OpKind.CONV else 1
+    return op.dims["ow"] if op.kind in _WINDOWED else 1
+
+
+def conv_rows(op: Op) -> list[int]:
+    """Return row counts that tile a convolution evenly: divisors of oh, then whole images."""
+    oh, batch = op.dims["oh"], op.dims["batch"]
+    inside = [rows for rows in range(1, oh + 1) if oh % rows == 0]
+    images = [2**i for i in range(1, batch.bit_length()) if 2**i < batch]
+    return inside + [oh * count for count in images] + ([oh * batch] if batch > 1 else [])
+
+
+def free_rows(total: int) -> list[int]:
+    """Return the powers of two below ``total``, and ``total``."""
+    return [2**i for i in range(total.bit_length()) if 2**i < total] + [total]
+
+
+_WINDOWED = (OpKind.CONV, OpKind.CONV_WGRAD)
+"""Kinds whose activations are expanded from raw rows on the fly."""
 
 
 def _input_bytes(op: Op, m: int, groups: int) -> int:
-    """Return the bytes of activations needed for ``m`` rows of ``groups`` groups.
+    """Return the bytes of activations needed for ``m`` pixels of ``groups`` groups.
 
     Convolutions read raw input rows (with halo) once and expand them on the fly.
     """
     dims = op.dims
-    if op.kind is not OpKind.CONV:
+    if op.kind not in _WINDOWED:
         return m * op.gemm().k * groups * ACTIVATION_BYTES
     rows = m // dims["ow"]
     images, rest = divmod(rows, dims["oh"])
@@ -143,13 +183,18 @@ def _input_bytes(op: Op, m: int, groups: int) -> int:
     return in_rows * dims["iw"] * (dims["ci"] // dims["groups"]) * groups * ACTIVATION_BYTES
 
 
+LOOP_ORDERS = {"mn": "mnk", "nm": "nmk", "sliced": "mn(k)"}
+"""Macro-tile loops from outermost: west operand outer (held over n and k), other operand outer
+(held over m), or both operands loaded anew for every slice of k."""
+
+
 @dataclass(frozen=True)
 class GemmPlan:
     """Tiles of a GEMM-like op: packs of groups × (m, n, k) macro tiles."""
 
     op: Op
     dataflow: str
-    order: str  # "mn": activations outer, "nm": weights outer
+    order: str  # a key of LOOP_ORDERS
     packing: Packing
     nm: tuple[int, int]
     m_tile: int
@@ -160,11 +205,11 @@ class GemmPlan:
     @property
     def m(self) -> int:
         """Return the rows of the whole op."""
-        return self.op.gemm().m
+        return array_dims(self.op).m
 
     def pack_phases(self) -> list[Phase]:
         """Return the packs of groups."""
-        return phases(self.op.gemm().groups, self.packing.groups)
+        return phases(array_dims(self.op).groups, self.packing.groups)
 
     def m_phases(self) -> list[Phase]:
         """Return the macro tiles along m."""
@@ -182,22 +227,32 @@ class GemmPlan:
         """Return the GEMM of one pack."""
         return self.packing.gemm(self.op, self.m, groups, self.nm)
 
-    def tile_gemm(self, m: int, n: int, k: int) -> ArrayGemm:
+    def tile_gemm(self, m: int, n: int, k: int, is_continued: bool) -> ArrayGemm:
         """Return the array GEMM of one macro tile."""
         nm = (1, self.packing.nm_m) if self.packing.kind == "gather" else self.nm
-        return ArrayGemm(m, k, n, *nm)
+        return ArrayGemm(m, k, n, *nm, is_continued)
 
-    def timing(self, m: int, n: int, k: int) -> GemmTiming:
+    def timing(self, m: int, n: int, k: int, is_continued: bool = False) -> GemmTiming:
         """Return the array cycles of one macro tile."""
-        return cached_timing(self.array, self.dataflow, self.tile_gemm(m, n, k))
+        return cached_timing(self.array, self.dataflow, self.tile_gemm(m, n, k, is_continued))
 
-    def input_bytes(self, m: int, groups: int) -> int:
-        """Return the bytes of an activation tile."""
+    def input_bytes(self, m: int, groups: int, k: int | None = None) -> int:
+        """Return the bytes of a tile of the west operand, ``k`` reduction rows of it (or all)."""
+        depth = array_dims(self.op).k if k is None else k
+        if swaps_operands(self.op):
+            return m * depth * groups * ACTIVATION_BYTES
+        if self.op.kind is OpKind.CONV_WGRAD:
+            return _input_bytes(self.op, depth, groups)
+        if self.order == "sliced":
+            return m * depth * groups * ACTIVATION_BYTES
         return _input_bytes(self.op, m, groups)
 
     def weight_bytes(self, n: int, k: int, groups: int) -> int:
-        """Return the bytes of a weight tile of ``n`` pack columns and ``k`` reduction rows."""
-        dims = self.op.gemm()
+        """Return the bytes of a tile of the other operand: ``n`` pack columns, ``k`` rows."""
+        dims = array_dims(self.op)
+        if swaps_operands(self.op):
+            raw_elems = _input_bytes(self.op, n, groups) // ACTIVATION_BYTES
+            return ceil_div(nm_compact_bits(raw_elems, 1, *self.nm), 8)
         if self.packing.kind == "single":
             return ceil_div(nm_compact_bits(k, n, *self.nm), 8)
         return ceil_div(nm_compact_bits(dims.k, dims.n, *self.nm), 8) * groups
@@ -228,10 +283,15 @@ class GemmPlan:
         groups = self.packing.groups
         weight = self.weight_bytes(self.n_tile, self.k_tile, groups)
         return {
-            "activation": 2 * self.input_bytes(self.m_tile, groups),
+            "activation": 2 * self.input_bytes(self.m_tile, groups, self.k_tile),
             "weight": 2 * weight,
             "output": 2 * self.m_tile * self.n_tile * PARTIAL_SUM_BYTES,
         }
+
+    def fits(self, spec: SatSpec) -> bool:
+        """Return whether the tiles fit the buffers."""
+        have = spec.capacities()
+        return all(need <= have[name] for name, need in self.buffer_bytes().items())
 
     def to_mapping(self, note: str = "") -> Mapping:
         """Return the mapping that stands for this plan."""
@@ -239,7 +299,7 @@ class GemmPlan:
             op=self.op.name,
             dataflow=self.dataflow,
             tiling={"m": self.m_tile, "n": self.n_tile, "k": self.k_tile},
-            loop_order=f"{self.order}k",
+            loop_order=LOOP_ORDERS[self.order],
             placement={
                 "packing": self.packing.kind,
                 "groups_per_tile": str(self.packing.groups),
@@ -260,7 +320,7 @@ def plan_gemm(op: Op, mapping: Mapping, spec: SatSpec) -> GemmPlan:
     return GemmPlan(
         op=op,
         dataflow=mapping.dataflow,
-        order=mapping.loop_order[:2],
+        order=next(key for key, text in LOOP_ORDERS.items() if text == mapping.loop_order),
         packing=packing,
         nm=_parse_nm(placement["pattern"]),
         m_tile=mapping.tiling["m"],

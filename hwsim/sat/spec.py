@@ -22,6 +22,7 @@ __all__ = [
     "SorterSpec",
     "SoreSpec",
     "VectorSpec",
+    "WuveSpec",
 ]
 
 
@@ -82,6 +83,12 @@ class VectorSpec(_Part):
     )
 
 
+class WuveSpec(_Part):
+    """The weight update vector engine: FP32 master weights and momentum, FP16 copy out."""
+
+    lanes: int = Field(32, ge=1, description="weights per cycle (assumed)")
+
+
 class SorterSpec(_Part):
     """One SORE lane: keeps the ``nm_n`` largest magnitudes of every ``nm_m`` values."""
 
@@ -105,6 +112,7 @@ class SatSpec(Spec):
     buffers: BufferSpec = BufferSpec()
     memory: MemorySpec = MemorySpec()
     vector: VectorSpec = VectorSpec()
+    wuve: WuveSpec = WuveSpec()
     sore: SoreSpec = SoreSpec()
     technology: Literal["fpga-16nm", "asic-45nm"] = Field(
         "fpga-16nm", description="energy table of hwsim.components.energy"

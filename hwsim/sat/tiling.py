@@ -8,7 +8,17 @@ from hwsim.core.errors import MappingError
 from hwsim.core.graph import Op, OpKind
 from hwsim.core.machine import OpEstimate
 from hwsim.core.units import ceil_div, round_up
-from hwsim.sat.plan import GemmPlan, Packing, nm_of, packings, row_units
+from hwsim.sat.gradient_tiling import sliced_plans, transposed_plans
+from hwsim.sat.plan import (
+    GemmPlan,
+    Packing,
+    conv_rows,
+    free_rows,
+    nm_of,
+    packings,
+    row_units,
+    swaps_operands,
+)
 from hwsim.sat.spec import SatSpec
 
 __all__ = ["estimate_gemm", "gemm_plans"]
@@ -27,6 +37,15 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
         yield _whole(op, dataflow, spec)
         return
     found = False
+    if swaps_operands(op):
+        special = transposed_plans(op, dataflow, spec)
+    else:
+        special = sliced_plans(op, dataflow, spec)
+    for plan in special:
+        found = True
+        yield plan
+    if found and (op.kind is OpKind.CONV_WGRAD or swaps_operands(op)):
+        return
     for packing, nm, order in _ways(op, dataflow, spec):
         for n_tile, k_tile in _weight_tiles(op, packing, nm, order, spec):
             if dataflow == "os" and k_tile < packing.gemm(op, 1, packing.groups, nm).k:
@@ -34,7 +53,7 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
             for m_tile in _row_tiles(op, packing, n_tile, spec):
                 tile = (m_tile, n_tile, k_tile)
                 plan = GemmPlan(op, dataflow, order, packing, nm, *tile, spec.array)
-                if _fits(plan, spec):
+                if plan.fits(spec):
                     found = True
                     yield plan
     if not found:
@@ -64,11 +83,6 @@ def _whole(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
     dims = op.gemm()
     tile = (dims.m, dims.n, dims.k)
     return GemmPlan(op, dataflow, "mn", Packing("single", 1), nm_of(op), *tile, spec.array)
-
-
-def _fits(plan: GemmPlan, spec: SatSpec) -> bool:
-    have = spec.capacities()
-    return all(need <= have[name] for name, need in plan.buffer_bytes().items())
 
 
 def _weight_tiles(
@@ -109,23 +123,11 @@ def _row_tiles(op: Op, packing: Packing, n_tile: int, spec: SatSpec) -> list[int
         m = rows * unit
         return probe.input_bytes(m, packing.groups) <= half_in and m * n_tile * 4 <= half_out
 
-    sizes = _conv_rows(op) if op.kind is OpKind.CONV else _free_rows(total)
+    sizes = conv_rows(op) if op.kind is OpKind.CONV else free_rows(total)
     fitting = [rows for rows in sizes if fits(rows)] or sizes[:1]
     largest = fitting[-1]
     wanted = {max((r for r in fitting if r * cut <= largest), default=largest) for cut in _SPLITS}
     return [rows * unit for rows in sorted(wanted, reverse=True)]
-
-
-def _conv_rows(op: Op) -> list[int]:
-    """Return row counts that tile a convolution evenly: divisors of oh, then whole images."""
-    oh, batch = op.dims["oh"], op.dims["batch"]
-    inside = [rows for rows in range(1, oh + 1) if oh % rows == 0]
-    images = [2**i for i in range(1, batch.bit_length()) if 2**i < batch]
-    return inside + [oh * count for count in images] + ([oh * batch] if batch > 1 else [])
-
-
-def _free_rows(total: int) -> list[int]:
-    return [2**i for i in range(total.bit_length()) if 2**i < total] + [total]
 
 
 def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
@@ -144,7 +146,13 @@ def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
             for k in k_phases
         )
         inputs = sum(plan.input_bytes(m.size, groups) * m.repeat for m in m_phases)
-        if plan.order == "mn":
+        if plan.order == "sliced":
+            slices = ((m, k) for m in m_phases for k in k_phases)
+            inputs = n_count * sum(
+                plan.input_bytes(m.size, groups, k.size) * m.repeat * k.repeat for m, k in slices
+            )
+            weights *= m_count
+        elif plan.order == "mn":
             weights *= 1 if plan.is_weight_resident else m_count
         else:
             inputs *= 1 if plan.is_input_resident else n_count
@@ -152,14 +160,14 @@ def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
             for n in n_phases:
                 writes += plan.output_bytes(m.size, n.size) * m.repeat * n.repeat * pack.repeat
                 for k in k_phases:
-                    timing = plan.timing(m.size, n.size, k.size)
+                    timing = plan.timing(m.size, n.size, k.size, not k.is_first)
                     times = m.repeat * n.repeat * k.repeat * pack.repeat
                     compute += timing.cycles * times
                     issued += timing.issued_macs(spec.array) * times
         reads += (weights + inputs) * pack.repeat
         if pack.is_first:
             first = plan.weight_bytes(n_phases[0].size, k_phases[0].size, groups)
-            first_load = first + plan.input_bytes(m_phases[0].size, groups)
+            first_load = first + plan.input_bytes(m_phases[0].size, groups, k_phases[0].size)
         last_store = plan.output_bytes(m_phases[-1].size, n_phases[-1].size)
     if spec.memory.model == "ideal":
         return OpEstimate(compute, compute, 0, reads, writes, issued)

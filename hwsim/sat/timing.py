@@ -18,13 +18,18 @@ __all__ = ["ArrayGemm", "GemmTiming", "gemm_timing", "lane_cycles"]
 
 @dataclass(frozen=True)
 class ArrayGemm:
-    """One product Y[m, n] = A[m, k] · B[k, n] with B keeping ``nm_n`` of ``nm_m`` along k."""
+    """One product Y[m, n] = A[m, k] · B[k, n] with B keeping ``nm_n`` of ``nm_m`` along k.
+
+    ``is_continued``: sums go on from stored ones (the reduction was cut). Weight-stationary
+    tiles read them on the way in anyway; output-stationary PEs must shift them in first.
+    """
 
     m: int
     k: int
     n: int
     nm_n: int = 1
     nm_m: int = 1
+    is_continued: bool = False
 
     @property
     def k_groups(self) -> int:
@@ -156,12 +161,15 @@ def _output_stationary(array: ArraySpec, gemm: ArrayGemm) -> GemmTiming:
     unfed = sum(stream(entries, 1) * count for entries, count in groups)
     slots = tiles * gemm.k_groups * gemm.nm_n
     fill, drain = _output_overheads(array, streams)
+    # Stored sums are shifted in through the same column chains that shift results out.
+    load = tiles * array.rows if gemm.is_continued else 0
     return GemmTiming(
-        total_stream + fill + drain,
+        total_stream + fill + drain + load,
         busy=slots,
         hazard=unfed - slots,
         resource=total_stream - unfed,
         fill=fill,
+        load=load,
         drain=drain,
     )
 

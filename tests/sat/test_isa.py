@@ -17,7 +17,7 @@ def test_loops_of_one_leave_no_trace() -> None:
     code = InstructionBuffer()
     for count in (1, 3):
         with code.loop(count):
-            code.vector(5, wait="", release="")
+            code.lanes("vector", 5, wait="", release="")
     units = code.array()["unit"].tolist()
     vector = UNITS.index("vector")
     assert units == [vector, LOOP, vector, END]

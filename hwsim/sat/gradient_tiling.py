@@ -1,0 +1,83 @@
+"""Enumerate macro tilings of the products that only training has.
+
+Weight gradients reduce over all pixels of a batch, far more than a buffer holds: both operands
+come in slices of k, and sums go on from slice to slice. Input gradients with sparse activations
+are computed transposed, so that the sparse operand is the one the array can skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hwsim.core.graph import Op, OpKind
+from hwsim.core.units import round_up
+from hwsim.sat.plan import (
+    GemmPlan,
+    Packing,
+    array_dims,
+    conv_rows,
+    free_rows,
+    nm_of,
+    row_units,
+)
+from hwsim.sat.spec import SatSpec
+
+__all__ = ["sliced_plans", "transposed_plans"]
+
+_CUTS = (1, 4)
+"""Shares of the largest slice worth trying, so that loads overlap with compute."""
+
+
+def _halvings(extent: int, unit: int) -> Iterator[int]:
+    """Yield ``extent`` and its halves, rounded up to ``unit``, down to one unit."""
+    width = extent
+    while True:
+        yield width
+        if width <= unit:
+            return
+        width = round_up(width // 2, unit)
+
+
+def sliced_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
+    """Yield fitting plans that load both operands anew for every slice of k."""
+    if op.kind not in (OpKind.CONV_WGRAD, OpKind.MATMUL):
+        return
+    dims, array = array_dims(op), spec.array
+    single, unit = Packing("single", 1), row_units(op)
+    heights = conv_rows(op) if op.kind is OpKind.CONV_WGRAD else free_rows(dims.k)
+    m_tiles = [dims.m] if op.kind is OpKind.CONV_WGRAD else list(_halvings(dims.m, array.rows))
+    for n_tile in _halvings(dims.n, array.cols):
+        for m_tile in m_tiles:
+            fitting = []
+            for rows in heights:
+                tile = (m_tile, n_tile, rows * unit)
+                plan = GemmPlan(op, dataflow, "sliced", single, (1, 1), *tile, array)
+                if plan.fits(spec):
+                    fitting.append(plan)
+            yield from _some(fitting, [plan.k_tile for plan in fitting])
+
+
+def _some(fitting: list[GemmPlan], sizes: list[int]) -> Iterator[GemmPlan]:
+    """Yield the largest plan and those nearest below given shares of it."""
+    if fitting:
+        chosen = {
+            max(i for i, size in enumerate(sizes) if size * cut <= sizes[-1] or i == 0)
+            for cut in _CUTS
+        }
+        yield from (fitting[i] for i in sorted(chosen))
+
+
+def transposed_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
+    """Yield fitting plans of a product whose activations are sparse."""
+    dims, array = array_dims(op), spec.array
+    single, unit = Packing("single", 1), row_units(op)
+    heights = conv_rows(op) if op.kind is OpKind.CONV else free_rows(dims.n)
+    for order in ("mn", "nm"):
+        for m_tile in _halvings(dims.m, array.rows):
+            fitting = []
+            for rows in heights:
+                tile = (m_tile, rows * unit, dims.k)
+                plan = GemmPlan(op, dataflow, order, single, nm_of(op), *tile, array)
+                if plan.fits(spec):
+                    fitting.append(plan)
+            yield from _some(fitting, [plan.n_tile for plan in fitting])
