@@ -48,10 +48,12 @@ def run(
     dataflow: Dataflow = "auto",
     sparsity: Sparsity = "dense",
     pruner: Pruner = "magnitude",
-    training: Annotated[str, typer.Option("--training", help="dense only in this version.")] = (
-        "dense"
-    ),
-    phase: Annotated[str, typer.Option("--phase", help="infer only in this version.")] = "infer",
+    training: Annotated[
+        str, typer.Option("--training", help="dense, sr-ste, sdgp, sdwp or bdwp (phase train).")
+    ] = "dense",
+    phase: Annotated[
+        str, typer.Option("--phase", help="infer, or train: one iteration.")
+    ] = "infer",
     batch: Batch = None,
     inputs: Inputs = None,
     seed: Seed = 0,
@@ -71,8 +73,9 @@ def run(
     from hwsim.experiments.pipeline import RunRequest
     from hwsim.experiments.runs import execute_all
 
-    _require("--phase", phase, ("infer",))
-    _require("--training", training, ("dense",))
+    _require("--phase", phase, ("infer", "train"))
+    methods = ("dense", "sr-ste", "sdgp", "sdwp", "bdwp")
+    _require("--training", training, methods if phase == "train" else ("dense",))
     if estimate and detail != "fast":
         raise InputError("--detail", "no level of detail with --estimate", repr(detail))
     if trace is not None and (estimate or detail == "estimate"):
@@ -86,6 +89,8 @@ def run(
         dataflow=dataflow,
         sparsity=sparsity,
         pruner=pruner,
+        phase=phase,
+        training=training,
         batch=batch,
         inputs=parse_inputs(inputs or []),
         seed=seed,

@@ -15,12 +15,13 @@ from hwsim.core.graph import OpGraph, OpKind
 from hwsim.core.machine import Machine, load_spec_values, make_machine
 from hwsim.core.program import Program
 from hwsim.core.result import Result
-from hwsim.core.sparsity import Pattern, parse_pattern
+from hwsim.core.sparsity import NM, Pattern, parse_pattern
 from hwsim.experiments.deviations import deviations_of
 from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
 from models.onnx_import.report import unmodelled_report
 from models.sparsify.magnitude import prune
+from models.training import training_graph
 from models.zoo import load_model
 
 __all__ = ["RunRequest", "Session", "attach_baseline", "dense_request", "execute", "prepare"]
@@ -40,6 +41,8 @@ class RunRequest:
     dataflow: str = "auto"
     sparsity: str = "dense"
     pruner: str = "magnitude"
+    phase: str = "infer"
+    training: str = "dense"
     batch: int | None = None
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seed: int = 0
@@ -63,7 +66,9 @@ def prepare(request: RunRequest) -> Session:
     values = load_spec_values(request.spec_file) if request.spec_file else None
     machine = make_machine(request.machine, request.preset, values, request.settings)
     graph = load_model(request.model, batch=request.batch, inputs=request.inputs, cache_dir=None)
-    if request.sparsity != "dense":
+    if request.phase == "train":
+        graph = _training_graph(graph, request)
+    elif request.sparsity != "dense":
         pattern = _pattern(request)
         if pattern.kind not in machine.capabilities().patterns:
             need = f"one of {', '.join(machine.capabilities().patterns)} on {machine.name}"
@@ -73,6 +78,17 @@ def prepare(request: RunRequest) -> Session:
         )
     mappings = map_graph(graph, machine, dataflow=request.dataflow)
     return Session(graph, machine, machine.lower(graph, mappings))
+
+
+def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
+    """Return one training iteration of ``forward`` by the method and pattern asked for."""
+    if request.training == "dense":
+        return training_graph(forward, "dense")
+    pattern = _pattern(request) if request.sparsity != "dense" else None
+    if not isinstance(pattern, NM):
+        need = f"nm:N:M for --training {request.training}"
+        raise InputError("--sparsity", need, repr(request.sparsity))
+    return training_graph(forward, request.training, pattern)
 
 
 def _pattern(request: RunRequest) -> Pattern:
@@ -106,7 +122,8 @@ def execute(
     result.provenance = replace(result.provenance, seed=request.seed)
     if request.has_baseline:
         tell("dense baseline")
-        attach_baseline(result, _dense_run(request) if request.sparsity != "dense" else result)
+        is_dense = request == replace(request, sparsity="dense", training="dense")
+        attach_baseline(result, result if is_dense else _dense_run(request))
     if request.is_verified:
         tell("verify outputs against golden")
         from hwsim.experiments.verify import verify_layers
@@ -116,6 +133,8 @@ def execute(
     result.extra |= {
         "sparsity": request.sparsity,
         "pruner": request.pruner,
+        "phase": request.phase,
+        "training": request.training,
         "dataflow": request.dataflow,
         "batch": request.batch or 1,
     }
@@ -125,7 +144,12 @@ def execute(
 def dense_request(request: RunRequest) -> RunRequest:
     """Return the request for the same model with dense weights, timed only."""
     return replace(
-        request, sparsity="dense", is_traced=False, has_baseline=False, is_verified=False
+        request,
+        sparsity="dense",
+        training="dense",
+        is_traced=False,
+        has_baseline=False,
+        is_verified=False,
     )
 
 

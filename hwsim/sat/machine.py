@@ -23,13 +23,11 @@ from hwsim.sat.tiling import estimate_gemm, gemm_plans
 __all__ = ["SatMachine"]
 
 _GEMM_KINDS = frozenset({"conv", "conv_transpose", "linear", "matmul"})
-_VECTOR_KINDS = frozenset(
-    kind.value for kind in OpKind if kind.value not in _GEMM_KINDS and kind is not OpKind.UNMODELLED
-)
+_ALL_KINDS = frozenset(kind.value for kind in OpKind if kind is not OpKind.UNMODELLED)
 
 
 class SatMachine(Machine):
-    """The N:M sparse training accelerator of Fang et al. (2023), inference of one graph."""
+    """The N:M sparse training accelerator of Fang et al. (2023)."""
 
     name = "sat"
     compute_unit = "stce"
@@ -70,10 +68,9 @@ class SatMachine(Machine):
             ),
             "fused": "pointwise operators run on results before they are stored",
             "other": "elementwise, pooling, softmax and normalisation use the vector path",
+            "training": "WUVE updates weights, SORE selects N:M groups",
         }
-        return Capabilities(
-            _GEMM_KINDS | _VECTOR_KINDS, ("ws", "os"), ("dense", "nm"), tuple(PRESETS), treatment
-        )
+        return Capabilities(_ALL_KINDS, ("ws", "os"), ("dense", "nm"), tuple(PRESETS), treatment)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         is_pruned = op.weight is not None and not op.weight.pattern.is_dense
