@@ -165,3 +165,40 @@ def test_the_comparison_notices_a_shifted_window() -> None:
     assert not np.array_equal(
         by_product("conv", x, w, dims, shifted), direct_conv(x, w, dims, attrs)
     )
+
+
+def test_weight_gradients_reduce_over_pixels_into_the_layout_of_the_weights() -> None:
+    dims = {"batch": 2, "ci": 6, "co": 4, "ih": 5, "iw": 4, "oh": 3, "ow": 2}
+    dims |= {"kh": 3, "kw": 2, "groups": 2}
+    attrs: dict[str, Any] = {"strides": [2, 2], "dilations": [1, 1], "pads": [1, 0, 1, 0]}
+    x, dy = integers((2, 6, 5, 4), 0), integers((2, 4, 3, 2), 1)
+    extents = gemm_dims("conv_wgrad", dims)
+    assert extents == GemmDims(2, 3 * 3 * 2, 2 * 3 * 2, 2)
+    assert extents.macs == gemm_dims("conv", dims).macs
+    assert extents.output_elems(dims, "conv_wgrad") == 4 * 3 * 3 * 2
+    dw = by_product("conv_wgrad", x, dy, dims, attrs)
+    # y is linear in w, so <dw, w> = <dy, y> for every w.
+    for seed in range(3):
+        w = integers((4, 3, 3, 2), seed)
+        assert (dw * w).sum() == (dy * direct_conv(x, w, dims, attrs)).sum()
+    assert dw.shape == (4, 3, 3, 2)
+
+
+def test_matmul_operands_are_read_transposed() -> None:
+    dims = {"batch": 3, "m": 5, "k": 7, "n": 2}
+    a, b = integers((3, 5, 7), 0), integers((3, 7, 2), 1)
+    attrs = {"transpose_a": True, "transpose_b": True}
+    left = activation_matrix("matmul", dims, attrs, np.ascontiguousarray(a.transpose(0, 2, 1)))
+    right = weight_matrix("matmul", dims, np.ascontiguousarray(b.transpose(0, 2, 1)), attrs)
+    assert np.array_equal(left @ right, a @ b)
+
+
+def test_inputs_are_spread_with_zeros_and_cropped_by_negative_pads() -> None:
+    dims = {"batch": 1, "ci": 1, "co": 1, "ih": 2, "iw": 3, "oh": 4, "ow": 5}
+    dims |= {"kh": 1, "kw": 1, "groups": 1}
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "pads": [1, -1, 0, 0]}
+    x = np.arange(1.0, 7.0).reshape(1, 1, 2, 3)
+    found = activation_matrix("conv", dims, {**attrs, "input_dilations": [2, 3]}, x)
+    # rows: a zero of padding, then 1 0 0 2 0 0 3 without its first column, zeros, 4 0 0 5 0 0 6
+    wanted = [[0] * 5, [0, 0, 2, 0, 0], [0] * 5, [0, 0, 5, 0, 0]]
+    assert found.reshape(4, 5).tolist() == wanted

@@ -54,6 +54,17 @@ def test_totals_count_dense_and_kept_work() -> None:
     assert sparse.totals()["useful_macs"] == 4 * 6 * 8 + 4 * 2 * 2
 
 
+def test_zeros_of_sparse_activations_are_not_useful() -> None:
+    activation = Operand(tensor="h", pattern=NM(nm_n=1, nm_m=4, axis=1))
+    weight = Operand(tensor="w1", role=Role.WEIGHT)
+    op = build(ops=with_op(1, inputs=(activation, weight))).op("b")
+    assert (op.macs(), op.useful_macs()) == (4 * 8 * 2, 4 * 2 * 2)
+    # Both sparse: the expected count of independent zeros.
+    half = weight.model_copy(update={"pattern": NM(nm_n=2, nm_m=4)})
+    both = build(ops=with_op(1, inputs=(activation, half))).op("b")
+    assert both.useful_macs() == 4 * 8 * 2 // 8
+
+
 def test_producers_and_consumers_are_found() -> None:
     graph = build()
     assert graph.producer("h") is graph.op("a")
