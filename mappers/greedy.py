@@ -12,9 +12,17 @@ __all__ = ["map_graph"]
 
 
 def map_graph(
-    graph: OpGraph, machine: Machine, *, dataflow: str = "auto", fuse: bool = True
+    graph: OpGraph,
+    machine: Machine,
+    *,
+    dataflow: str = "auto",
+    fuse: bool = True,
+    known: dict[str, Mapping] | None = None,
 ) -> list[Mapping]:
     """Return one checked mapping per op, in the graph's order.
+
+    ``known`` keeps mappings of products by their extents and pattern; hand the same dict to
+    several calls for the same machine and dataflow to search equal products once.
 
     Ops that pass no data through a unit (reshapes) map to ``none``; ops the machine cannot
     execute to ``unmodelled``. Raises :class:`InputError` for a dataflow the machine lacks and
@@ -25,7 +33,7 @@ def map_graph(
         need = f"auto or one of {', '.join(capabilities.dataflows)} on {machine.name}"
         raise InputError("--dataflow", need, repr(dataflow))
     fused = fuse_elementwise(graph) if fuse and "fused" in capabilities.treatment else {}
-    known: dict[str, Mapping] = {}
+    known = {} if known is None else known
     return [_map_op(op, machine, dataflow, fused, known) for op in graph.ops()]
 
 
@@ -40,12 +48,21 @@ def _map_op(
         return Mapping(op=op.name, dataflow="unmodelled", note="no unit executes this operator")
     if not op.is_gemm:
         return Mapping(op=op.name, dataflow="vector")
-    key = f"{op.kind}{sorted(op.dims.items())}{sorted(op.attrs.items())}{op.weight}"
-    if op.weight is not None:
-        key = key.replace(repr(op.weight.tensor), "")
+    key = _product_key(op)
     if key not in known:
         known[key] = _best(op, machine, dataflow)
     return known[key].model_copy(update={"op": op.name})
+
+
+_GEOMETRY = ("strides", "dilations", "pads")
+"""Attributes of a product that its cost depends on."""
+
+
+def _product_key(op: Op) -> str:
+    """Return a text that is equal for products with equal extents, geometry and patterns."""
+    geometry = [op.attrs.get(name) for name in _GEOMETRY]
+    operands = [(operand.role, operand.pattern) for operand in op.inputs[:2]]
+    return f"{op.kind}{sorted(op.dims.items())}{geometry}{operands}"
 
 
 def _best(op: Op, machine: Machine, dataflow: str) -> Mapping:

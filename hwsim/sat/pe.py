@@ -108,7 +108,7 @@ def step_gemm(
     columns = values.shape[2]
     runs = []
     for mode in _modes(array, dataflow):
-        out = np.zeros((left.shape[0], columns), dtype=np.float32)
+        out = np.zeros((left.shape[0], columns), dtype=np.float32, order="F")
         if dataflow == "ws":
             step = run_stationary if is_plain else run_stationary_fast
             cycles, issued = step(job, mode, left, values, indices, out, max_cycles)
@@ -166,7 +166,7 @@ def _operands(job: Job, a: NDArray[np.float16], b: NMCompact) -> tuple[Any, Any,
     m, k = a.shape
     padded_groups = job.k_tiles * job.rows if job.is_stationary else groups
     padded_m = m if job.is_stationary else job.row_tiles * job.rows
-    left = np.zeros((padded_m, padded_groups * b.nm_m), dtype=np.float32)
+    left = np.zeros((padded_m, padded_groups * b.nm_m), dtype=np.float32, order="F")
     left[:m, :k] = a
     values = np.zeros((padded_groups, nm_n, round_up(n, job.cols)), dtype=np.float32)
     indices = np.zeros(values.shape, dtype=np.int64)

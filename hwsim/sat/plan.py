@@ -7,7 +7,7 @@ tiles. Activations and results are FP16 in memory, weights FP16 in compact N:M f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from hwsim.core.errors import MappingError
 from hwsim.core.formats import nm_compact_bits
@@ -82,9 +82,8 @@ class Packing:
     groups: int
     nm_m: int = 1
 
-    def gemm(self, op: Op, m: int, groups: int, nm: tuple[int, int]) -> ArrayGemm:
+    def gemm(self, dims: GemmDims, m: int, groups: int, nm: tuple[int, int]) -> ArrayGemm:
         """Return the array GEMM of ``groups`` packed groups over ``m`` rows."""
-        dims = array_dims(op)
         if self.kind == "gather":
             k = dims.k * ceil_div(groups, self.nm_m) * self.nm_m
             return ArrayGemm(m, k, dims.n * groups, 1, self.nm_m)
@@ -202,14 +201,24 @@ class GemmPlan:
     k_tile: int
     array: ArraySpec
 
+    @cached_property
+    def dims(self) -> GemmDims:
+        """Return the GEMM extents as the array sees them."""
+        return array_dims(self.op)
+
+    @cached_property
+    def is_transposed(self) -> bool:
+        """Return whether the array sees the transposed product."""
+        return swaps_operands(self.op)
+
     @property
     def m(self) -> int:
         """Return the rows of the whole op."""
-        return array_dims(self.op).m
+        return self.dims.m
 
     def pack_phases(self) -> list[Phase]:
         """Return the packs of groups."""
-        return phases(array_dims(self.op).groups, self.packing.groups)
+        return phases(self.dims.groups, self.packing.groups)
 
     def m_phases(self) -> list[Phase]:
         """Return the macro tiles along m."""
@@ -225,7 +234,7 @@ class GemmPlan:
 
     def pack_gemm(self, groups: int) -> ArrayGemm:
         """Return the GEMM of one pack."""
-        return self.packing.gemm(self.op, self.m, groups, self.nm)
+        return self.packing.gemm(self.dims, self.m, groups, self.nm)
 
     def tile_gemm(self, m: int, n: int, k: int, is_continued: bool) -> ArrayGemm:
         """Return the array GEMM of one macro tile."""
@@ -238,8 +247,8 @@ class GemmPlan:
 
     def input_bytes(self, m: int, groups: int, k: int | None = None) -> int:
         """Return the bytes of a tile of the west operand, ``k`` reduction rows of it (or all)."""
-        depth = array_dims(self.op).k if k is None else k
-        if swaps_operands(self.op):
+        depth = self.dims.k if k is None else k
+        if self.is_transposed:
             return m * depth * groups * ACTIVATION_BYTES
         if self.op.kind is OpKind.CONV_WGRAD:
             return _input_bytes(self.op, depth, groups)
@@ -249,13 +258,12 @@ class GemmPlan:
 
     def weight_bytes(self, n: int, k: int, groups: int) -> int:
         """Return the bytes of a tile of the other operand: ``n`` pack columns, ``k`` rows."""
-        dims = array_dims(self.op)
-        if swaps_operands(self.op):
+        if self.is_transposed:
             raw_elems = _input_bytes(self.op, n, groups) // ACTIVATION_BYTES
             return ceil_div(nm_compact_bits(raw_elems, 1, *self.nm), 8)
         if self.packing.kind == "single":
             return ceil_div(nm_compact_bits(k, n, *self.nm), 8)
-        return ceil_div(nm_compact_bits(dims.k, dims.n, *self.nm), 8) * groups
+        return ceil_div(nm_compact_bits(self.dims.k, self.dims.n, *self.nm), 8) * groups
 
     def output_bytes(self, m: int, n: int) -> int:
         """Return the bytes stored for ``m`` x ``n`` results (overlaps of conv_transpose summed)."""

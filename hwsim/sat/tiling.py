@@ -12,6 +12,7 @@ from hwsim.sat.gradient_tiling import sliced_plans, transposed_plans
 from hwsim.sat.plan import (
     GemmPlan,
     Packing,
+    array_dims,
     conv_rows,
     free_rows,
     nm_of,
@@ -48,7 +49,7 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
         return
     for packing, nm, order in _ways(op, dataflow, spec):
         for n_tile, k_tile in _weight_tiles(op, packing, nm, order, spec):
-            if dataflow == "os" and k_tile < packing.gemm(op, 1, packing.groups, nm).k:
+            if dataflow == "os" and k_tile < packing.gemm(array_dims(op), 1, packing.groups, nm).k:
                 continue  # accumulators cannot be preset from stored partial sums
             for m_tile in _row_tiles(op, packing, n_tile, spec):
                 tile = (m_tile, n_tile, k_tile)
@@ -89,7 +90,7 @@ def _weight_tiles(
     op: Op, packing: Packing, nm: tuple[int, int], order: str, spec: SatSpec
 ) -> list[tuple[int, int]]:
     """Return (n_tile, k_tile) choices whose two halves fit the weight buffer."""
-    gemm = packing.gemm(op, 1, packing.groups, nm)
+    gemm = packing.gemm(array_dims(op), 1, packing.groups, nm)
     if packing.kind != "single":
         return [(gemm.n, gemm.k)]
     half = spec.buffers.weight_bytes // 2

@@ -79,10 +79,10 @@ def test_depthwise_convolutions_may_share_a_tile() -> None:
 
 def test_gathered_groups_fill_one_array_tile() -> None:
     op = conv(40, 40, 8, groups=40)
-    gemm = Packing("gather", 24, 8).gemm(op, 64, 24, (1, 1))
+    gemm = Packing("gather", 24, 8).gemm(op.gemm(), 64, 24, (1, 1))
     assert (gemm.nm_n, gemm.nm_m, gemm.n) == (1, 8, 24)
     assert gemm.k_groups == 3 * 9 <= SPEC.array.rows
-    ragged = Packing("gather", 24, 8).gemm(op, 64, 16, (1, 1))
+    ragged = Packing("gather", 24, 8).gemm(op.gemm(), 64, 16, (1, 1))
     assert (ragged.k_groups, ragged.n) == (2 * 9, 16)
 
 
