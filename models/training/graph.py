@@ -14,6 +14,8 @@ taps (``rows``, ``cols``) its transposed weights are; ``totals()["weight_elems"]
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import Op, OpGraph, OpKind, Role, Stage
 from hwsim.core.sparsity import NM
@@ -36,6 +38,7 @@ def training_graph(
     strided_bp: StridedBp = "phases",
     prune_classifier: bool = False,
     pregenerate: bool = True,
+    input_gradients: Collection[str] = (),
 ) -> OpGraph:
     """Return the verified graph of one iteration: FF, BP, WU and the weight updates.
 
@@ -56,6 +59,9 @@ def training_graph(
     pregenerate : bool
         Whether N:M weights are selected after the update, for the next iteration, instead of
         in front of the FF and BP products that read them.
+    input_gradients : collection of str
+        Graph inputs whose gradient is an output too, so that the layers they feed have a BP: for
+        graphs of separate layers, where an input stands for the layer before.
 
     Notes
     -----
@@ -65,11 +71,15 @@ def training_graph(
     Raises
     ------
     InputError
-        If a product has integer operands or sparse ones, or nothing in the graph is trainable.
+        If a product has integer operands or sparse ones, nothing in the graph is trainable, or
+        an input is unknown.
     """
     if strided_bp not in ("phases", "zero-inserted"):
         raise unknown_name("strided_bp", strided_bp, ("phases", "zero-inserted"))
-    step = StepBuilder(forward, pregenerate, _differentiable(forward))
+    for name in input_gradients:
+        if name not in forward.inputs:
+            raise unknown_name("input_gradients", name, forward.inputs)
+    step = StepBuilder(forward, pregenerate, _differentiable(forward, input_gradients))
     kept = set() if prune_classifier else classifiers(forward)
     rules = ProductRules(step, as_method(method), as_pattern(nm), strided_bp, kept)
     for op in forward.ops():
@@ -85,13 +95,16 @@ def training_graph(
             rules.backward(op, dy)
         else:
             vector_backward(step, op, dy)
+    for name in input_gradients:
+        gradient = step.gradient(name, name)
+        step.outputs += [] if gradient is None else [gradient]
     step.update_rest()
     return _finish(step)
 
 
-def _differentiable(forward: OpGraph) -> set[str]:
-    """Return the activations whose value depends on a floating-point weight."""
-    found: set[str] = set()
+def _differentiable(forward: OpGraph, inputs: Collection[str]) -> set[str]:
+    """Return ``inputs`` and the activations that depend on them or on a floating-point weight."""
+    found = {name for name in inputs if has_gradient(forward.tensors[name])}
     for op in forward.ops():
         if not has_gradient(forward.tensors[op.output]):
             continue

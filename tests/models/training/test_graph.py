@@ -160,6 +160,23 @@ def test_slices_that_tile_a_tensor_join_their_gradients_without_zeros():
     assert names(graph, OpKind.PAD, Stage.BP) == ["cls.bp"]
 
 
+def test_separate_layers_have_a_bp_if_their_input_stands_for_a_layer():
+    b = GraphBuilder("layers")
+    x, h = b.input("x", (1, 8, 6, 6)), b.input("h", (1, 8, 4, 4))
+    first, second = b.conv("first", x, 8, 3, bias=False), b.conv("second", h, 8, 3, bias=False)
+    forward = b.build([first, second])
+    assert names(training_graph(forward, "bdwp", (2, 8)), OpKind.CONV, Stage.BP) == []
+    graph = training_graph(forward, "bdwp", (2, 8), input_gradients=["h"])
+    assert names(graph, OpKind.CONV, Stage.BP) == ["second.bp"]
+    assert graph.tensors["second.bp"].shape == (1, 8, 4, 4)
+    assert "second.bp" in graph.outputs
+    weight = graph.op("second").weight
+    assert weight is not None
+    assert not weight.pattern.is_dense
+    with pytest.raises(InputError, match="input_gradients: need one of h, x, found 'z'"):
+        training_graph(forward, "bdwp", (2, 8), input_gradients=["z"])
+
+
 def integer_graph() -> OpGraph:
     b = GraphBuilder("quantized")
     x = b.input("x", (1, 8), dtype="int8")
