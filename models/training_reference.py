@@ -199,7 +199,7 @@ def _backward(op: Op, function: str, operands: list[Array], shape: tuple[int, ..
     if function == "interleave":
         return _interleave(op, operands, shape)
     if function in DERIVATIVES and op.kind is OpKind.ELEMENTWISE:
-        return DERIVATIVES[function](op.attrs, *operands)
+        return DERIVATIVES[function](op.attrs, *operands).astype(operands[0].dtype, copy=False)
     if function.endswith(("_scale_gradient", "_shift_gradient")):
         return normalization_gradient(op.attrs, operands[0], operands[1], None)
     if op.kind is OpKind.NORMALIZATION:

@@ -176,24 +176,9 @@ def normalization_gradient(attrs: Attrs, dy: Array, x: Array, scale: Array | Non
 def pool_backward(attrs: Attrs, dy: Array, saved: list[Array], shape: Shape) -> Array:
     """Return dX of a pooling over [batch, c, ih, iw]; of equal maxima the first has it all."""
     top, left = attrs["pads"][:2]
-    (sh, sw), (dh, dw), (kh, kw) = attrs["strides"], attrs["dilations"], attrs["forward_kernel"]
-    ih, iw, (oh, ow) = shape[2], shape[3], dy.shape[2:]
-    full = (
-        max((oh - 1) * sh + (kh - 1) * dh + 1, top + ih),
-        max((ow - 1) * sw + (kw - 1) * dw + 1, left + iw),
-    )
-    inside = (slice(None), slice(None), slice(top, top + ih), slice(left, left + iw))
-    taps = [
-        (
-            slice(None),
-            slice(None),
-            slice(r * dh, r * dh + (oh - 1) * sh + 1, sh),
-            slice(c * dw, c * dw + (ow - 1) * sw + 1, sw),
-        )
-        for r in range(kh)
-        for c in range(kw)
-    ]
-    out = np.zeros((*shape[:2], *full), dtype=dy.dtype)
+    taps, extents = _windows(attrs, dy.shape, shape)
+    inside = (..., slice(top, top + shape[2]), slice(left, left + shape[3]))
+    out = np.zeros((*shape[:2], *extents), dtype=dy.dtype)
     if attrs["function"] == "max_backward":
         padded = np.full(out.shape, -np.inf, dtype=dy.dtype)
         padded[inside] = saved[0]
@@ -203,14 +188,28 @@ def pool_backward(attrs: Attrs, dy: Array, saved: list[Array], shape: Shape) -> 
             out[tap] += dy * is_peak
             is_open &= ~is_peak
         return out[inside]
-    counted = np.zeros((1, 1, *full), dtype=dy.dtype)
+    counted = np.zeros((1, 1, *extents), dtype=dy.dtype)
     counted[inside] = 1
     if attrs["count_include_pad"]:
-        counted[:, :, : top + ih + attrs["pads"][2], : left + iw + attrs["pads"][3]] = 1
+        bottom, right = attrs["pads"][2:]
+        counted[..., : top + shape[2] + bottom, : left + shape[3] + right] = 1
     share = dy / np.add.reduce([counted[tap] for tap in taps])
     for tap in taps:
         out[tap] += share
     return out[inside]
+
+
+def _windows(attrs: Attrs, out: Shape, shape: Shape) -> tuple[list[tuple[Any, ...]], Shape]:
+    """Return, per tap, where in the padded image the windows see it, and that image's extents."""
+    spans, slices = [], []
+    for axis in range(2):
+        stride, dilation = attrs["strides"][axis], attrs["dilations"][axis]
+        kernel, reach = attrs["forward_kernel"][axis], (out[2 + axis] - 1) * stride + 1
+        starts = [tap * dilation for tap in range(kernel)]
+        slices.append([slice(start, start + reach, stride) for start in starts])
+        spans.append(max(starts[-1] + reach, attrs["pads"][axis] + shape[2 + axis]))
+    taps = [(..., row, col) for row in slices[0] for col in slices[1]]
+    return taps, tuple(spans)
 
 
 def resize_backward(attrs: Attrs, dy: Array, shape: Shape) -> Array:

@@ -10,6 +10,7 @@ the pattern: ``L.ff.weight``, ``L.bp.weight``, ``L.bp.p0.weight``, made by ``L.f
 With pre-generation those ops follow the update and write ``….next``, which the next iteration reads
 without the suffix. A BP op's ``attrs["weight_view"]`` says which tensor (``of``) and which forward
 taps (``rows``, ``cols``) its transposed weights are; ``totals()["weight_elems"]`` counts views too.
+A batch normalisation of FF has ``attrs["statistics"] = "batch"``.
 """
 
 from __future__ import annotations
@@ -83,9 +84,7 @@ def training_graph(
     kept = set() if prune_classifier else classifiers(forward)
     rules = ProductRules(step, as_method(method), as_pattern(nm), strided_bp, kept)
     for op in forward.ops():
-        trained = rules.forward(op) if op.is_gemm else op
-        attrs = {**trained.attrs, "layer": op.name}
-        step.ops.append(trained.model_copy(update={"stage": Stage.FF, "attrs": attrs}))
+        step.ops.append(_ff(rules.forward(op) if op.is_gemm else op))
     _start_gradients(step)
     for op in reversed(list(forward.ops())):
         dy = step.gradient(op.output, op.name)
@@ -100,6 +99,14 @@ def training_graph(
         step.outputs += [] if gradient is None else [gradient]
     step.update_rest()
     return _finish(step)
+
+
+def _ff(op: Op) -> Op:
+    attrs = {**op.attrs, "layer": op.name}
+    if op.kind is OpKind.NORMALIZATION and op.attrs["function"] == "batch":
+        # Unlike in inference, it needs all of its input before the first output.
+        attrs["statistics"] = "batch"
+    return op.model_copy(update={"stage": Stage.FF, "attrs": attrs})
 
 
 def _differentiable(forward: OpGraph, inputs: Collection[str]) -> set[str]:

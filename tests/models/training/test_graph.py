@@ -143,6 +143,7 @@ def test_backward_vector_work_has_the_extent_of_its_gradient():
     assert (norm.kind, norm.attrs["function"]) == (OpKind.NORMALIZATION, "batch_backward")
     assert norm.dims["elems"] == 2 * 64 * 16 * 16
     assert norm.inputs[1].tensor == "layer1.0.conv1"  # the saved activation
+    assert graph.op("layer1.0.conv1.bn").attrs["statistics"] == "batch"
     relu = graph.op("layer1.0.conv1.relu.bp")
     assert [o.tensor for o in relu.inputs][1:] == ["layer1.0.conv1.relu"]
     pool = graph.op("maxpool.bp")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from hwsim.core.errors import InputError
 from hwsim.core.gemm import activation_matrix, weight_matrix
 from hwsim.core.graph import OpGraph, Role
-from models.build import GraphBuilder
+from models.build import GraphBuilder, with_random_weights
 from models.training import training_graph
 from models.training_reference import Sgd, compact_weights, execute_iteration, keep_largest
+from models.zoo import load_model
 
 Array = NDArray[Any]
 
@@ -202,3 +203,22 @@ def test_missing_values_are_named() -> None:
     graph = training_graph(two_convs(), "dense")
     with pytest.raises(InputError, match=r"input b\.grad: need shape \(2, 8, 3, 3\), found none"):
         execute_iteration(graph, {"x": np.zeros((2, 8, 6, 6))})
+
+
+def test_a_whole_network_trains_in_single_precision() -> None:
+    forward = with_random_weights(
+        load_model("resnet9", inputs={"image": (2, 3, 16, 16)}, has_batch_norm=True),
+        np.random.default_rng(9),
+    )
+    graph = training_graph(forward, "bdwp", (2, 8))
+    rng = np.random.default_rng(10)
+    inputs = {
+        name: rng.standard_normal(graph.tensors[name].shape, dtype=np.float32)
+        for name in graph.inputs
+    }
+    values = execute_iteration(graph, inputs)
+    assert {values[name].dtype for name in graph.outputs} == {np.dtype(np.float32)}
+    for op in graph.ops():
+        assert values[op.output].shape == graph.tensors[op.output].shape
+        assert np.isfinite(values[op.output]).all(), op.name
+    assert np.abs(values["c2.wu"]).max() > 0
