@@ -10,7 +10,9 @@ __all__ = ["fuse_elementwise"]
 def _is_pointwise(graph: OpGraph, op: Op, shape: tuple[int, ...]) -> bool:
     """Return whether ``op`` maps each element of ``shape`` to one element."""
     is_kind = op.kind is OpKind.ELEMENTWISE or (
-        op.kind is OpKind.NORMALIZATION and op.attrs.get("function") == "batch"
+        op.kind is OpKind.NORMALIZATION
+        and op.attrs.get("function") == "batch"
+        and op.attrs.get("statistics") != "batch"
     )
     return is_kind and graph.tensors[op.output].shape == shape
 
@@ -21,7 +23,7 @@ def _leads(op: Op) -> bool:
     The overlapping windows of a transposed convolution must be summed first.
     """
     is_product = op.is_gemm and op.kind is not OpKind.CONV_TRANSPOSE
-    return is_product or op.kind is OpKind.ELEMENTWISE
+    return is_product or op.kind in (OpKind.ELEMENTWISE, OpKind.NORMALIZATION)
 
 
 def _activations(op: Op) -> list[str]:

@@ -21,6 +21,9 @@ from hwsim.report.counters import TIER_MEANINGS
 __all__ = ["Evidence", "record", "source_hash", "tier_evidence", "tier_of"]
 
 _SOURCES = {"sat": ("hwsim/core", "hwsim/components", "hwsim/sat", "rtl/common", "rtl/sat")}
+_CO_SIMULATED = {"sat": ("topn_sorter", "uspe", "systolic_tile")}
+"""Units whose RTL must have been compared before a machine may claim T3."""
+
 _ROOT = Path(__file__).resolve().parents[2]
 _FILE = Path(__file__).with_name("evidence.json")
 
@@ -79,6 +82,9 @@ def tier_evidence(machine: str) -> Evidence:
             return Evidence(reached, f"{tier} fails: {failed[0]}")
         if not checks:
             return Evidence(reached, f"no check recorded for {tier} ({meaning})")
+        missing = [unit for unit in _CO_SIMULATED[machine] if f"test_{unit}.py" not in str(checks)]
+        if tier == "T3" and missing:
+            return Evidence(reached, f"T3 needs RTL of {', '.join(missing)}")
         reached = tier
     return Evidence(reached, "all tiers checked on these sources")
 

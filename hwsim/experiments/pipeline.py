@@ -65,7 +65,12 @@ def prepare(request: RunRequest) -> Session:
     """Return the loaded, sparsified, mapped and lowered request."""
     values = load_spec_values(request.spec_file) if request.spec_file else None
     machine = make_machine(request.machine, request.preset, values, request.settings)
-    graph = load_model(request.model, batch=request.batch, inputs=request.inputs, cache_dir=None)
+    graph = load_model(
+        request.model,
+        batch=request.batch,
+        inputs=request.inputs,
+        has_batch_norm=request.phase == "train",
+    )
     if request.phase == "train":
         graph = _training_graph(graph, request)
     elif request.sparsity != "dense":
@@ -82,13 +87,14 @@ def prepare(request: RunRequest) -> Session:
 
 def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
     """Return one training iteration of ``forward`` by the method and pattern asked for."""
+    inner = forward.inputs[1:]  # layers without a common input, as in a topology file
     if request.training == "dense":
-        return training_graph(forward, "dense")
+        return training_graph(forward, "dense", input_gradients=inner)
     pattern = _pattern(request) if request.sparsity != "dense" else None
     if not isinstance(pattern, NM):
         need = f"nm:N:M for --training {request.training}"
         raise InputError("--sparsity", need, repr(request.sparsity))
-    return training_graph(forward, request.training, pattern)
+    return training_graph(forward, request.training, pattern, input_gradients=inner)
 
 
 def _pattern(request: RunRequest) -> Pattern:

@@ -11,7 +11,7 @@ __all__ = ["EXPERIMENTS", "run_experiments"]
 
 EXPERIMENTS = {
     "models": "hwsim.experiments.model_totals",
-    "sat": "hwsim.experiments.sat_array",
+    "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",
 }
 """Name -> module with ``claims() -> list[Claim]``."""

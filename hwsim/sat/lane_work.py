@@ -19,8 +19,9 @@ from hwsim.sat.spec import SatSpec
 
 __all__ = ["LaneWork", "lane_unit", "lane_work", "vector_passes"]
 
-_PASSES = {OpKind.SOFTMAX: 3, OpKind.NORMALIZATION: 3}
-"""Passes over the elements: max, exp-sum, scale; mean, variance, scale (assumed)."""
+_PASSES = {OpKind.SOFTMAX: 3, OpKind.NORMALIZATION: 2}
+"""Passes over the elements (assumed): max, exponentials and their sum, scale; sums of values and of
+squares in one chain, scale and shift."""
 
 _UPDATE_READ_BYTES, _UPDATE_WRITE_BYTES, _COPY_BYTES = 10, 8, 2
 
