@@ -108,14 +108,17 @@ def step_gemm(
     columns = values.shape[2]
     runs = []
     for mode in _modes(array, dataflow):
-        out = np.zeros((left.shape[0], columns), dtype=np.float32, order="F")
-        if dataflow == "ws":
-            step = run_stationary if is_plain else run_stationary_fast
-            cycles, issued = step(job, mode, left, values, indices, out, max_cycles)
-        else:
-            step = run_output if is_plain else run_output_fast
-            options = (array.overlap_skew, array.overlap_drain)
+        options = (mode,) if dataflow == "ws" else (array.overlap_skew, array.overlap_drain)
+        if is_plain:
+            out = np.zeros((left.shape[0], columns), dtype=np.float32)
+            step = run_stationary if dataflow == "ws" else run_output
             cycles, issued = step(job, *options, left, values, indices, out, max_cycles)
+        else:
+            out = np.zeros((columns, left.shape[0]), dtype=np.float32)
+            flat = (left.T.ravel(), values.ravel(), indices.ravel(), out.ravel())
+            step = run_stationary_fast if dataflow == "ws" else run_output_fast
+            cycles, issued = step(job, *options, left, *flat, max_cycles)
+            out = out.T
         issued = np.broadcast_to(issued.reshape(array.rows, -1), (array.rows, array.cols)).copy()
         if cycles >= 0:
             runs.append(PeRun(int(cycles), out[:m, : b.values.shape[2]], issued))
@@ -166,7 +169,7 @@ def _operands(job: Job, a: NDArray[np.float16], b: NMCompact) -> tuple[Any, Any,
     m, k = a.shape
     padded_groups = job.k_tiles * job.rows if job.is_stationary else groups
     padded_m = m if job.is_stationary else job.row_tiles * job.rows
-    left = np.zeros((padded_m, padded_groups * b.nm_m), dtype=np.float32, order="F")
+    left = np.zeros((padded_m, padded_groups * b.nm_m), dtype=np.float32)
     left[:m, :k] = a
     values = np.zeros((padded_groups, nm_n, round_up(n, job.cols)), dtype=np.float32)
     indices = np.zeros(values.shape, dtype=np.int64)

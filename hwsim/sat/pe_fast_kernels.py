@@ -62,10 +62,9 @@ def _load(job, control, mode, chain, chain_index, values, indices):
 
 
 @njit
-def run_stationary_fast(job, mode, a, values, indices, out, max_cycles):
+def run_stationary_fast(job, mode, a, at, values, indices, out, max_cycles):
     """Step as ``run_stationary`` does; return (cycles, products issued in column 0 [R])."""
     lanes, pipes = new_lanes(job), new_pipes(job)
-    at, out, values, indices = a.T.ravel(), out.T.ravel(), values.ravel(), indices.ravel()
     size = job.rows * job.nm_n * job.cols
     chain, chain_index = np.zeros(size, np.float32), np.zeros(size, np.int64)
     value, index = np.zeros(size, np.float32), np.zeros(size, np.int64)
@@ -86,8 +85,8 @@ def run_stationary_fast(job, mode, a, values, indices, out, max_cycles):
         if _can_start(job, control, starts, lanes, mode, cycle):
             starts[control[NEXT]] = cycle
             start_unit(job, lanes, 0, control[NEXT])
-            value[:] = chain
-            index[:] = chain_index
+            for place in range(size):
+                value[place], index[place] = chain[place], chain_index[place]
             wave = cycle + ((job.rows - 1) * job.hop + job.cols - 1 if mode == WAVE else -1)
             control[LOAD_FREE] = int(mode != WAVE)
             control[NEXT] += 1
@@ -202,10 +201,9 @@ def _tile_places(job):
 
 
 @njit
-def run_output_fast(job, is_skewed, is_shadowed, a, values, indices, out, max_cycles):
+def run_output_fast(job, is_skewed, is_shadowed, a, at, values, indices, out, max_cycles):
     """Step as ``run_output`` does; return (cycles, products issued in column 0 [R])."""
     lanes, pipes = new_lanes(job), new_pipes(job)
-    at, out, values, indices = a.T.ravel(), out.T.ravel(), values.ravel(), indices.ravel()
     latency = job.multiplier + job.adder
     # A block's results leave the array within a few blocks, which follow by a port's shifts.
     buffers = 3 + (latency + job.rows + job.cols) // (job.interleave * job.rows)
