@@ -1,11 +1,11 @@
 """Check SAT's training speed-up: one iteration of five networks by five methods.
 
-The only published number at hand is the abstract's (Fang et al. 2023): BDWP at 2:8 trains 1.75 times as
-fast as dense training, on average over five networks. Batch 512 and the networks' variants are
-assumed; one parameter set, the default spec, serves all. The other claims are derived: bounds from
-counting multiply-accumulates, orders from what each method can skip. Not checked, because their
-numbers are not at hand: per-network times, the scaling and layer figures, resources, power, and the
-comparison with prior accelerators.
+The only published number at hand is the abstract's (Fang et al. 2023): BDWP at 2:8 trains 1.75
+times as fast as dense training, on average over five networks. Batch 512 and the networks'
+variants are assumed; one parameter set, the default spec, serves all. The other claims are
+derived: bounds from counting multiply-accumulates, orders from what each method can skip. Not
+checked, because their numbers are not at hand: per-network times, the scaling and layer figures,
+resources, power, and the comparison with prior accelerators.
 """
 
 from __future__ import annotations

@@ -8,18 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.gemm import activation_matrix, weight_matrix
-from hwsim.core.graph import Op, OpGraph
+from hwsim.core.graph import Op, OpGraph, Stage
+from hwsim.core.sparsity import NM
 from models.sparsify.magnitude import mask_of
 
 if TYPE_CHECKING:
     from hwsim.experiments.pipeline import Session
 
-__all__ = ["MAX_COLUMNS", "MAX_GROUPS", "MAX_ROWS", "layer_operands", "verify_layers"]
+__all__ = [
+    "MAX_COLUMNS",
+    "MAX_GROUPS",
+    "MAX_REDUCTION",
+    "MAX_ROWS",
+    "layer_operands",
+    "verify_layers",
+]
 
 MAX_ROWS = 48
 """Rows of the product that are checked; more would only repeat the same columns' work."""
 MAX_COLUMNS = 64
 MAX_GROUPS = 32
+MAX_REDUCTION = 2048
+"""Longest reduction that is checked for products that sum over a batch's pixels."""
 
 
 def layer_operands(graph: OpGraph, op: Op, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
@@ -28,8 +38,12 @@ def layer_operands(graph: OpGraph, op: Op, rng: np.random.Generator) -> dict[str
     Activations are standard normal, weights the graph's own (He-scaled normal if it has none),
     both rounded to FP16. Convolutions are cropped to a corner of the output *before* the lowering
     to a matrix product, so that rows have the layer's real pattern of padding and repeated
-    inputs; the reduction is never cut.
+    inputs; the reduction is never cut. Products of the backward pass are checked as matrices,
+    their reduction cut to MAX_REDUCTION; one with sparse activations transposed, as machines that
+    skip zeros of the right operand compute it.
     """
+    if op.stage in (Stage.BP, Stage.WU):
+        return _backward_operands(op, rng)
     dims, attrs = dict(op.dims), dict(op.attrs)
     full = op.gemm()
     if "oh" in dims and "ow" in dims and op.kind.value == "conv":
@@ -53,6 +67,22 @@ def layer_operands(graph: OpGraph, op: Op, rng: np.random.Generator) -> dict[str
         "b": b16[groups, :, columns],
         "mask": mask[groups, :, columns],
     }
+
+
+def _backward_operands(op: Op, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Return random operands of a cropped matrix product, masked where the op is sparse."""
+    dims = op.gemm()
+    pattern = op.weight.pattern if op.weight is not None else op.inputs[1].pattern
+    rows, columns = dims.m, dims.n
+    if not op.inputs[0].pattern.is_dense:
+        pattern, rows, columns = op.inputs[0].pattern, dims.n, dims.m
+    groups, k = min(dims.groups, MAX_GROUPS), min(dims.k, MAX_REDUCTION)
+    a = rng.standard_normal((groups, min(rows, MAX_ROWS), k))
+    b = rng.standard_normal((groups, k, min(columns, MAX_COLUMNS)))
+    mask = np.ones(b.shape, dtype=bool)
+    if isinstance(pattern, NM):
+        mask = NM(nm_n=pattern.nm_n, nm_m=pattern.nm_m, axis=1).sample_mask(b.shape, rng)
+    return {"a": a.astype(np.float16), "b": b.astype(np.float16), "mask": mask}
 
 
 def _cropped_conv_input(
@@ -95,7 +125,7 @@ def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
                 "groups": f"{groups} of {full.groups}",
                 "rows": f"{rows} of {full.m}",
                 "columns": f"{columns} of {full.n}",
-                "reduction": f"all {full.k}",
+                "reduction": f"{operands['b'].shape[1]} of {full.k}",
                 "equal": bool(np.array_equal(simulated, golden)),
                 "max_abs_error": float(np.abs(simulated - golden).max()),
             }

@@ -108,7 +108,7 @@ def test_every_product_is_verified_equal_and_says_how_much_was_compared(session)
     records = verify.verify_layers(session, seed=0)
     assert [record["layer"] for record in records] == ["first", "second"]
     assert all(record["equal"] and record["max_abs_error"] == 0 for record in records)
-    assert records[1]["reduction"] == "all 80"
+    assert records[1]["reduction"] == "80 of 80"
     assert records[1]["columns"] == "40 of 40"
 
 
