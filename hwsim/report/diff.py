@@ -18,6 +18,8 @@ IDENTITY = (
     "machine",
     "preset",
     "fidelity",
+    "phase",
+    "training",
     "sparsity",
     "pruner",
     "dataflow",

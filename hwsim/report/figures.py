@@ -88,17 +88,21 @@ def _where_chart(run: Run, height: float) -> Chart:
 
 
 def _step_label(axes: Axes, theme: Theme, index: int, part: Part, end: int, total: int) -> None:
-    is_right = end > total * 0.72  # no room to the right of the bar
     left = end - part.cycles
+    has_room_right = end <= total * 0.72
+    has_room_left = left >= total * 0.28
+    # A bar that leaves no room beside it is long enough to carry its label.
+    place = end if has_room_right or not has_room_left else left
+    is_after = has_room_right
     axes.annotate(
         f"{format_percent(part.share)}  {format_count(part.cycles)}",
-        (left if is_right else end, index),
-        xytext=(-4 if is_right else 4, 0),
+        (place, index),
+        xytext=(4 if is_after else -4, 0),
         textcoords="offset points",
-        ha="right" if is_right else "left",
+        ha="left" if is_after else "right",
         va="center",
         fontsize=8,
-        color=theme.text,
+        color=theme.text if has_room_right or has_room_left else "#ffffff",
     )
 
 

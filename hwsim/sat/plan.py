@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from hwsim.core.errors import MappingError
+from hwsim.core.errors import InputError, MappingError
 from hwsim.core.formats import nm_compact_bits
 from hwsim.core.gemm import GemmDims
 from hwsim.core.graph import Op, OpKind, Role
@@ -40,6 +40,9 @@ ACTIVATION_BYTES = 2
 """FP16 activations and results in memory."""
 PARTIAL_SUM_BYTES = 4
 """FP32 partial sums on chip."""
+
+_MULTIPLEXER_INPUTS = 32
+"""Longest group a PE can select from (assumed)."""
 
 cached_timing = lru_cache(maxsize=65536)(gemm_timing)
 
@@ -115,7 +118,7 @@ def packings(op: Op, array: ArraySpec) -> list[Packing]:
     deep, wide = array.rows // dims.k, array.cols // dims.n
     if min(deep, wide) > 1:
         found.append(Packing("diagonal", min(deep, wide, dims.groups)))
-    lanes = min(array.edge_elems_per_cycle, 32)
+    lanes = min(array.edge_elems_per_cycle, _MULTIPLEXER_INPUTS)
     if deep >= 1 and lanes > 1 and wide > 1:
         found.append(Packing("gather", min(deep * lanes, wide, dims.groups), lanes))
     return found
@@ -124,16 +127,20 @@ def packings(op: Op, array: ArraySpec) -> list[Packing]:
 def nm_of(op: Op) -> tuple[int, int]:
     """Return (N, M) of the op's weight pattern, (1, 1) if dense.
 
-    Raises :class:`MappingError` for a pattern the array cannot skip.
+    Raises :class:`InputError` for a pattern the array cannot skip, and its subclass
+    :class:`MappingError` for groups longer than the operand multiplexer.
     """
     sparse = op.inputs[0] if swaps_operands(op) else op.weight
     pattern = sparse.pattern if sparse is not None else None
     if pattern is None or pattern.kind == "dense":
         return 1, 1
     along_k = 1 if swaps_operands(op) else 0
-    if isinstance(pattern, NM) and pattern.axis == along_k and pattern.nm_m <= 32:
-        return pattern.nm_n, pattern.nm_m
-    raise MappingError(f"{op.name}: pattern {pattern.kind}", 1, 0, "supported N:M pattern")
+    if not isinstance(pattern, NM) or pattern.axis != along_k:
+        raise InputError(f"{op.name}: pattern", "dense or N:M along the reduction", pattern.kind)
+    if pattern.nm_m > _MULTIPLEXER_INPUTS:
+        resource = f"{op.name}: operand multiplexer"
+        raise MappingError(resource, pattern.nm_m, _MULTIPLEXER_INPUTS, "inputs")
+    return pattern.nm_n, pattern.nm_m
 
 
 def _parse_nm(text: str) -> tuple[int, int]:
