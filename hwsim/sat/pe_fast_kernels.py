@@ -15,9 +15,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsim.components.jit import njit, njit_outline
+from hwsim.components.jit import njit
 from hwsim.sat.pe_kernels import add_run, follow, new_marks, new_ring, pass_rows
-from hwsim.sat.pe_lane_kernels import IDLE, PHASE, entries_of, new_lanes, new_pipes, start_unit
+from hwsim.sat.pe_lane_kernels import (
+    IDLE,
+    PHASE,
+    entries_of,
+    new_lanes,
+    new_pipes,
+    njit_part,
+    start_unit,
+)
 from hwsim.sat.pe_lane_kernels import step_lane as step_first_lane
 from hwsim.sat.pe_os_kernels import FINAL, FIRST_FINAL, HANDED, PORT, STARTED
 from hwsim.sat.pe_os_kernels import LEFT as LEFT_OUTPUTS
@@ -29,7 +37,7 @@ RUN_ENTRIES = 128
 """Sums that pass the array at a time: those of 32 columns fit into 16 KiB of first-level cache."""
 
 
-@njit_outline
+@njit_part
 def _can_start(job, control, starts, lanes, mode, cycle):
     """Return whether lane 0 may start the next tile in this cycle."""
     tile = control[NEXT]
@@ -41,7 +49,7 @@ def _can_start(job, control, starts, lanes, mode, cycle):
     return lanes.state[0, PHASE] == IDLE and has_returned
 
 
-@njit_outline
+@njit_part
 def _load(job, control, mode, chain, chain_index, values, indices):
     """Bring one value per column into the shadow registers, the last row's last value first."""
     tile = control[LOADED]
@@ -105,7 +113,7 @@ def run_stationary_fast(job, mode, a, at, values, indices, out, max_cycles):
     return -1, issued
 
 
-@njit_outline
+@njit_part
 def _can_hand_over(job, control, lanes, is_skewed, is_shadowed):
     """Return whether the block in the lanes may go to the drain in this cycle."""
     if control[HANDED] == control[STARTED]:
@@ -118,14 +126,14 @@ def _can_hand_over(job, control, lanes, is_skewed, is_shadowed):
     return control[FINAL] == begun * job.rows * job.cols and _is_drained(job, control)
 
 
-@njit_outline
+@njit_part
 def _is_drained(job, control):
     """Return whether all results handed over have been shifted out."""
     handed = min(control[HANDED] * job.interleave, job.tiles)
     return control[LEFT_OUTPUTS] == handed * job.rows * job.cols
 
 
-@njit_outline
+@njit_part
 def _can_start_block(job, control, port, is_skewed, is_shadowed):
     """Return whether lane 0 may start the next block in this cycle."""
     if control[STARTED] == job.units or control[HANDED] < control[STARTED]:
@@ -135,7 +143,7 @@ def _can_start_block(job, control, port, is_skewed, is_shadowed):
     return port[job.cols, 1] == 0 if is_skewed else _is_drained(job, control)
 
 
-@njit_outline
+@njit_part
 def _reach_ports(job, control, ends, port, cycle, is_skewed, is_shadowed):
     """Begin to shift where a hand-over has arrived; the last entry of ``port`` is PE (0, 0)."""
     if port[job.cols - 1, 0] == control[HANDED]:
@@ -156,7 +164,7 @@ def _reach_ports(job, control, ends, port, cycle, is_skewed, is_shadowed):
         port[col, 2], port[col, 3] = job.rows - 1, entries - 1
 
 
-@njit_outline
+@njit_part
 def _drain(job, control, port, places, sums, buffers, out):
     """Shift every draining column by one place: one result leaves it, the last row's first."""
     if _is_drained(job, control):
@@ -179,7 +187,7 @@ def _drain(job, control, port, places, sums, buffers, out):
             port[col, 2], port[col, 3] = row - 1, entries_of(job, block, 0) - 1
 
 
-@njit_outline
+@njit_part
 def _clear(job, control, buffers, sums):
     """Let the next block begin with sums of +0 where an older block's results have left."""
     block, size = control[STARTED], sums.size // buffers

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsim.components.jit import njit, njit_outline
-from hwsim.sat.pe_lane_kernels import entries_of
+from hwsim.components.jit import njit
+from hwsim.sat.pe_lane_kernels import entries_of, njit_part
 
 __all__ = ["NEVER", "add_run", "follow", "new_marks", "new_ring", "pass_rows"]
 
@@ -44,7 +44,7 @@ def new_marks(job):
     return np.full((2, job.interleave), NEVER), np.full((2, job.m), -1)
 
 
-@njit_outline
+@njit_part
 def _check_north(job, marks, stored, cycle, unit, step, slot, entry):
     """Check that the sums from the north are there when an entry's first product needs them.
 
@@ -65,7 +65,7 @@ def _check_north(job, marks, stored, cycle, unit, step, slot, entry):
         raise RuntimeError("a partial sum from the north had not arrived when it was needed")
 
 
-@njit_outline
+@njit_part
 def follow(job, marks, stored, op, cycle):
     """Check the hazards of what lane 0 issues; return 1 if it is the last product of a sum."""
     unit, step, slot, entry = op[0, 0, 0], op[0, 0, 1], op[0, 0, 2], op[0, 0, 3]
@@ -80,14 +80,14 @@ def follow(job, marks, stored, op, cycle):
     return int(slot == job.nm_n - 1 and (job.is_stationary or step == job.steps - 1))
 
 
-@njit(_nrt=False)
+@njit_part
 def _accumulate(sums, first, at, source, weight, count):
     """Let one PE (or a column of them) multiply and add in ``count`` of its cycles."""
     for place in range(np.uint64(count)):
         sums[first + place] += at[source + place] * weight
 
 
-@njit_outline
+@njit_part
 def pass_rows(job, tile, first, end, at, value, index, out, sums, issued):
     """Let the sums of rows ``first`` to ``end`` of A pass all PEs of ``tile`` from north to south.
 
@@ -114,7 +114,7 @@ def pass_rows(job, tile, first, end, at, value, index, out, sums, issued):
             out[(column + col) * job.m + first + place] = sums[col * width + place]
 
 
-@njit_outline
+@njit_part
 def add_run(job, block, buffer, step, slot, at, values, indices, sums, issued):
     """Let all PEs add their products of one step and slot to the entries of ``block``.
 

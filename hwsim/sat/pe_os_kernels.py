@@ -25,10 +25,12 @@ from hwsim.sat.pe_lane_kernels import (
     IDLE,
     PHASE,
     add,
+    copy_op,
     entries_of,
     multiply,
     new_lanes,
     new_pipes,
+    njit_part,
     shift_east,
     start_unit,
     step_lane,
@@ -80,13 +82,23 @@ def _new_outputs(job, out):
     )
 
 
-@njit
+@njit_part
 def _begun_entries(job, s):
     """Return the entries of all blocks started so far."""
     return min(s.control[STARTED] * job.interleave, job.tiles)
 
 
-@njit
+@njit_part
+def _is_drained(job, s):
+    """Return whether no PE has anything left to shift out."""
+    for row in range(job.rows):
+        for col in range(job.cols):
+            if s.shifts[row, col] != 0:
+                return False
+    return True
+
+
+@njit_part
 def _can_hand_over(job, s, lanes, is_skewed, is_shadowed):
     """Return whether the block in the lanes may go to the drain in this cycle."""
     if s.control[HANDED] == s.control[STARTED]:
@@ -96,20 +108,20 @@ def _can_hand_over(job, s, lanes, is_skewed, is_shadowed):
     if is_skewed:
         return s.control[FIRST_FINAL] == _begun_entries(job, s)
     is_final = s.control[FINAL] == _begun_entries(job, s) * job.rows * job.cols
-    return is_final and s.shifts.max() == 0
+    return is_final and _is_drained(job, s)
 
 
-@njit
+@njit_part
 def _can_start(job, s, is_skewed, is_shadowed):
     """Return whether lane 0 may start the next block in this cycle."""
     if s.control[STARTED] == job.units or s.control[HANDED] < s.control[STARTED]:
         return False
     if is_shadowed:
         return True
-    return s.shifts[0, 0] == 0 if is_skewed else s.shifts.max() == 0
+    return s.shifts[0, 0] == 0 if is_skewed else _is_drained(job, s)
 
 
-@njit
+@njit_part
 def _control(job, s, lanes, is_skewed, is_shadowed, cycle):
     """Hand over the finished block, then start the next one.
 
@@ -127,7 +139,7 @@ def _control(job, s, lanes, is_skewed, is_shadowed, cycle):
         s.control[STARTED] += 1
 
 
-@njit
+@njit_part
 def _transfer(job, s, is_skewed, is_shadowed, cycle):
     """Move finished sums to the result registers where the hand-over has arrived.
 
@@ -143,7 +155,7 @@ def _transfer(job, s, is_skewed, is_shadowed, cycle):
                 _transfer_pe(job, s, row, col, block)
 
 
-@njit
+@njit_part
 def _transfer_pe(job, s, row, col, block):
     if s.shifts[row, col] != 0:
         raise RuntimeError("results were handed over before the last ones had been shifted out")
@@ -157,7 +169,7 @@ def _transfer_pe(job, s, row, col, block):
     s.shifts[row, col] = entries * job.rows
 
 
-@njit
+@njit_part
 def _drain(job, s, is_skewed):
     """Shift every draining column by one place; the last row's last result leaves the array."""
     for col in range(job.cols):
@@ -179,7 +191,7 @@ def _drain(job, s, is_skewed):
             s.shifts[row, col] -= 1
 
 
-@njit
+@njit_part
 def _store(job, s, col, leaving):
     """Put the result that leaves column ``col`` where the order of leaving says it belongs."""
     row = job.rows - 1
@@ -192,7 +204,7 @@ def _store(job, s, col, leaving):
     s.control[LEFT] += 1
 
 
-@njit
+@njit_part
 def _start_lanes(job, s, lanes, cycle):
     """Start each lane one cycle after the lane above it."""
     for row in range(job.rows):
@@ -202,16 +214,17 @@ def _start_lanes(job, s, lanes, cycle):
             s.lane_next[row] += 1
 
 
-@njit
+@njit_part
 def _shift_south(job, s, pipes, values, indices):
     """Move the weights one row south and feed the top row what its operations ask for."""
     for row in range(job.rows - 1, 0, -1):
-        s.weight[row] = s.weight[row - 1]
-        s.index[row] = s.index[row - 1]
-        s.weight_op[row] = s.weight_op[row - 1]
+        for col in range(job.cols):
+            s.weight[row, col] = s.weight[row - 1, col]
+            s.index[row, col] = s.index[row - 1, col]
+            copy_op(s.weight_op[row, col], s.weight_op[row - 1, col])
     for col in range(job.cols):
         op = pipes.op[0, col]
-        s.weight_op[0, col, :] = op
+        copy_op(s.weight_op[0, col], op)
         if op[0] >= 0:
             tile = op[0] * job.interleave + op[3]
             target = (tile // job.row_tiles) * job.cols + col
@@ -219,7 +232,7 @@ def _shift_south(job, s, pipes, values, indices):
             s.index[0, col] = indices[op[1], op[2], target]
 
 
-@njit
+@njit_part
 def _addend(job, s, row, col, op):
     """Return the partial sum that the product ``op`` is added to; it must be back."""
     added = op[1] * job.nm_n + op[2]
@@ -231,7 +244,7 @@ def _addend(job, s, row, col, op):
     return s.sums[row, col, op[3]]
 
 
-@njit
+@njit_part
 def _step_pe(job, s, pipes, row, col, cycle):
     """Advance one PE by one cycle."""
     op = pipes.op[row, col]
@@ -246,7 +259,7 @@ def _step_pe(job, s, pipes, row, col, cycle):
         add(job, pipes, row, col, cycle, _addend(job, s, row, col, product))
 
 
-@njit
+@njit_part
 def _retire(job, s, pipes, row, col, cycle):
     """Put the sum that leaves the adder back into the PE's partial sums."""
     stage = (cycle + 1) % job.adder

@@ -32,6 +32,7 @@ from hwsim.sat.pe_lane_kernels import (
     multiply,
     new_lanes,
     new_pipes,
+    njit_part,
     shift_east,
     start_unit,
     step_lane,
@@ -91,13 +92,13 @@ def _new_stationary(job, out):
     )
 
 
-@njit
+@njit_part
 def _is_empty(job, s, tile):
     """Return whether every sum of the tiles before ``tile`` has left the array."""
     return s.control[LEFT] == tile * job.m * job.cols
 
 
-@njit
+@njit_part
 def _can_start(job, s, lanes, mode, cycle):
     """Return whether lane 0 may start the next tile in this cycle."""
     tile = s.control[NEXT]
@@ -111,7 +112,7 @@ def _can_start(job, s, lanes, mode, cycle):
     return lanes.state[0, PHASE] == IDLE and has_returned
 
 
-@njit
+@njit_part
 def _take_over(job, s, row, col, tile):
     """Copy the shadow weights of one PE into the registers in use."""
     for slot in range(job.nm_n):
@@ -124,14 +125,14 @@ def _take_over(job, s, row, col, tile):
         s.control[LOAD_FREE] = 1
 
 
-@njit
+@njit_part
 def _take_over_everywhere(job, s, tile):
     for row in range(job.rows):
         for col in range(job.cols):
             _take_over(job, s, row, col, tile)
 
 
-@njit
+@njit_part
 def _load(job, s, mode, values, indices):
     """Shift one value per column into the shadow chains, the last row's last value first."""
     tile = s.control[LOADED]
@@ -139,8 +140,9 @@ def _load(job, s, mode, values, indices):
     if tile == job.units or s.control[LOAD_FREE] == 0 or is_blocked:
         return
     for position in range(job.rows * job.nm_n - 1, 0, -1):
-        s.chain_value[position] = s.chain_value[position - 1]
-        s.chain_index[position] = s.chain_index[position - 1]
+        for col in range(job.cols):
+            s.chain_value[position, col] = s.chain_value[position - 1, col]
+            s.chain_index[position, col] = s.chain_index[position - 1, col]
     source = job.rows * job.nm_n - 1 - s.control[LOAD_POSITION]
     group = (tile % job.k_tiles) * job.rows + source // job.nm_n
     first = (tile // job.k_tiles) * job.cols
@@ -154,7 +156,7 @@ def _load(job, s, mode, values, indices):
         s.control[LOAD_FREE] = 0
 
 
-@njit
+@njit_part
 def _start_lanes(job, s, lanes, cycle):
     """Start each lane a fixed number of cycles after lane 0; send its take-over token."""
     for row in range(job.rows):
@@ -168,7 +170,7 @@ def _start_lanes(job, s, lanes, cycle):
             s.lane_next[row] += 1
 
 
-@njit
+@njit_part
 def _addend(job, s, pipes, row, col, op):
     """Return the partial sum that the product ``op`` is added to; it must have arrived."""
     tile, step, slot, entry = op[0], op[1], op[2], op[3]
@@ -195,7 +197,7 @@ def _addend(job, s, pipes, row, col, op):
     return s.out[source, target]
 
 
-@njit
+@njit_part
 def _retire(job, s, pipes, row, col, cycle):
     """Send the sum that leaves the adder back to the PE, to the south or out of the array."""
     stage = (cycle + 1) % job.adder
@@ -219,7 +221,7 @@ def _retire(job, s, pipes, row, col, cycle):
         s.control[LEFT] += 1
 
 
-@njit
+@njit_part
 def _send_south(job, s, row, col, tile, step, entry, total):
     queue = s.queue[row, col]
     if queue[1] == job.interleave:
@@ -231,7 +233,7 @@ def _send_south(job, s, row, col, tile, step, entry, total):
     queue[1] += 1
 
 
-@njit
+@njit_part
 def _step_pe(job, s, pipes, row, col, cycle):
     """Advance one PE by one cycle."""
     if s.token[row, col] >= 0:
@@ -247,7 +249,7 @@ def _step_pe(job, s, pipes, row, col, cycle):
         add(job, pipes, row, col, cycle, _addend(job, s, pipes, row, col, product))
 
 
-@njit
+@njit_part
 def _control(job, s, lanes, mode, cycle):
     if _can_start(job, s, lanes, mode, cycle):
         tile = s.control[NEXT]
@@ -271,8 +273,8 @@ def run_stationary(job, mode, a, values, indices, out, max_cycles):
         _load(job, s, mode, values, indices)
         shift_east(job, pipes)
         _start_lanes(job, s, lanes, cycle)
-        if mode != WAVE:
-            s.token[:, 0] = -1
+        for row in range(job.rows if mode != WAVE else 0):
+            s.token[row, 0] = -1
         for row in range(job.rows):
             step_lane(job, lanes, pipes, row, cycle, a)
         for row in range(job.rows):
