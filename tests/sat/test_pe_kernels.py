@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from hwsim.core.formats import NMCompact
 from hwsim.sat.pe import PeRun, hop_cycles, step_gemm
+from hwsim.sat.pe_fast_kernels import RUN_ENTRIES
+from hwsim.sat.pe_kernels import follow, new_marks
+from hwsim.sat.pe_lane_kernels import Job
 from hwsim.sat.spec import ArraySpec
 
 LIMIT = 100_000
@@ -60,6 +63,26 @@ def test_fast_stepping_equals_plain_stepping(case: tuple[ArraySpec, Any, Any, NM
     assert is_same(fast, plain)
 
 
+@pytest.mark.parametrize("interleave", [1, 7, 2 * RUN_ENTRIES])
+@pytest.mark.parametrize("is_skewed", [False, True])
+def test_streams_of_several_runs_equal_plain_stepping(interleave: int, is_skewed: bool) -> None:
+    # Runs end with the step that reaches RUN_ENTRIES; the last one is ragged. Two reduction tiles.
+    m = 2 * RUN_ENTRIES + 5
+    array = ArraySpec(rows=2, cols=3, interleave=interleave, overlap_skew=is_skewed)
+    a, b = draw_product(m, 16, 4, 2, 4, 11)
+    fast = step_gemm(array, "ws", a, b, max_cycles=LIMIT)
+    assert is_same(fast, step_gemm(array, "ws", a, b, max_cycles=LIMIT, is_plain=True))
+
+
+@pytest.mark.parametrize("cols", [1, 16])
+def test_many_unfinished_blocks_equal_plain_stepping(cols: int) -> None:
+    # One row, one product per result: a wide array holds results of many blocks on their way out.
+    array = ArraySpec(rows=1, cols=cols, interleave=1, overlap_skew=True, overlap_drain=True)
+    a, b = draw_product(40, 1, 3 * cols, 1, 1, 5)
+    fast = step_gemm(array, "os", a, b, max_cycles=LIMIT)
+    assert is_same(fast, step_gemm(array, "os", a, b, max_cycles=LIMIT, is_plain=True))
+
+
 def test_comparison_sees_one_cycle_and_one_bit() -> None:
     a, b = draw_product(4, 6, 3, 1, 1, 0)
     array = ArraySpec(rows=2, cols=2)
@@ -78,6 +101,31 @@ def test_rows_closer_than_the_hop_miss_their_sums(is_plain: bool, nm_n: int, nm_
     late = hop_cycles(array, 9, nm_n) - 1
     with pytest.raises(RuntimeError, match="partial sum from the north"):
         step_gemm(array, "ws", a, b, max_cycles=LIMIT, is_plain=is_plain, row_delay_cycles=late)
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_stored_sums_are_not_read_before_they_are_back(is_plain: bool) -> None:
+    # One row: its sum is back L cycles after its product, when the next reduction tile may start.
+    array = ArraySpec(rows=1, cols=1, adder_latency_cycles=4, overlap_skew=True)
+    a, b = draw_product(1, 2, 1, 1, 1, 0)
+    hop = hop_cycles(array, 1, 1)
+    step_gemm(array, "ws", a, b, max_cycles=LIMIT, is_plain=is_plain, row_delay_cycles=hop)
+    with pytest.raises(RuntimeError, match="stored partial sum"):
+        step_gemm(array, "ws", a, b, max_cycles=99, is_plain=is_plain, row_delay_cycles=hop - 1)
+
+
+def test_lane_may_add_to_a_sum_after_the_adder_latency_and_not_before() -> None:
+    fields: dict[str, Any] = dict.fromkeys(Job._fields, 1)
+    job = Job(**fields | {"is_stationary": False, "steps": 9, "adder": 4})
+    marks, stored = new_marks.py_func(job)
+    op = np.zeros((1, 1, 4), np.int64)
+    assert follow.py_func(job, marks, stored, op, 0) == 0
+    op[0, 0, 1] = 1
+    assert follow.py_func(job, marks, stored, op, 4) == 0
+    with pytest.raises(RuntimeError, match="not back from the adder"):
+        follow.py_func(job, marks, stored, op, 7)
+    op[0, 0, 1] = 8  # the last step, in time again: the sum is complete
+    assert follow.py_func(job, marks, stored, op, 11) == 1
 
 
 def test_a_few_short_blocks_pass_the_drain_port_in_order() -> None:
