@@ -1,6 +1,6 @@
 """Serve off-chip memory requests asynchronously, exact to the cycle.
 
-Contract of a memory (every implementation, njit functions on two state arrays):
+Contract of a memory (every implementation, njit functions on a state array):
 
 - ``submit(request, t)`` hands over a request at cycle ``t``; calls come in order of time. It says
   nothing about completion: a scheduler may reorder, and a link shared by max-min fairness may
@@ -26,7 +26,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwsim.components.jit import njit_inline
+from hwsim.components.jit import interpreted, njit_inline
 from hwsim.core.errors import InputError
 
 __all__ = [
@@ -47,9 +47,10 @@ __all__ = [
 NEVER = np.iinfo(np.int64).max
 """The time of an event that is not going to happen."""
 
-# Columns of the memory state, int64[8]. The server is free from FREE_CYCLE + FREE_PART / NUM.
+# Columns of row 0, the memory's state. The server is free from FREE_CYCLE + FREE_PART / NUM; the
+# other rows are a ring of LENGTH requests, the oldest in row HEAD.
 IS_IDEAL, NUM, DEN, LATENCY, FREE_CYCLE, FREE_PART, HEAD, LENGTH = range(8)
-# Columns of the request ring, int64[capacity, 5]: data moves in cycles [BEGIN, END).
+# Columns of a request: data moves in cycles [BEGIN, END).
 REQUESTER, TAG, BEGIN, END, DONE = range(5)
 
 
@@ -79,105 +80,108 @@ class MemoryParameters:
         return cls(bytes_per_cycle.numerator, bytes_per_cycle.denominator, latency_cycles)
 
 
-def memory_state(parameters: MemoryParameters, capacity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the state int64[8] and the ring int64[capacity, 5] of an idle memory."""
+def memory_state(parameters: MemoryParameters, capacity: int) -> np.ndarray:
+    """Return the state int64[1 + capacity, 8] of an idle memory."""
     p = parameters
-    state = np.array([p.is_ideal, p.num, p.den, p.latency_cycles, 0, 0, 0, 0], np.int64)
-    return state, np.zeros((capacity, 5), np.int64)
+    memory = np.zeros((1 + capacity, 8), np.int64)
+    memory[0] = [p.is_ideal, p.num, p.den, p.latency_cycles, 0, 0, 1, 0]
+    return memory
 
 
 @njit_inline
-def memory_submit(memory, ring, requester, tag, size_bytes, t):
+def memory_submit(memory, requester, tag, size_bytes, t):
     """Append a request at cycle ``t`` to the one FIFO server; there must be room in the ring."""
-    row = (memory[HEAD] + memory[LENGTH]) % ring.shape[0]
-    memory[LENGTH] += 1
-    ring[row, REQUESTER] = requester
-    ring[row, TAG] = tag
-    if memory[IS_IDEAL] != 0:
-        ring[row, BEGIN] = t
-        ring[row, END] = t
-        ring[row, DONE] = t
-        return
-    if memory[FREE_CYCLE] < t:  # idle since before t, a remainder of a cycle included
-        memory[FREE_CYCLE] = t
-        memory[FREE_PART] = 0
-    ring[row, BEGIN] = memory[FREE_CYCLE]
-    parts = memory[FREE_PART] + size_bytes * memory[DEN]
-    memory[FREE_CYCLE] += parts // memory[NUM]
-    memory[FREE_PART] = parts % memory[NUM]
-    end = memory[FREE_CYCLE] + (1 if memory[FREE_PART] > 0 else 0)
-    ring[row, END] = end
-    ring[row, DONE] = end + memory[LATENCY]
+    row = memory[0, HEAD] + memory[0, LENGTH]
+    if row >= memory.shape[0]:
+        row -= memory.shape[0] - 1
+    memory[0, LENGTH] += 1
+    memory[row, REQUESTER] = requester
+    memory[row, TAG] = tag
+    begin, end, done = t, t, t
+    if memory[0, IS_IDEAL] == 0:
+        if memory[0, FREE_CYCLE] < t:  # idle since before t, a remainder of a cycle included
+            memory[0, FREE_CYCLE] = t
+            memory[0, FREE_PART] = 0
+        begin = memory[0, FREE_CYCLE]
+        parts = memory[0, FREE_PART] + size_bytes * memory[0, DEN]
+        end = begin + parts // memory[0, NUM]
+        rest = parts % memory[0, NUM]
+        memory[0, FREE_CYCLE] = end
+        memory[0, FREE_PART] = rest
+        if rest > 0:
+            end += 1
+        done = end + memory[0, LATENCY]
+    memory[row, BEGIN] = begin
+    memory[row, END] = end
+    memory[row, DONE] = done
 
 
 @njit_inline
-def memory_next_time(memory, ring):
+def memory_next_time(memory):
     """Return the cycle of the next completion, NEVER if nothing is in flight."""
-    if memory[LENGTH] == 0:
-        return NEVER
-    return ring[memory[HEAD], DONE]
+    return memory[memory[0, HEAD], DONE] if memory[0, LENGTH] > 0 else NEVER
 
 
 @njit_inline
-def memory_pop(memory, ring, until):
-    """Remove the next completion due at or before ``until``; return its ring row or -1.
+def memory_pop(memory, until):
+    """Remove the next completion due at or before ``until``; return its row or -1.
 
     The row stays readable until the next submission.
     """
-    row = memory[HEAD]
-    if memory[LENGTH] == 0 or ring[row, DONE] > until:
-        return -1
-    memory[HEAD] = (row + 1) % ring.shape[0]
-    memory[LENGTH] -= 1
+    row = memory[0, HEAD]
+    if memory[0, LENGTH] == 0 or memory[row, DONE] > until:
+        return np.int64(-1)
+    memory[0, HEAD] = row + 1 if row + 1 < memory.shape[0] else 1
+    memory[0, LENGTH] -= 1
     return row
 
 
 @njit_inline
-def memory_data_cycles(memory, ring, requester, since, until):
+def memory_data_cycles(memory, requester, since, until):
     """Return the cycles of [since, until) in which data of ``requester`` moved."""
     total = 0
-    row = memory[HEAD]
-    for _ in range(memory[LENGTH]):
-        if ring[row, REQUESTER] == requester:
-            end = min(ring[row, END], until)
-            begin = max(ring[row, BEGIN], since)
-            if end > begin:
-                total += end - begin
-                since = end  # neighbours may share a cycle: count it once
-        row = row + 1 if row + 1 < ring.shape[0] else 0
+    row = memory[0, HEAD]
+    for _ in range(memory[0, LENGTH]):
+        begin = max(memory[row, BEGIN], since)
+        if begin >= until:  # so do all later requests: first in, first out
+            break
+        if memory[row, REQUESTER] == requester and memory[row, END] > begin:
+            since = min(memory[row, END], until)  # neighbours may share a cycle: count it once
+            total += since - begin
+        row = row + 1 if row + 1 < memory.shape[0] else 1
     return total
 
 
 @njit_inline
-def memory_snapshot(memory, ring, t, out, at):
-    """Write the state relative to ``t`` into ``out`` from ``at`` on; return the next position."""
-    is_serving = memory[FREE_CYCLE] >= t
-    out[at] = memory[FREE_CYCLE] - t if is_serving else 0
-    out[at + 1] = memory[FREE_PART] if is_serving else 0
-    out[at + 2] = memory[LENGTH]
+def memory_snapshot(memory, t, table, out, at):
+    """Write the state relative to ``t`` into row ``out`` of ``table`` from column ``at`` on.
+
+    Returns the next free column.
+    """
+    is_serving = memory[0, FREE_CYCLE] >= t
+    table[out, at] = memory[0, FREE_CYCLE] - t if is_serving else 0
+    table[out, at + 1] = memory[0, FREE_PART] if is_serving else 0
+    table[out, at + 2] = memory[0, LENGTH]
     at += 3
-    row = memory[HEAD]
-    for _ in range(memory[LENGTH]):
-        out[at] = ring[row, REQUESTER]
-        out[at + 1] = ring[row, TAG]
-        out[at + 2] = max(ring[row, BEGIN] - t, 0)
-        out[at + 3] = max(ring[row, END] - t, 0)
-        out[at + 4] = ring[row, DONE] - t
+    row = memory[0, HEAD]
+    for _ in range(memory[0, LENGTH]):
+        table[out, at] = memory[row, REQUESTER]
+        table[out, at + 1] = memory[row, TAG]
+        for column in range(BEGIN, DONE + 1):
+            table[out, at + column] = max(memory[row, column] - t, 0)
         at += 5
-        row = row + 1 if row + 1 < ring.shape[0] else 0
+        row = row + 1 if row + 1 < memory.shape[0] else 1
     return at
 
 
 @njit_inline
-def memory_shift(memory, ring, dt):
+def memory_shift(memory, dt):
     """Move the whole state ``dt`` cycles into the future."""
-    memory[FREE_CYCLE] += dt
-    row = memory[HEAD]
-    for _ in range(memory[LENGTH]):
-        ring[row, BEGIN] += dt
-        ring[row, END] += dt
-        ring[row, DONE] += dt
-        row = row + 1 if row + 1 < ring.shape[0] else 0
+    memory[0, FREE_CYCLE] += dt
+    for row in range(1, memory.shape[0]):  # unused rows too: nobody reads their times
+        memory[row, BEGIN] += dt
+        memory[row, END] += dt
+        memory[row, DONE] += dt
 
 
 @dataclass(frozen=True)
@@ -199,10 +203,10 @@ class Completion:
 
 
 class FixedRateMemory:
-    """One FIFO server of fixed rate behind the contract above, for use outside of kernels."""
+    """One FIFO server of fixed rate behind the contract above, interpreted, for use by Python."""
 
     def __init__(self, parameters: MemoryParameters, capacity: int = 64) -> None:
-        self._memory, self._ring = memory_state(parameters, capacity)
+        self._memory = memory_state(parameters, capacity)
 
     def submit(self, request: Request, t: int) -> None:
         """Hand over ``request`` at cycle ``t``.
@@ -214,25 +218,26 @@ class FixedRateMemory:
         """
         if request.size_bytes < 1:
             raise InputError("request.size_bytes", "at least 1", str(request.size_bytes))
-        if self._memory[LENGTH] == len(self._ring):
-            raise InputError("memory.capacity", "room for a request", f"{len(self._ring)} held")
-        memory_submit(
-            self._memory, self._ring, request.requester, request.tag, request.size_bytes, t
-        )
+        capacity = len(self._memory) - 1
+        if self._memory[0, LENGTH] == capacity:
+            raise InputError("memory.capacity", "room for a request", f"{capacity} held")
+        submit = interpreted(memory_submit)
+        submit(self._memory, request.requester, request.tag, request.size_bytes, t)
 
     def next_time(self) -> int | None:
         """Return the cycle of the next completion, None if nothing is in flight."""
-        cycle = int(memory_next_time(self._memory, self._ring))
+        cycle = int(interpreted(memory_next_time)(self._memory))
         return None if cycle == NEVER else cycle
 
     def advance(self, until: int) -> list[Completion]:
         """Return the completions due at or before ``until``, in order of completion."""
         done = []
-        while (row := memory_pop(self._memory, self._ring, until)) >= 0:
-            requester, tag, _, _, cycle = self._ring[row].tolist()
+        pop = interpreted(memory_pop)
+        while (row := pop(self._memory, until)) >= 0:
+            requester, tag, _, _, cycle = self._memory[row, : DONE + 1].tolist()
             done.append(Completion(requester, tag, cycle))
         return done
 
     def data_cycles(self, requester: int, since: int, until: int) -> int:
         """Return the cycles of [since, until) in which data of ``requester`` moved."""
-        return int(memory_data_cycles(self._memory, self._ring, requester, since, until))
+        return int(interpreted(memory_data_cycles)(self._memory, requester, since, until))

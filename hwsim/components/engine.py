@@ -50,6 +50,8 @@ STEPS_PER_CALL = 1_000_000
 Progress = Callable[[int, int], None]
 """Called with the number of completed ops and of all ops."""
 
+# Columns of the tally.
+_COMPLETIONS, _READ_BYTES, _WRITE_BYTES, _MACS = range(4)
 _QUEUE_FULL = STALL_REASONS.index("queue_full")
 
 
@@ -147,11 +149,10 @@ def run_program(
     for name, value in (("queue_depth", queue_depth), ("max_outstanding", max_outstanding)):
         if value < 1:
             raise InputError(name, "at least 1", str(value))
-    code, lost = _pack_code(program)
-    tally = np.zeros((len(program.op_names), 4), np.int64)
-    kernels.tally_program(code, tally)
+    code = _pack_code(program)
+    tally = _tally(code, len(program.op_names))
     fixed = [max_outstanding, fast_forward and not trace, trace, max_events if trace else 0]
-    engine = _new_engine(program, code, lost, tally, memory, queue_depth, fixed)
+    engine = _new_engine(program, code, tally, memory, queue_depth, fixed)
     _run(program, engine, progress)
     run = _collect(program, engine, tally)
     if trace:
@@ -159,20 +160,20 @@ def run_program(
     return run
 
 
-def _pack_code(program: Program) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the instructions as int64[n, 10] and their stall vectors as int64[n, reasons]."""
+def _pack_code(program: Program) -> NDArray[np.int64]:
+    """Return the instructions as int64[n, LOST_TO + reasons]."""
     rows = program.instructions
     _check(program)
-    code = np.zeros((len(rows), 10), np.int64)
+    code = np.zeros((len(rows), kernels.LOST_TO + kernels.REASONS), np.int64)
     names = ("unit", "cycles", "mem_bytes", "wait", "release", "op_id", "count")
     for column, name in enumerate(names):
         code[:, column] = rows[name]
-    lost = np.ascontiguousarray(rows["stall"], np.int64)
-    code[:, kernels.LOST] = lost.sum(axis=1)
+    code[:, kernels.LOST_TO :] = rows["stall"]
+    code[:, kernels.LOST] = code[:, kernels.LOST_TO :].sum(axis=1)
     code[:, kernels.IS_WRITE] = rows["is_write"]
     code[:, kernels.MACS] = rows["macs"]
     _close_loops(code)
-    return code, lost
+    return code
 
 
 def _close_loops(code: NDArray[np.int64]) -> None:
@@ -186,6 +187,26 @@ def _close_loops(code: NDArray[np.int64]) -> None:
         if not (code[head:position, kernels.UNIT] >= 0).any():
             code[head, kernels.COUNT] = 1
         code[position, kernels.COUNT] = code[head, kernels.COUNT]
+
+
+def _tally(code: NDArray[np.int64], ops: int) -> NDArray[np.int64]:
+    """Return per op, over all repetitions: completions, bytes read, bytes written, macs."""
+    repeats = np.ones(len(code), np.int64)
+    factor, begin = 1, 0
+    for position in np.flatnonzero(code[:, kernels.UNIT] < 0).tolist():
+        repeats[begin:position] = factor
+        begin = position + 1
+        count = int(code[position, kernels.COUNT])
+        factor = factor * count if code[position, kernels.UNIT] == LOOP else factor // count
+    is_plain = code[:, kernels.UNIT] >= 0
+    plain, repeats = code[is_plain], repeats[is_plain]
+    is_write = plain[:, kernels.IS_WRITE] != 0
+    moved = repeats * plain[:, kernels.BYTES]
+    tally = np.zeros((ops, 4), np.int64)
+    added = (repeats, moved * ~is_write, moved * is_write, repeats * plain[:, kernels.MACS])
+    for column, values in enumerate(added):
+        np.add.at(tally[:, column], plain[:, kernels.OP], values)
+    return tally
 
 
 def _check(program: Program) -> None:
@@ -229,49 +250,38 @@ def _describe(program: Program, index: int) -> str:
 def _new_engine(
     program: Program,
     code: NDArray[np.int64],
-    lost: NDArray[np.int64],
     tally: NDArray[np.int64],
     memory: MemoryParameters,
     queue_depth: int,
     fixed: list[int],
 ) -> kernels.Engine:
     """Return the state before cycle 0."""
-    units, ops, channels = len(program.units), len(program.op_names), len(program.channels)
-    in_flight = units * fixed[kernels.MAX_OUTSTANDING]
-    state, ring = memory_state(memory, max(in_flight, 1))
-    longest = 1 + units * (4 + queue_depth) + channels + 3 + 5 * in_flight
-    accounts = (units, kernels.ACCOUNTS)
-
-    def zeros(*shape: int) -> NDArray[np.int64]:
-        return np.zeros(shape, np.int64)
-
-    now = zeros(9)
-    unit_state = zeros(units, 8)
-    unit_state[:, kernels.STATUS] = kernels.IDLE
-    tokens = np.array([c.initial for c in program.channels], np.int64)
-    now[kernels.AVAILABLE] = sum(1 << i for i, count in enumerate(tokens.tolist()) if count > 0)
+    n_units = len(program.units)
+    tokens = [channel.initial for channel in program.channels]
+    now = np.zeros(kernels.MAX_OUTSTANDING + len(fixed), np.int64)
+    now[kernels.MAX_OUTSTANDING :] = fixed
+    now[kernels.AVAILABLE] = sum(1 << i for i, count in enumerate(tokens) if count > 0)
+    units = np.zeros((n_units, kernels.QUEUE + queue_depth), np.int64)
+    units[:, kernels.STATUS] = kernels.IDLE
+    units[:, kernels.HEAD] = kernels.QUEUE
+    channels = np.zeros((len(tokens), 2), np.int64)
+    channels[:, kernels.TOKENS] = tokens
+    channels[:, kernels.REASON] = [STALL_REASONS.index(c.reason) for c in program.channels]
+    accounts = n_units * kernels.ACCOUNTS
+    ops = np.zeros((len(program.op_names), kernels.OP_ACCOUNT + accounts), np.int64)
+    ops[:, kernels.REMAINING] = tally[:, _COMPLETIONS]
+    ops[:, kernels.OP_START] = -1
+    in_flight = n_units * int(now[kernels.MAX_OUTSTANDING])
+    longest = accounts + 1 + n_units * (4 + queue_depth) + len(tokens) + 3 + 5 * in_flight
     return kernels.Engine(
         code=code,
-        lost=lost,
-        units=unit_state,
-        queue=zeros(units, queue_depth),
-        tokens=tokens,
-        reasons=np.array([STALL_REASONS.index(c.reason) for c in program.channels], np.int64),
-        account=zeros(*accounts),
-        window=zeros(*accounts),
-        remaining=tally[:, kernels.COMPLETIONS].copy(),
-        op_start=np.full(ops, -1, np.int64),
-        op_end=zeros(ops),
-        op_account=zeros(ops, *accounts),
-        loops=zeros(MAX_LOOP_DEPTH, 7),
-        saved=zeros(MAX_LOOP_DEPTH, longest),
-        saved_account=zeros(MAX_LOOP_DEPTH, *accounts),
-        scratch=zeros(longest),
-        memory=state,
-        ring=ring,
+        units=units,
+        channels=channels,
+        ops=ops,
+        loops=np.zeros((MAX_LOOP_DEPTH + 1, kernels.SAVED_STATE + longest), np.int64),
+        memory=memory_state(memory, max(in_flight, 1)),
         now=now,
-        fixed=np.array(fixed, np.int64),
-        trace=zeros(fixed[kernels.MAX_EVENTS] + 1, 3),
+        trace=np.zeros((int(now[kernels.MAX_EVENTS]) + 1, 3), np.int64),
     )
 
 
@@ -294,7 +304,7 @@ def _deadlock(program: Program, engine: kernels.Engine) -> HwsimError:
     for index, unit in enumerate(program.units):
         if engine.units[index, kernels.LENGTH] == 0:
             continue
-        row = engine.queue[index, engine.units[index, kernels.HEAD]]
+        row = engine.units[index, engine.units[index, kernels.HEAD]]
         missing = engine.code[row, kernels.WAIT] & ~engine.now[kernels.AVAILABLE]
         names = [c.name for i, c in enumerate(program.channels) if missing >> i & 1]
         op = program.op_names[int(engine.code[row, kernels.OP])]
@@ -306,8 +316,10 @@ def _deadlock(program: Program, engine: kernels.Engine) -> HwsimError:
 
 def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64]) -> EngineRun:
     """Return the finished run's accounts."""
-    cycles = int(engine.op_end[-1]) if len(engine.op_end) else 0
-    instructions = int(tally[:, kernels.COMPLETIONS].sum())
+    op_start, op_end = engine.ops[:, kernels.OP_START], engine.ops[:, kernels.OP_END].copy()
+    op_accounts = engine.ops[:, kernels.OP_ACCOUNT :].copy()
+    cycles = int(op_end[-1]) if len(op_end) else 0
+    instructions = int(tally[:, _COMPLETIONS].sum())
     last_dispatch = int(engine.now[kernels.NEXT_DISPATCH])
     frontend = np.zeros(kernels.ACCOUNTS, np.int64)
     frontend[0] = min(instructions, cycles)
@@ -316,15 +328,16 @@ def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64])
     return EngineRun(
         cycles=cycles,
         units={
-            name: _unit_stats(row) for name, row in zip(program.units, engine.window, strict=True)
+            name: _unit_stats(row[kernels.WINDOW : kernels.QUEUE])
+            for name, row in zip(program.units, engine.units, strict=True)
         },
         frontend=_unit_stats(frontend),
-        op_start=np.where(engine.op_start < 0, engine.op_end, engine.op_start),
-        op_end=engine.op_end,
-        op_accounts=engine.op_account,
-        bytes_read=tally[:, kernels.READ_BYTES].copy(),
-        bytes_written=tally[:, kernels.WRITE_BYTES].copy(),
-        macs=tally[:, kernels.OP_MACS].copy(),
+        op_start=np.where(op_start < 0, op_end, op_start),
+        op_end=op_end,
+        op_accounts=op_accounts.reshape(len(op_end), len(program.units), kernels.ACCOUNTS),
+        bytes_read=tally[:, _READ_BYTES].copy(),
+        bytes_written=tally[:, _WRITE_BYTES].copy(),
+        macs=tally[:, _MACS].copy(),
         instructions=instructions,
         skipped_instructions=int(engine.now[kernels.SKIPPED]),
         steps=int(engine.now[kernels.STEPS]),

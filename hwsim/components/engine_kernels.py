@@ -10,7 +10,11 @@ Tie rule within one cycle, which makes a run a function of the program alone:
    each unit, by index, starts every instruction that it can; the frontend dispatches, once.
 
 So a token released in a cycle can be taken in it, a queue slot left in a cycle can be filled in
-it, and an instruction dispatched in a cycle can start in it.
+it, and an instruction dispatched in a cycle can start in it. A unit's status at the end of a
+cycle holds until the next step, and that is when it is charged: once per step, in one place.
+
+The first run on a machine pays for compiling this file, about in proportion to its functions,
+its array arguments and the depth of inlining. Hence few wide arrays, and calls at most three deep.
 """
 
 from __future__ import annotations
@@ -28,31 +32,39 @@ from hwsim.components.dram import (
     memory_snapshot,
     memory_submit,
 )
-from hwsim.components.jit import njit_inline, njit_outline
+from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 from hwsim.core.program import END, LOOP
 from hwsim.core.result import STALL_REASONS
 
-# Engine.code columns. COUNT is repeated at a loop's END.
-UNIT, CYCLES, BYTES, WAIT, RELEASE, OP, COUNT, LOST, IS_WRITE, MACS = range(10)
-# Engine.units columns: STATUS has held since LAST_TIME; INSTR runs in [BEGIN_TIME, END_TIME).
-STATUS, LAST_TIME, HEAD, LENGTH, INSTR, BEGIN_TIME, END_TIME, OUTSTANDING = range(8)
-# Engine.loops columns: iterations left, first instruction, iterations done, and the saved state:
-# its length (0: none), its time, its iteration, and the iteration to save at next.
-LEFT, FIRST, DONE, SAVED_LENGTH, SAVED_TIME, SAVED_DONE, SAVE_NEXT = range(7)
-# Engine.now entries.
-NOW, PC, DEPTH, NEXT_DISPATCH, AVAILABLE, DONE_OPS, STEPS, SKIPPED, EVENTS = range(9)
-# Engine.fixed entries.
-MAX_OUTSTANDING, HAS_FAST_FORWARD, HAS_TRACE, MAX_EVENTS = range(4)
-# Engine.tally columns.
-COMPLETIONS, READ_BYTES, WRITE_BYTES, OP_MACS = range(4)
-
 REASONS = len(STALL_REASONS)
 DRAM = STALL_REASONS.index("dram")
-# A unit's STATUS: a stall reason below REASONS, or one of these. As np.int64 they are no literal
-# types to numba, which would compile each function that takes one anew for each.
+# As np.int64 the constants below are no literal types to numba, which would compile each function
+# that takes one anew for each. A unit's STATUS: a stall reason below REASONS, or one of these.
 IDLE, RUNNING, TRANSFERRING = np.int64(REASONS), np.int64(REASONS + 1), np.int64(REASONS + 2)
-# Account columns: 0 busy, 1 + reason stalled, last idle.
+# What to do with tokens.
+PUT, TAKE = np.int64(1), np.int64(-1)
+# Columns of an account: 0 busy, 1 + reason stalled, last idle.
 ACCOUNTS = REASONS + 2
+
+# Engine.code columns; COUNT is repeated at a loop's END, LOST is the sum of the LOST_TO columns.
+UNIT, CYCLES, BYTES, WAIT, RELEASE, OP, COUNT, LOST, IS_WRITE, MACS, LOST_TO = range(11)
+# Engine.units columns: INSTR runs in [BEGIN_TIME, END_TIME); ACCOUNT so far, WINDOW when the last
+# window closed; QUEUE holds instruction indices, a ring of the remaining columns from HEAD.
+STATUS, HEAD, LENGTH, INSTR, BEGIN_TIME, END_TIME, OUTSTANDING, ACCOUNT = range(8)
+WINDOW = ACCOUNT + ACCOUNTS
+QUEUE = WINDOW + ACCOUNTS
+# Engine.channels columns.
+TOKENS, REASON = range(2)
+# Engine.ops columns: instructions not yet completed; first start, -1 before; close of the op's
+# window; cycles inside the window, ACCOUNTS columns per unit.
+REMAINING, OP_START, OP_END, OP_ACCOUNT = range(4)
+# Engine.loops columns: iterations left, first instruction, iterations done, and the saved state:
+# its length (0: none), its time, its iteration, the iteration to save at next, ACCOUNTS columns
+# per unit, then the rest of the state. The last row is scratch.
+LEFT, FIRST, DONE, SAVED_LENGTH, SAVED_TIME, SAVED_DONE, SAVE_NEXT, SAVED_STATE = range(8)
+# Engine.now entries; the last four never change.
+NOW, PC, DEPTH, NEXT_DISPATCH, AVAILABLE, DONE_OPS, STEPS, SKIPPED, EVENTS = range(9)
+MAX_OUTSTANDING, HAS_FAST_FORWARD, HAS_TRACE, MAX_EVENTS = range(9, 13)
 
 CONTINUE, FINISHED, DEADLOCK = range(3)
 """What :func:`run_steps` returns."""
@@ -63,344 +75,287 @@ REQUEST_REQUESTER, REQUEST_TAG = 0, 1
 class Engine(NamedTuple):
     """All state of a run, int64 throughout."""
 
-    code: np.ndarray  # [instruction, 10]
-    lost: np.ndarray  # [instruction, REASONS] part of the duration stalled inside, by reason
-    units: np.ndarray  # [unit, 8]
-    queue: np.ndarray  # [unit, depth] instruction indices, a ring from HEAD
-    tokens: np.ndarray  # [channel]
-    reasons: np.ndarray  # [channel] index of the stall reason of a wait
-    account: np.ndarray  # [unit, ACCOUNTS] cycles so far
-    window: np.ndarray  # [unit, ACCOUNTS] ``account`` when the last window closed
-    remaining: np.ndarray  # [op] instructions not yet completed
-    op_start: np.ndarray  # [op] first start, -1 before
-    op_end: np.ndarray  # [op] close of the op's window
-    op_account: np.ndarray  # [op, unit, ACCOUNTS] cycles inside the op's window
-    loops: np.ndarray  # [depth, 7]
-    saved: np.ndarray  # [depth, snapshot]
-    saved_account: np.ndarray  # [depth, unit, ACCOUNTS]
-    scratch: np.ndarray  # [snapshot]
-    memory: np.ndarray  # see dram.py
-    ring: np.ndarray  # see dram.py; tag = instruction + instructions * trace row
-    now: np.ndarray  # [9]
-    fixed: np.ndarray  # [4]
+    code: np.ndarray  # [instruction, LOST_TO + REASONS]
+    units: np.ndarray  # [unit, QUEUE + queue depth]
+    channels: np.ndarray  # [channel, 2]
+    ops: np.ndarray  # [op, OP_ACCOUNT + units * ACCOUNTS]
+    loops: np.ndarray  # [depth + 1, SAVED_STATE + snapshot]
+    memory: np.ndarray  # see dram.py; tag = instruction + instructions * trace row
+    now: np.ndarray  # [13]
     trace: np.ndarray  # [MAX_EVENTS + 1, 3] instruction, start, end; the last row is a dump
 
 
 @njit_outline
-def tally_program(code, tally):
-    """Add up per op over all repetitions: completions, bytes read, bytes written, macs."""
-    factor = 1
-    for pc in range(code.shape[0]):
-        if code[pc, UNIT] == LOOP:
-            factor *= code[pc, COUNT]
-        elif code[pc, UNIT] == END:
-            factor //= code[pc, COUNT]
-        else:
-            op = code[pc, OP]
-            tally[op, COMPLETIONS] += factor
-            column = WRITE_BYTES if code[pc, IS_WRITE] != 0 else READ_BYTES
-            tally[op, column] += factor * code[pc, BYTES]
-            tally[op, OP_MACS] += factor * code[pc, MACS]
-
-
-@njit_outline
-def charge_running(e, u, t):
-    """Account [LAST_TIME, t) of a running unit: lost cycles in enum order first, then busy."""
-    i = e.units[u, INSTR]
-    length = t - e.units[u, LAST_TIME]
-    if e.code[i, LOST] == 0:
-        e.account[u, 0] += length
-        return
-    since = e.units[u, LAST_TIME] - e.units[u, BEGIN_TIME]
-    until = since + length
+def charge_lost(code, units, u, since, until):
+    """Account [since, until) of a running unit: lost cycles in enum order first, then busy."""
+    i = units[u, INSTR]
+    since -= units[u, BEGIN_TIME]
+    until -= units[u, BEGIN_TIME]
     begin = 0
     for reason in range(REASONS):
-        end = begin + e.lost[i, reason]
+        end = begin + code[i, LOST_TO + reason]
         part = min(end, until) - max(begin, since)
         if part > 0:
-            e.account[u, 1 + reason] += part
+            units[u, ACCOUNT + 1 + reason] += part
         begin = end
-    e.account[u, 0] += max(until - max(begin, since), 0)
+    units[u, ACCOUNT] += max(until - max(begin, since), 0)
 
 
 @njit_inline
-def charge(e, u, t):
-    """Account the unit's cycles up to ``t`` to the status it has held."""
-    length = t - e.units[u, LAST_TIME]
-    if length <= 0:
-        return
-    status = e.units[u, STATUS]
-    if status == RUNNING:
-        charge_running(e, u, t)
-    elif status == TRANSFERRING:
-        moved = memory_data_cycles(e.memory, e.ring, u, e.units[u, LAST_TIME], t)
-        e.account[u, 0] += moved
-        e.account[u, 1 + DRAM] += length - moved
-    else:
-        e.account[u, 1 + status] += length
-    e.units[u, LAST_TIME] = t
-
-
-@njit_inline
-def set_status(e, u, status):
-    """Change what the unit's cycles are charged to from now on."""
-    if e.units[u, STATUS] != status:
-        charge(e, u, e.now[NOW])
-        e.units[u, STATUS] = status
+def charge_units(code, units, memory, since, until):
+    """Account [since, until) of every unit to the status that it held all the while."""
+    length = until - since
+    for u in range(units.shape[0]):
+        status = units[u, STATUS]
+        busy = 0
+        if status < RUNNING:
+            units[u, ACCOUNT + 1 + status] += length
+        elif status == TRANSFERRING:
+            busy = memory_data_cycles(memory, u, since, until)
+            units[u, ACCOUNT + 1 + DRAM] += length - busy
+        elif code[units[u, INSTR], LOST] == 0:
+            busy = length
+        else:
+            charge_lost(code, units, u, since, until)
+        units[u, ACCOUNT] += busy
 
 
 @njit_outline
-def close_windows(e):
+def close_windows(units, ops, now):
     """Close the windows of all ops whose instructions, and those of all before, are done."""
-    t = e.now[NOW]
-    op = e.now[DONE_OPS]
-    while op < e.remaining.shape[0] and e.remaining[op] == 0:
-        for u in range(e.units.shape[0]):
-            charge(e, u, t)
-            for column in range(ACCOUNTS):
-                e.op_account[op, u, column] = e.account[u, column] - e.window[u, column]
-                e.window[u, column] = e.account[u, column]
-        e.op_end[op] = t
+    op = now[DONE_OPS]
+    while op < ops.shape[0] and ops[op, REMAINING] == 0:
+        at = OP_ACCOUNT
+        for u in range(units.shape[0]):
+            for column in range(ACCOUNT, WINDOW):
+                ops[op, at] = units[u, column] - units[u, column + ACCOUNTS]
+                units[u, column + ACCOUNTS] = units[u, column]
+                at += 1
+        ops[op, OP_END] = now[NOW]
         op += 1
-    e.now[DONE_OPS] = op
+    now[DONE_OPS] = op
 
 
 @njit_inline
-def add_tokens(e, channels):
-    """Put one token into each channel of the bitmask."""
-    e.now[AVAILABLE] |= channels
+def change_tokens(channels, now, mask, change):
+    """PUT a token into each channel of the bitmask or TAKE one from each; all must have one."""
     channel = 0
-    while channels != 0:
-        if channels & 1:
-            e.tokens[channel] += 1
-        channels >>= 1
+    while mask != 0:
+        if mask & 1:
+            bit = np.int64(1) << channel
+            channels[channel, TOKENS] += change
+            if channels[channel, TOKENS] == 0:
+                now[AVAILABLE] &= ~bit
+            else:
+                now[AVAILABLE] |= bit
+        mask >>= 1
         channel += 1
 
 
 @njit_inline
-def take_tokens(e, channels):
-    """Take one token from each channel of the bitmask; all must have one."""
-    channel = 0
-    while channels != 0:
-        if channels & 1:
-            e.tokens[channel] -= 1
-            if e.tokens[channel] == 0:
-                e.now[AVAILABLE] &= ~(np.int64(1) << channel)
-        channels >>= 1
-        channel += 1
-
-
-@njit_inline
-def lowest_channel(channels):
-    """Return the index of the lowest set bit."""
-    channel = 0
-    while not channels & 1:
-        channels >>= 1
-        channel += 1
-    return channel
-
-
-@njit_inline
-def complete(e, i):
-    """Release the instruction's tokens and close windows that waited for it."""
-    add_tokens(e, e.code[i, RELEASE])
-    op = e.code[i, OP]
-    e.remaining[op] -= 1
-    if e.remaining[op] == 0 and op == e.now[DONE_OPS]:
-        close_windows(e)
+def complete(code, channels, ops, now, i):
+    """Release the instruction's tokens and count it as done; its op's window closes later."""
+    change_tokens(channels, now, code[i, RELEASE], PUT)
+    ops[code[i, OP], REMAINING] -= 1
 
 
 @njit_inline
 def finish_running(e):
     """Complete the compute instructions that end now, by unit index."""
+    units = e.units
     t = e.now[NOW]
-    for u in range(e.units.shape[0]):
-        if e.units[u, STATUS] == RUNNING and e.units[u, END_TIME] == t:
-            set_status(e, u, IDLE)
-            complete(e, e.units[u, INSTR])
+    for u in range(units.shape[0]):
+        if units[u, STATUS] == RUNNING and units[u, END_TIME] == t:
+            units[u, STATUS] = IDLE
+            complete(e.code, e.channels, e.ops, e.now, units[u, INSTR])
 
 
 @njit_inline
 def finish_requests(e):
     """Complete the requests that the memory has finished, in its order."""
-    t = e.now[NOW]
-    while memory_next_time(e.memory, e.ring) <= t:
-        # Charge before the request leaves the ring: its data phase is read from there.
-        for u in range(e.units.shape[0]):
-            if e.units[u, STATUS] == TRANSFERRING:
-                charge(e, u, t)
-        row = memory_pop(e.memory, e.ring, t)
-        tag = e.ring[row, REQUEST_TAG]
-        e.units[e.ring[row, REQUEST_REQUESTER], OUTSTANDING] -= 1
-        if e.fixed[HAS_TRACE]:
-            e.trace[tag // e.code.shape[0], 2] = t
-            tag %= e.code.shape[0]
-        complete(e, tag)
+    code, memory, now = e.code, e.memory, e.now
+    while True:
+        row = memory_pop(memory, now[NOW])
+        if row < 0:
+            return
+        i = memory[row, REQUEST_TAG]
+        e.units[memory[row, REQUEST_REQUESTER], OUTSTANDING] -= 1
+        if now[HAS_TRACE]:
+            e.trace[i // code.shape[0], 2] = now[NOW]
+            i %= code.shape[0]
+        complete(code, e.channels, e.ops, now, i)
 
 
 @njit_inline
-def blocking_status(e, u, i):
+def blocking_status(code, units, channels, now, u, i):
     """Return what keeps instruction ``i`` from starting, -1 if nothing.
 
     Requests in flight come first: while data moves the unit is busy, whatever its head awaits.
     Other instructions wait until the unit's requests are done, so that a unit stays in order.
     """
-    outstanding = e.units[u, OUTSTANDING]
+    outstanding = units[u, OUTSTANDING]
+    missing = code[i, WAIT] & ~now[AVAILABLE]
     if outstanding > 0:
-        is_request = e.code[i, BYTES] > 0
-        if not is_request or outstanding >= e.fixed[MAX_OUTSTANDING]:
-            return TRANSFERRING
-    missing = e.code[i, WAIT] & ~e.now[AVAILABLE]
+        is_full = code[i, BYTES] == 0 or outstanding >= now[MAX_OUTSTANDING]
+        return TRANSFERRING if is_full or missing != 0 else np.int64(-1)
     if missing == 0:
-        return -1
-    return TRANSFERRING if outstanding > 0 else e.reasons[lowest_channel(missing)]
+        return np.int64(-1)
+    channel = 0
+    while not missing & 1:
+        missing >>= 1
+        channel += 1
+    return channels[channel, REASON]
 
 
-@njit_inline
-def record_start(e, i, end):
+@njit_outline
+def record_start(trace, now, i, end):
     """Append a trace event and return its row; beyond the bound, the dump row."""
-    row = min(e.now[EVENTS], e.fixed[MAX_EVENTS])
-    e.now[EVENTS] += 1
-    e.trace[row, 0] = i
-    e.trace[row, 1] = e.now[NOW]
-    e.trace[row, 2] = end
+    row = min(now[EVENTS], now[MAX_EVENTS])
+    now[EVENTS] += 1
+    trace[row, 0] = i
+    trace[row, 1] = now[NOW]
+    trace[row, 2] = end
     return row
 
 
 @njit_inline
 def start(e, u, i):
     """Start the unit's head instruction ``i``; return whether others may now go on."""
-    t = e.now[NOW]
-    take_tokens(e, e.code[i, WAIT])
-    head = e.units[u, HEAD] + 1
-    e.units[u, HEAD] = head if head < e.queue.shape[1] else 0
-    e.units[u, LENGTH] -= 1
-    if e.op_start[e.code[i, OP]] < 0:
-        e.op_start[e.code[i, OP]] = t
-    row = 0
-    if e.fixed[HAS_TRACE]:
-        row = record_start(e, i, t + e.code[i, CYCLES])
-    if e.code[i, BYTES] > 0:
-        tag = i + row * e.code.shape[0]
-        memory_submit(e.memory, e.ring, u, tag, e.code[i, BYTES], t)
-        e.units[u, OUTSTANDING] += 1
-        set_status(e, u, TRANSFERRING)
+    code, units, ops, now = e.code, e.units, e.ops, e.now
+    t = now[NOW]
+    op, size, end = code[i, OP], code[i, BYTES], t + code[i, CYCLES]
+    change_tokens(e.channels, now, code[i, WAIT], TAKE)
+    head = units[u, HEAD] + 1
+    units[u, HEAD] = head if head < units.shape[1] else QUEUE
+    units[u, LENGTH] -= 1
+    if ops[op, OP_START] < 0:
+        ops[op, OP_START] = t
+    tag = i
+    if now[HAS_TRACE]:
+        tag += record_start(e.trace, now, i, end) * code.shape[0]
+    if size > 0:
+        memory_submit(e.memory, u, tag, size, t)
+        units[u, OUTSTANDING] += 1
         return True
-    if e.code[i, CYCLES] == 0:
-        complete(e, i)
-        return e.code[i, RELEASE] != 0
-    set_status(e, u, RUNNING)
-    e.units[u, INSTR] = i
-    e.units[u, BEGIN_TIME] = t
-    e.units[u, END_TIME] = t + e.code[i, CYCLES]
+    if end == t:
+        complete(code, e.channels, ops, now, i)
+        return code[i, RELEASE] != 0
+    units[u, STATUS] = RUNNING
+    units[u, INSTR] = i
+    units[u, BEGIN_TIME] = t
+    units[u, END_TIME] = end
     return False
 
 
 @njit_inline
 def start_ready(e, u):
     """Start all that the unit can start now; return whether others may now go on."""
+    units = e.units
     has_effect = False
-    while e.units[u, STATUS] != RUNNING and e.units[u, LENGTH] > 0:
-        i = e.queue[u, e.units[u, HEAD]]
-        blocked = blocking_status(e, u, i)
+    while units[u, STATUS] != RUNNING:
+        if units[u, LENGTH] == 0:
+            units[u, STATUS] = TRANSFERRING if units[u, OUTSTANDING] > 0 else IDLE
+            return has_effect
+        i = units[u, units[u, HEAD]]
+        blocked = blocking_status(e.code, units, e.channels, e.now, u, i)
         if blocked >= 0:
-            set_status(e, u, blocked)
+            units[u, STATUS] = blocked
             return has_effect
         has_effect |= start(e, u, i)
-    if e.units[u, STATUS] != RUNNING:
-        set_status(e, u, TRANSFERRING if e.units[u, OUTSTANDING] > 0 else IDLE)
     return has_effect
 
 
 @njit_inline
-def has_room(e):
+def has_room(code, units, now):
     """Return whether the next instruction exists and its unit's queue can take it."""
-    pc = e.now[PC]
-    return pc < e.code.shape[0] and e.units[e.code[pc, UNIT], LENGTH] < e.queue.shape[1]
+    pc = now[PC]
+    return pc < code.shape[0] and units[code[pc, UNIT], LENGTH] < units.shape[1] - QUEUE
 
 
 @njit_inline
 def dispatch(e):
     """Put the next instruction into its unit's queue if there is room; return whether so."""
-    if e.now[NEXT_DISPATCH] > e.now[NOW] or not has_room(e):
+    code, units, now = e.code, e.units, e.now
+    if now[NEXT_DISPATCH] > now[NOW] or not has_room(code, units, now):
         return False
-    pc = e.now[PC]
-    u = e.code[pc, UNIT]
-    slot = e.units[u, HEAD] + e.units[u, LENGTH]
-    e.queue[u, slot if slot < e.queue.shape[1] else slot - e.queue.shape[1]] = pc
-    e.units[u, LENGTH] += 1
-    e.now[NEXT_DISPATCH] = e.now[NOW] + 1
-    e.now[PC] = pc + 1
-    follow_loops(e)
+    pc = now[PC]
+    u = code[pc, UNIT]
+    slot = units[u, HEAD] + units[u, LENGTH]
+    units[u, slot if slot < units.shape[1] else slot - units.shape[1] + QUEUE] = pc
+    units[u, LENGTH] += 1
+    now[NEXT_DISPATCH] = now[NOW] + 1
+    now[PC] = pc + 1
+    depth = follow_loops(code, e.loops, now)
+    if depth >= 0 and now[HAS_FAST_FORWARD]:
+        fast_forward(e, depth)
     return True
+
+
+@njit_outline
+def follow_loops(code, loops, now):
+    """Move the frontend over LOOP and END, which cost nothing, to the next instruction.
+
+    Returns the depth of the loop that begins another iteration, -1 if none does: at most one,
+    because a loop that repeats has an instruction in its body.
+    """
+    repeated = np.int64(-1)
+    pc = now[PC]
+    while pc < code.shape[0] and code[pc, UNIT] < 0:
+        depth = now[DEPTH]
+        if code[pc, UNIT] == LOOP:
+            loops[depth, LEFT] = code[pc, COUNT]
+            loops[depth, FIRST] = pc + 1
+            loops[depth, DONE] = 0
+            loops[depth, SAVED_LENGTH] = 0
+            loops[depth, SAVE_NEXT] = 1
+            now[DEPTH] = depth + 1
+            pc += 1
+            continue
+        depth -= 1
+        loops[depth, LEFT] -= 1
+        loops[depth, DONE] += 1
+        if loops[depth, LEFT] > 0:
+            repeated = depth
+            pc = loops[depth, FIRST]
+        else:
+            now[DEPTH] = depth
+            pc += 1
+    now[PC] = pc
+    return repeated
 
 
 @njit_inline
-def follow_loops(e):
-    """Move the frontend over LOOP and END, which cost nothing, to the next instruction."""
-    pc = e.now[PC]
-    while pc < e.code.shape[0] and e.code[pc, UNIT] < 0:
-        depth = e.now[DEPTH]
-        if e.code[pc, UNIT] == LOOP:
-            e.loops[depth, LEFT] = e.code[pc, COUNT]
-            e.loops[depth, FIRST] = pc + 1
-            e.loops[depth, DONE] = 0
-            e.loops[depth, SAVED_LENGTH] = 0
-            e.loops[depth, SAVE_NEXT] = 1
-            e.now[DEPTH] = depth + 1
-            pc += 1
-            continue
-        e.loops[depth - 1, LEFT] -= 1
-        e.loops[depth - 1, DONE] += 1
-        if e.loops[depth - 1, LEFT] > 0:
-            pc = e.loops[depth - 1, FIRST]
-            e.now[PC] = pc
-            if e.fixed[HAS_FAST_FORWARD]:
-                fast_forward(e, depth - 1)
-        else:
-            e.now[DEPTH] = depth - 1
-            pc += 1
-    e.now[PC] = pc
+def snapshot(e, out):
+    """Write the accounts and all state that the future depends on; return where they end.
 
-
-@njit_outline
-def snapshot(e):
-    """Write all state that the future depends on, relative to now; return its length.
-
-    Loop counters are left out: of this loop they only bound how far to skip, of outer loops they
-    cannot change before it ends. Counted-out prefixes make the encoding unambiguous.
+    Times are relative to now. Loop counters are left out: of this loop they only bound how far to
+    skip, of outer loops they cannot change before it ends, of inner loops they have just been set
+    anew. Counted-out prefixes make the encoding unambiguous.
     """
-    t = e.now[NOW]
-    out = e.scratch
-    out[0] = e.now[DONE_OPS]
-    at = 1
-    for u in range(e.units.shape[0]):
-        is_running = e.units[u, STATUS] == RUNNING
-        out[at] = e.units[u, STATUS]
-        out[at + 1] = e.units[u, INSTR] if is_running else 0
-        out[at + 2] = e.units[u, END_TIME] - t if is_running else 0
-        out[at + 3] = e.units[u, LENGTH]
-        at += 4
-        slot = e.units[u, HEAD]
-        for _ in range(e.units[u, LENGTH]):
-            out[at] = e.queue[u, slot]
+    units, channels, loops, now = e.units, e.channels, e.loops, e.now
+    at = SAVED_STATE
+    for u in range(units.shape[0]):
+        for column in range(ACCOUNT, WINDOW):
+            loops[out, at] = units[u, column]
             at += 1
-            slot = slot + 1 if slot + 1 < e.queue.shape[1] else 0
-    for channel in range(e.tokens.shape[0]):
-        out[at] = e.tokens[channel]
+    loops[out, at] = now[DONE_OPS]
+    at += 1
+    for u in range(units.shape[0]):
+        is_running = units[u, STATUS] == RUNNING
+        loops[out, at] = units[u, STATUS]
+        loops[out, at + 1] = units[u, INSTR] if is_running else 0
+        loops[out, at + 2] = units[u, END_TIME] - now[NOW] if is_running else 0
+        loops[out, at + 3] = units[u, LENGTH]
+        at += 4
+        slot = units[u, HEAD]
+        for _ in range(units[u, LENGTH]):
+            loops[out, at] = units[u, slot]
+            at += 1
+            slot = slot + 1 if slot + 1 < units.shape[1] else QUEUE
+    for channel in range(channels.shape[0]):
+        loops[out, at] = channels[channel, TOKENS]
         at += 1
-    return memory_snapshot(e.memory, e.ring, t, out, at)
-
-
-@njit_outline
-def is_saved_state(e, depth, length):
-    """Return whether the state in ``scratch`` equals the one saved for this loop."""
-    if e.loops[depth, SAVED_LENGTH] != length:
-        return False
-    for at in range(length):  # noqa: SIM110 (a plain loop compiles to the fastest code)
-        if e.scratch[at] != e.saved[depth, at]:
-            return False
-    return True
+    return memory_snapshot(e.memory, now[NOW], loops, out, at)
 
 
 @njit_outline
@@ -411,101 +366,100 @@ def fast_forward(e, depth):
     the latest power of two (Brent 1980: finds a cycle of any length with one saved state). At
     least one iteration is left to run plainly, so that no op of the body completes in a skip.
     """
-    t = e.now[NOW]
-    for u in range(e.units.shape[0]):
-        charge(e, u, t)
-    length = snapshot(e)
-    if is_saved_state(e, depth, length):
-        period = e.loops[depth, DONE] - e.loops[depth, SAVED_DONE]
-        skip_periods(e, depth, period, (e.loops[depth, LEFT] - 1) // period)
-    elif e.loops[depth, DONE] == e.loops[depth, SAVE_NEXT]:
-        e.loops[depth, SAVED_LENGTH] = length
-        e.loops[depth, SAVED_TIME] = t
-        e.loops[depth, SAVED_DONE] = e.loops[depth, DONE]
-        e.loops[depth, SAVE_NEXT] *= 2
-        for at in range(length):
-            e.saved[depth, at] = e.scratch[at]
-        for u in range(e.units.shape[0]):
-            for column in range(ACCOUNTS):
-                e.saved_account[depth, u, column] = e.account[u, column]
-
-
-@njit_outline
-def skip_periods(e, depth, period, periods):
-    """Add ``periods`` times what happened since the saved state of this loop."""
-    if periods == 0:
-        return
-    dt = periods * (e.now[NOW] - e.loops[depth, SAVED_TIME])
-    for u in range(e.units.shape[0]):
-        for column in range(ACCOUNTS):
-            grown = e.account[u, column] - e.saved_account[depth, u, column]
-            e.account[u, column] += periods * grown
-        e.units[u, LAST_TIME] += dt
-        e.units[u, BEGIN_TIME] += dt
-        e.units[u, END_TIME] += dt
-    memory_shift(e.memory, e.ring, dt)
-    e.now[NOW] += dt
-    e.now[NEXT_DISPATCH] += dt
-    e.loops[depth, LEFT] -= periods * period
-    e.loops[depth, SAVED_LENGTH] = 0
-    e.loops[depth, SAVE_NEXT] = -1
-    count_skipped(e, depth, periods * period)
-
-
-@njit_outline
-def count_skipped(e, depth, iterations):
-    """Count the instructions of ``iterations`` of the loop's body as completed."""
-    factor = iterations
-    pc = e.loops[depth, FIRST]
-    inside = 0
-    while e.code[pc, UNIT] != END or inside > 0:
-        if e.code[pc, UNIT] == LOOP:
-            factor *= e.code[pc, COUNT]
-            inside += 1
-        elif e.code[pc, UNIT] == END:
-            factor //= e.code[pc, COUNT]
-            inside -= 1
-        else:
-            e.remaining[e.code[pc, OP]] -= factor
-            e.now[SKIPPED] += factor
-        pc += 1
+    units, loops, now = e.units, e.loops, e.now
+    close_windows(units, e.ops, now)  # an op that ended in this cycle does not end in the skip
+    scratch = loops.shape[0] - 1
+    length = snapshot(e, scratch)
+    is_same = loops[depth, SAVED_LENGTH] == length
+    at = SAVED_STATE + units.shape[0] * ACCOUNTS
+    while is_same and at < length:
+        is_same = loops[scratch, at] == loops[depth, at]
+        at += 1
+    if is_same:
+        period = loops[depth, DONE] - loops[depth, SAVED_DONE]
+        periods = (loops[depth, LEFT] - 1) // period
+        if periods > 0:
+            skip_periods(e, depth, period, periods)
+    elif loops[depth, DONE] == loops[depth, SAVE_NEXT]:
+        loops[depth, SAVED_LENGTH] = length
+        loops[depth, SAVED_TIME] = now[NOW]
+        loops[depth, SAVED_DONE] = loops[depth, DONE]
+        loops[depth, SAVE_NEXT] *= 2
+        for column in range(SAVED_STATE, length):
+            loops[depth, column] = loops[scratch, column]
 
 
 @njit_inline
-def settle(e):
-    """Do everything that happens in the present cycle."""
-    finish_running(e)
-    is_changed = True
-    while is_changed:
-        is_changed = False
-        finish_requests(e)
-        for u in range(e.units.shape[0]):
-            is_changed |= start_ready(e, u)
-        is_changed |= dispatch(e)
+def skip_periods(e, depth, period, periods):
+    """Add ``periods`` times what happened since the saved state of this loop."""
+    units, loops, now = e.units, e.loops, e.now
+    dt = periods * (now[NOW] - loops[depth, SAVED_TIME])
+    at = SAVED_STATE
+    for u in range(units.shape[0]):
+        for column in range(ACCOUNT, WINDOW):
+            units[u, column] += periods * (units[u, column] - loops[depth, at])
+            at += 1
+        units[u, BEGIN_TIME] += dt
+        units[u, END_TIME] += dt
+    memory_shift(e.memory, dt)
+    now[NOW] += dt
+    now[NEXT_DISPATCH] += dt
+    loops[depth, LEFT] -= periods * period
+    loops[depth, SAVED_LENGTH] = 0
+    loops[depth, SAVE_NEXT] = -1
+    count_skipped(e.code, e.ops, now, loops[depth, FIRST], periods * period)
+
+
+@njit_inline
+def count_skipped(code, ops, now, pc, factor):
+    """Count the instructions of ``factor`` iterations of the body at ``pc`` as completed."""
+    inside = 1
+    while inside > 0:
+        if code[pc, UNIT] == LOOP:
+            factor *= code[pc, COUNT]
+            inside += 1
+        elif code[pc, UNIT] == END:
+            inside -= 1
+            if inside > 0:
+                factor //= code[pc, COUNT]
+        else:
+            ops[code[pc, OP], REMAINING] -= factor
+            now[SKIPPED] += factor
+        pc += 1
 
 
 @njit_inline
 def next_time(e):
     """Return the next cycle in which anything can happen."""
-    t = memory_next_time(e.memory, e.ring)
-    for u in range(e.units.shape[0]):
-        if e.units[u, STATUS] == RUNNING:
-            t = min(t, e.units[u, END_TIME])
-    return min(t, e.now[NEXT_DISPATCH]) if has_room(e) else t
+    units, now = e.units, e.now
+    t = memory_next_time(e.memory)
+    for u in range(units.shape[0]):
+        if units[u, STATUS] == RUNNING:
+            t = min(t, units[u, END_TIME])
+    return min(t, now[NEXT_DISPATCH]) if has_room(e.code, units, now) else t
 
 
-@njit_outline
+@njit_entry
 def run_steps(e, steps):
     """Advance by at most ``steps`` cycles in which something happens."""
-    if e.now[STEPS] == 0:
-        close_windows(e)
-        follow_loops(e)
+    units, ops, now = e.units, e.ops, e.now
+    if now[STEPS] == 0:
+        follow_loops(e.code, e.loops, now)
     for _ in range(steps):
-        settle(e)
-        e.now[STEPS] += 1
+        finish_running(e)
+        is_changed = True
+        while is_changed:
+            is_changed = False
+            finish_requests(e)
+            for u in range(units.shape[0]):
+                is_changed |= start_ready(e, u)
+            is_changed |= dispatch(e)
+        if now[DONE_OPS] < ops.shape[0] and ops[now[DONE_OPS], REMAINING] == 0:
+            close_windows(units, ops, now)
+        now[STEPS] += 1
         t = next_time(e)
         if t == NEVER:
-            is_done = e.now[DONE_OPS] == e.remaining.shape[0]
-            return FINISHED if is_done else DEADLOCK
-        e.now[NOW] = t
+            return FINISHED if now[DONE_OPS] == ops.shape[0] else DEADLOCK
+        charge_units(e.code, units, e.memory, now[NOW], t)
+        now[NOW] = t
     return CONTINUE

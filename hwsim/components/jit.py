@@ -16,25 +16,55 @@ import numba  # noqa: E402 (numba reads NUMBA_CACHE_DIR when it is imported)
 
 numba.config.CACHE_DIR = str(CACHE_FOLDER)  # somebody may have imported numba before us
 
-__all__ = ["CACHE_FOLDER", "njit", "njit_inline", "njit_outline"]
+__all__ = ["CACHE_FOLDER", "interpreted", "njit", "njit_entry", "njit_inline", "njit_outline"]
 
 
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile ``function`` with ``numba.njit(cache=True)``; usable with and without options."""
-    decorate = numba.njit(**{"cache": True, **options})
+    """Compile ``function`` with ``numba.njit(cache=True)``; usable with and without options.
+
+    With ``NUMBA_OPT=0`` nothing is cached: references to callees, addresses of this process, then
+    remain in the code, and numba would warn of each function that it cannot cache.
+    """
+    decorate = numba.njit(**{"cache": numba.config.OPT > 0, **options})
     return decorate if function is None else decorate(function)
 
 
-def njit_inline(function: Callable[..., Any]) -> Any:
-    """Compile a function that only works on arrays it is given, inlined into its callers.
+def njit_entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls and that only works on arrays it is given.
 
     It must not allocate (array slices on both sides of an assignment do). Without reference
-    counts and calls, a bundle of many arrays costs nothing to pass on: measured 13 -> 0.1 us per
-    instruction in the queue-driven engine (numba 0.68).
+    counts, a bundle of arrays costs nothing to pass on: measured 13 -> 0.1 us per instruction in
+    the queue-driven engine (numba 0.68).
     """
-    return njit(function, _nrt=False, forceinline=True)
+    return njit(function, _nrt=False, no_cfunc_wrapper=True)
+
+
+# What only Python needs, the wrappers, costs a quarter of the compile time. Only entries are
+# cached: they contain the machine code of what they call.
+_INNER: dict[str, Any] = {
+    "_nrt": False,
+    "cache": False,
+    "error_model": "numpy",  # no exception to raise for a division by zero
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+
+def njit_inline(function: Callable[..., Any]) -> Any:
+    """Compile as :func:`njit_entry` does, inlined into compiled callers and for these only.
+
+    A call from Python crashes the process: call :func:`interpreted` of it there. A divisor must
+    not be zero.
+    """
+    return njit(function, forceinline=True, **_INNER)
 
 
 def njit_outline(function: Callable[..., Any]) -> Any:
     """Compile as :func:`njit_inline` does, but called: for rare paths, to compile them once."""
-    return njit(function, _nrt=False)
+    return njit(function, **_INNER)
+
+
+def interpreted(function: Any) -> Callable[..., Any]:
+    """Return the Python function behind a compiled one, itself under ``NUMBA_DISABLE_JIT``."""
+    python: Callable[..., Any] = getattr(function, "py_func", function)
+    return python

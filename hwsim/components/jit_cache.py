@@ -27,6 +27,15 @@ KEPT_FOLDERS = 6
 KEPT_SECONDS = 24 * 3600
 """A folder used this recently is never pruned: another process may be writing into it."""
 
+_CODE_OPTIONS = (
+    "NUMBA_OPT",
+    "NUMBA_BOUNDSCHECK",
+    "NUMBA_DEBUGINFO",
+    "NUMBA_LOOP_VECTORIZE",
+    "NUMBA_SLP_VECTORIZE",
+)
+"""Environment variables that change machine code without numba's cache noticing."""
+
 _OWN_MARK = "HWSIM_NUMBA_CACHE_DIR"
 """Holds the folder that :func:`configure` chose, to tell it from one that the user chose."""
 
@@ -69,10 +78,11 @@ def _imports(text: str, package: Path) -> list[Path]:
 
 
 def cache_key(package: Path) -> str:
-    """Return the hash of the kernel sources and of the versions that compile them."""
+    """Return the hash of the kernel sources and of the versions and options that compile them."""
     digest = hashlib.sha256()
     versions = [importlib.metadata.version(name) for name in ("numba", "numpy", "llvmlite")]
-    digest.update(repr([sys.version, *versions]).encode())
+    options = [os.environ.get(name) for name in _CODE_OPTIONS]
+    digest.update(repr([sys.version, *versions, *options]).encode())
     for path in kernel_sources(package):
         digest.update(f"\0{path.relative_to(package)}\0".encode())
         digest.update(path.read_bytes())

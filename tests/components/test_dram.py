@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hwsim.components import dram
 from hwsim.components.dram import FixedRateMemory, MemoryParameters, Request
+from hwsim.components.jit import interpreted, njit_entry
 from hwsim.core.errors import InputError
 
 rates = st.tuples(st.integers(1, 999_983), st.integers(1, 997))
@@ -99,35 +100,55 @@ def test_data_cycles_count_shared_cycles_once_and_not_the_latency() -> None:
     assert [memory.data_cycles(0, t, t + 1) for t in range(4)] == [1, 1, 1, 0]
 
 
+@njit_entry
+def submit(memory: np.ndarray, requester: int, tag: int, size_bytes: int, t: int) -> None:
+    dram.memory_submit(memory, requester, tag, size_bytes, t)
+
+
+@njit_entry
+def pop(memory: np.ndarray, until: int) -> int:
+    return dram.memory_pop(memory, until)
+
+
+@njit_entry
+def data_cycles(memory: np.ndarray, requester: int, since: int, until: int) -> int:
+    return dram.memory_data_cycles(memory, requester, since, until)
+
+
 def test_snapshot_is_the_same_at_another_time_and_differs_by_the_fraction() -> None:
+    write = interpreted(dram.memory_snapshot)
+
     def snapshot(sizes: list[int], t: int) -> list[int]:
-        state, ring = dram.memory_state(MemoryParameters(num=7, den=3, latency_cycles=5), 4)
+        memory = dram.memory_state(MemoryParameters(num=7, den=3, latency_cycles=5), 4)
         for size in sizes:
-            dram.memory_submit(state, ring, 0, 0, size, t)
-        out = np.zeros(30, np.int64)
-        return out[: dram.memory_snapshot(state, ring, t + 1, out, 0)].tolist()
+            interpreted(dram.memory_submit)(memory, 0, 0, size, t)
+        table = np.zeros((2, 30), np.int64)
+        return table[1, : write(memory, t + 1, table, 1, 0)].tolist()
 
     assert snapshot([10, 20], 0) == snapshot([10, 20], 1000)
     assert snapshot([10, 20], 0) != snapshot([10, 21], 0)
 
 
 def test_shift_moves_completions() -> None:
-    state, ring = dram.memory_state(MemoryParameters(num=4, den=1, latency_cycles=3), 2)
-    dram.memory_submit(state, ring, 0, 0, 8, 0)
-    dram.memory_shift(state, ring, 100)
-    assert dram.memory_next_time(state, ring) == 100 + 2 + 3
+    memory = dram.memory_state(MemoryParameters(num=4, den=1, latency_cycles=3), 2)
+    interpreted(dram.memory_submit)(memory, 0, 0, 8, 0)
+    interpreted(dram.memory_shift)(memory, 100)
+    assert interpreted(dram.memory_next_time)(memory) == 100 + 2 + 3
 
 
 def test_interpreted_kernels_agree_with_compiled_ones() -> None:
     compiled = dram.memory_state(MemoryParameters(num=7, den=3, latency_cycles=5), 4)
-    plain = dram.memory_state(MemoryParameters(num=7, den=3, latency_cycles=5), 4)
-    for size, t in ((10, 0), (1, 2), (99, 50)):
-        dram.memory_submit(*compiled, 0, 0, size, t)
-        dram.memory_submit.py_func(*plain, 0, 0, size, t)
-    for a, b in zip(compiled, plain, strict=True):
-        assert a.tolist() == b.tolist()
+    plain = compiled.copy()
+    for tag, (size, t) in enumerate(((10, 0), (1, 2), (99, 50))):
+        submit(compiled, tag % 2, tag, size, t)
+        interpreted(dram.memory_submit)(plain, tag % 2, tag, size, t)
+    assert compiled.tolist() == plain.tolist()
+    for since in (0, 3, 60):
+        moved = data_cycles(compiled, 0, since, 70)
+        assert moved == interpreted(dram.memory_data_cycles)(plain, 0, since, 70)
     for t in (0, 40, 1000):
-        assert dram.memory_pop(*compiled, t) == dram.memory_pop.py_func(*plain, t)
+        assert pop(compiled, t) == interpreted(dram.memory_pop)(plain, t)
+    assert compiled.tolist() == plain.tolist()
 
 
 def test_full_memory_and_empty_request_are_refused() -> None:

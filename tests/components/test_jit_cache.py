@@ -122,6 +122,14 @@ def test_users_cache_folder_is_kept_but_an_inherited_one_is_not(
     assert os.environ["NUMBA_CACHE_DIR"] == str(expected)
 
 
+@pytest.mark.parametrize("level", ["0", "1"])
+def test_code_of_another_optimisation_level_is_not_taken(package: Path, level: str) -> None:
+    assert run_total(package)[:2] == (111, False)
+    assert run_total(package, NUMBA_OPT=level, PYTHONWARNINGS="error")[:2] == (111, False)
+    value, is_cached, _ = run_total(package, NUMBA_OPT=level, PYTHONWARNINGS="error")
+    assert (value, is_cached) == (111, level != "0")
+
+
 def test_pruning_keeps_the_newest_the_recent_and_the_one_in_use(tmp_path: Path) -> None:
     folders = [tmp_path / f"{index:020x}" for index in range(6)]
     for age, folder in enumerate(folders):
