@@ -98,7 +98,7 @@ def run(
         is_traced=trace is not None,
         is_verified=verify,
     )
-    with _progress(is_quiet=json_out == "-") as tell:
+    with _progress(_RUN_STEPS, is_quiet=json_out == "-") as tell:
         (result,) = execute_all([request], jobs=jobs, progress=tell)
     return _deliver(result, json_out, trace, report)
 
@@ -174,7 +174,8 @@ def compare(
                 seed=seed,
             )
         )
-    with _progress(is_quiet=json_out == "-") as tell:
+    steps = len(requests) * (_RUN_STEPS if jobs == 1 else 1)
+    with _progress(steps, is_quiet=json_out == "-") as tell:
         results = execute_all(requests, jobs=jobs, progress=tell)
     documents = [result.to_json() for result in results]
     if report is not None:
@@ -203,7 +204,8 @@ def sim(
     from hwsim.experiments.runs import execute_all, write_report
 
     requests = main_requests(models or None, machine=machine, sparsity=sparsity, seed=seed)
-    with _progress(is_quiet=False) as tell:
+    steps = len(requests) * (_RUN_STEPS if min(jobs, len(requests)) == 1 else 1) + 1
+    with _progress(steps, is_quiet=False) as tell:
         results = execute_all(requests, jobs=jobs, progress=tell)
         tell("write report")
         write_report(results, report)
@@ -224,18 +226,22 @@ def _print_comparison(documents: Sequence[dict[str, Any]]) -> None:
         )
 
 
+_RUN_STEPS = 4
+"""Steps that one run tells of: map, simulate, baseline, verify."""
+
+
 @contextmanager
-def _progress(*, is_quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a step on a terminal's stderr; nothing if quiet."""
+def _progress(steps: int, *, is_quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that names the next of ``steps`` on a terminal's stderr; nothing if quiet."""
     if is_quiet or not sys.stderr.isatty():
         import logging
 
         yield logging.getLogger("hwsim").info
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("start", total=None)
-        yield lambda text: bars.update(task, description=text)
+        task = bars.add_task("start", total=steps)
+        yield lambda text: bars.update(task, description=text, advance=1)
