@@ -232,7 +232,7 @@ _RUN_STEPS = 4
 
 @contextmanager
 def _progress(steps: int, *, is_quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yield a function that names the next of ``steps`` on a terminal's stderr; nothing if quiet."""
+    """Yield a function that shows the next of ``steps`` on a terminal's stderr, if there is one."""
     if is_quiet or not sys.stderr.isatty():
         import logging
 
