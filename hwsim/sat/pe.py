@@ -86,8 +86,8 @@ def step_gemm(
     max_cycles : int
         Give up after this many cycles.
     is_plain : bool
-        Keep every register of every PE and check every transfer, instead of rings indexed by time
-        and checks in lane 0 and column 0: the slow reference of the tests.
+        Keep every register of every PE and check every transfer, instead of stepping PEs one after
+        another over runs of cycles with checks in lane 0: the slow reference of the tests.
     row_delay_cycles : int, optional
         Delay between rows in place of :func:`hop_cycles` (weight-stationary).
 

@@ -2,10 +2,11 @@
 
 All lanes run the same schedule and every operation moves one column east per cycle: PE (r, c)
 executes r · delay + c cycles later what lane 0 issues. Lane 0 is stepped in every cycle
-(``pe_lane_kernels``); :func:`follow` checks the hazards of each issue. PEs are stepped PE by PE, a
-run of cycles each, with the sums and activations that their neighbours had sent before: a PE needs
-nothing from the east or the south, so that no order of cycles is lost. One loop then goes over a
-row's or column's operations with the same weight, which stays in a register.
+(``pe_lane_kernels``); :func:`follow` checks the hazards of each issue. PEs are stepped one after
+another, a run of cycles each, on what their neighbours had sent before: a PE needs nothing from the
+east or the south. A run's operations with the same weight are then one loop over contiguous sums
+and activations. Every PE executes every operation that it would be sent; cycles without one change
+nothing in it.
 
 * ``at`` float32[K · m] : A transposed, element k of row i at k · m + i (m padded for
   output-stationary); ``out`` float32[n · m] : the product transposed, likewise;

@@ -1,4 +1,4 @@
-"""Check that fast stepping (rings indexed by time) is plain stepping (every register moved)."""
+"""Check that fast stepping (runs of cycles, PE by PE) is plain stepping (every register moved)."""
 
 from __future__ import annotations
 
