@@ -78,13 +78,15 @@ def lane_work(graph: OpGraph, op: Op, fused_ops: int, spec: SatSpec) -> LaneWork
 def _update_work(graph: OpGraph, op: Op, spec: SatSpec) -> LaneWork:
     elems = op.dims["elems"]
     weights = op.attrs["of"]
-    directions = sum(
-        other.kind is OpKind.NM_PRUNE
+    # A strided layer has one selection per phase of its BP, all along the same axis.
+    directions = {
+        other.attrs["axis"]
+        for other in graph.consumers(op.output)
+        if other.kind is OpKind.NM_PRUNE
         and other.stage is Stage.WU
         and other.attrs.get("of") == weights
-        for other in graph.consumers(op.output)
-    )
-    copy = 0 if directions == 2 else _COPY_BYTES  # else some product reads dense weights
+    }
+    copy = 0 if len(directions) == 2 else _COPY_BYTES  # else some product reads dense weights
     written = elems * (_UPDATE_WRITE_BYTES + copy)
     return LaneWork("wuve", spec.wuve.lanes, elems * _UPDATE_READ_BYTES, elems, written)
 
