@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from hwsim.core.graph import Op, OpKind
 from hwsim.core.units import round_up
 from hwsim.sat.plan import (
+    PARTIAL_SUM_BYTES,
     GemmPlan,
     Packing,
     array_dims,
@@ -19,10 +20,11 @@ from hwsim.sat.plan import (
     free_rows,
     nm_of,
     row_units,
+    swaps_operands,
 )
 from hwsim.sat.spec import SatSpec
 
-__all__ = ["sliced_plans", "transposed_plans"]
+__all__ = ["sliced_plans", "smallest_gradient_plan", "transposed_plans"]
 
 _CUTS = (1, 4)
 """Shares of the largest slice worth trying, so that loads overlap with compute."""
@@ -45,7 +47,12 @@ def sliced_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
     dims, array = array_dims(op), spec.array
     single, unit = Packing("single", 1), row_units(op)
     heights = conv_rows(op) if op.kind is OpKind.CONV_WGRAD else free_rows(dims.k)
-    m_tiles = [dims.m] if op.kind is OpKind.CONV_WGRAD else list(_halvings(dims.m, array.rows))
+    m_tiles = list(_halvings(dims.m, array.rows))
+    if op.kind is OpKind.CONV_WGRAD:
+        # Cutting m reads all channels again: as few cuts as the narrowest column tile allows.
+        column_bytes = 2 * PARTIAL_SUM_BYTES * min(array.cols, dims.n)
+        most = spec.buffers.output_bytes // column_bytes
+        m_tiles = [next((m for m in m_tiles if m <= most), m_tiles[-1])]
     for n_tile in _halvings(dims.n, array.cols):
         for m_tile in m_tiles:
             fitting = []
@@ -81,3 +88,14 @@ def transposed_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]
                 if plan.fits(spec):
                     fitting.append(plan)
             yield from _some(fitting, [plan.n_tile for plan in fitting])
+
+
+def smallest_gradient_plan(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
+    """Return the plan of a product handled here whose tiles are smallest, fitting or not."""
+    dims, array, unit = array_dims(op), spec.array, row_units(op)
+    m_tile, single = min(array.rows, dims.m), Packing("single", 1)
+    if swaps_operands(op):
+        tile = (m_tile, unit, dims.k)
+        return GemmPlan(op, dataflow, "mn", single, nm_of(op), *tile, array)
+    tile = (m_tile, min(array.cols, dims.n), unit)
+    return GemmPlan(op, dataflow, "sliced", single, (1, 1), *tile, array)

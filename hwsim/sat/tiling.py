@@ -8,7 +8,7 @@ from hwsim.core.errors import MappingError
 from hwsim.core.graph import Op, OpKind
 from hwsim.core.machine import OpEstimate
 from hwsim.core.units import ceil_div, round_up
-from hwsim.sat.gradient_tiling import sliced_plans, transposed_plans
+from hwsim.sat.gradient_tiling import sliced_plans, smallest_gradient_plan, transposed_plans
 from hwsim.sat.plan import (
     GemmPlan,
     Packing,
@@ -45,9 +45,8 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
     for plan in special:
         found = True
         yield plan
-    if found and (op.kind is OpKind.CONV_WGRAD or swaps_operands(op)):
-        return
-    for packing, nm, order in _ways(op, dataflow, spec):
+    has_only_special = op.kind is OpKind.CONV_WGRAD or swaps_operands(op)
+    for packing, nm, order in () if has_only_special else _ways(op, dataflow, spec):
         for n_tile, k_tile in _weight_tiles(op, packing, nm, order, spec):
             if dataflow == "os" and k_tile < packing.gemm(array_dims(op), 1, packing.groups, nm).k:
                 continue  # accumulators cannot be preset from stored partial sums
@@ -64,6 +63,8 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
 
 def _smallest(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
     """Return the plan with the smallest tiles: one array tile, for OS with the whole reduction."""
+    if op.kind is OpKind.CONV_WGRAD or swaps_operands(op):
+        return smallest_gradient_plan(op, dataflow, spec)
     dims, nm = op.gemm(), nm_of(op)
     depth = dims.k if dataflow == "os" else min(dims.k, spec.array.rows * nm[1])
     tile = (row_units(op), min(spec.array.cols, dims.n), depth)
