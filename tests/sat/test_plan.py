@@ -7,9 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwsim.core.errors import InputError
-from hwsim.core.graph import Op
+from hwsim.core.graph import Op, Operand, OpKind
 from hwsim.core.sparsity import NM, Pattern, Unstructured
-from hwsim.sat.plan import GemmPlan, Packing, nm_of, packings, phases, plan_gemm, row_units
+from hwsim.sat.plan import (
+    GemmPlan,
+    Packing,
+    array_dims,
+    nm_of,
+    packings,
+    phases,
+    plan_gemm,
+    row_units,
+    swaps_operands,
+)
 from hwsim.sat.spec import PRESETS, ArraySpec
 from models.build import GraphBuilder
 
@@ -117,3 +127,58 @@ def test_buffers_hold_two_of_every_tile() -> None:
         "weight": 2 * (36 * 2 * 64 * 19 // 8),
         "output": 2 * (28 * 64 * 4),
     }
+
+
+def sliced(op: Op, tile: tuple[int, int, int]) -> GemmPlan:
+    return GemmPlan(op, "os", "sliced", Packing("single", 1), (1, 1), *tile, SPEC.array)
+
+
+def gradient(op: Op, kind: OpKind) -> Op:
+    """Return the product that reduces over the pixels or rows of ``op``."""
+    dims = dict(op.dims)
+    if kind is OpKind.MATMUL:
+        dims = {"batch": 1, "m": op.dims["k"], "k": op.dims["batch"], "n": op.dims["n"]}
+    inputs = (Operand(tensor="x"), Operand(tensor="dy"))
+    return op.model_copy(update={"kind": kind, "dims": dims, "inputs": inputs})
+
+
+@pytest.mark.parametrize(("rows", "in_rows"), [(1, 3), (4, 6), (14, 14), (28, 28)])
+def test_a_slice_of_a_weight_gradient_reads_x_with_halo_and_the_same_pixels_of_dy(
+    rows: int, in_rows: int
+) -> None:
+    op = gradient(conv(8, 40, 14, batch=2), OpKind.CONV_WGRAD)
+    made = sliced(op, (72, 32, 14 * rows))
+    assert (made.m, row_units(op)) == (8 * 9, 14)
+    assert made.input_bytes(72, 1, 14 * rows) == in_rows * 14 * 8 * 2
+    assert made.weight_bytes(32, 14 * rows, 1) == 14 * rows * 32 * 2
+    assert made.output_bytes(72, 32) == 72 * 32 * 2
+
+
+def test_a_slice_of_a_matrix_product_reads_its_part_of_both_operands() -> None:
+    b = GraphBuilder("linear")
+    fc = next(b.build([b.linear("fc", b.input("x", (300, 64)), 96, bias=False)]).ops())
+    made = sliced(gradient(fc, OpKind.MATMUL), (64, 32, 100))
+    assert (made.dims.m, made.dims.k, made.dims.n) == (64, 300, 96)
+    assert made.input_bytes(64, 1, 100) == 64 * 100 * 2
+    assert made.weight_bytes(32, 100, 1) == 100 * 32 * 2
+    assert made.to_mapping().loop_order == "mn(k)"
+    assert plan_gemm(made.op, made.to_mapping(), SPEC) == made
+
+
+def test_sparse_activations_turn_the_product_over() -> None:
+    op = conv(64, 32, 8)
+    x = op.inputs[0].model_copy(update={"pattern": NM(nm_n=2, nm_m=8, axis=1)})
+    turned = op.model_copy(update={"inputs": (x, *op.inputs[1:])})
+    assert swaps_operands(turned)
+    assert not swaps_operands(op)
+    dims = array_dims(turned)
+    assert (dims.m, dims.k, dims.n) == (32, 64 * 9, 8 * 8)
+    assert nm_of(turned) == (2, 8)
+    # The mask must lie along the reduction, which for activations is their second axis.
+    wrong = op.model_copy(update={"inputs": (pruned_operand(x, 0), *op.inputs[1:])})
+    with pytest.raises(InputError, match="along the reduction"):
+        nm_of(wrong)
+
+
+def pruned_operand(operand: Operand, axis: int) -> Operand:
+    return operand.model_copy(update={"pattern": NM(nm_n=2, nm_m=8, axis=axis)})
