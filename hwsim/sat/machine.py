@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.gemm import GEMM_KINDS
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
@@ -22,7 +23,7 @@ from hwsim.sat.tiling import estimate_gemm, gemm_plans
 
 __all__ = ["SatMachine"]
 
-_GEMM_KINDS = frozenset({"conv", "conv_transpose", "linear", "matmul"})
+_GEMM_KINDS = frozenset(GEMM_KINDS)
 _ALL_KINDS = frozenset(kind.value for kind in OpKind if kind is not OpKind.UNMODELLED)
 
 

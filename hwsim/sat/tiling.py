@@ -82,7 +82,7 @@ def _ways(op: Op, dataflow: str, spec: SatSpec) -> Iterator[tuple[Packing, tuple
 
 
 def _whole(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:
-    dims = op.gemm()
+    dims = array_dims(op)
     tile = (dims.m, dims.n, dims.k)
     return GemmPlan(op, dataflow, "mn", Packing("single", 1), nm_of(op), *tile, spec.array)
 

@@ -16,6 +16,7 @@ from hwsim.core.program import Program
 from hwsim.core.sparsity import NM
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
+from models.training import training_graph
 
 
 def convolutions() -> OpGraph:
@@ -93,6 +94,18 @@ def with_pattern(graph: OpGraph, nm_n: int, nm_m: int) -> OpGraph:
     return graph.replace(ops=[sparsified(op) for op in graph.ops()])
 
 
+def training(method: str) -> OpGraph:
+    """One iteration of a strided and a plain convolution, batch norm and linear layers, 2:8."""
+    b = GraphBuilder("training")
+    x = b.relu("act0", b.conv("first", b.input("x", (2, 3, 9, 9)), 16, 3, pad=1))
+    x = b.conv("strided", x, 24, 3, stride=2, pad=1, bias=False)
+    skip = x = b.relu("act1", b.batch_norm("norm", x))
+    x = b.elementwise("join", "add", b.conv("plain", x, 24, 3, pad=1, bias=False), skip)
+    x = b.flatten("flat", b.global_pool("mean", x, "average"))
+    x = b.relu("act2", b.linear("mid", x, 16))
+    return training_graph(b.build([b.linear("head", x, 10)]), method, (2, 8))
+
+
 GRAPHS: dict[str, Callable[[], OpGraph]] = {
     "convolutions": convolutions,
     "attention": attention,
@@ -101,6 +114,9 @@ GRAPHS: dict[str, Callable[[], OpGraph]] = {
     "sparse_2_4": lambda: sparse(2, 4),
     "sparse_2_8": lambda: sparse(2, 8),
     "sparse_1_4": lambda: sparse(1, 4),
+    "training_dense": lambda: training("dense"),
+    "training_bdwp": lambda: training("bdwp"),
+    "training_sdgp": lambda: training("sdgp"),
 }
 
 PAIRS = [(name, preset) for name in machine_names() for preset in machine_class(name).presets()]
@@ -172,12 +188,15 @@ def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[np.
         if not op.is_gemm:
             continue
         dims = op.gemm()
-        m = min(dims.m, 20)
-        inputs[f"{op.name}.a"] = _half(rng, (dims.groups, m, dims.k))
-        tensors[f"{op.name}.b"] = _half(rng, (dims.groups, dims.k, dims.n))
+        rows, columns = dims.m, dims.n
         pattern = op.weight.pattern if op.weight is not None else None
+        if isinstance(op.inputs[0].pattern, NM):
+            # The right operand is the sparse one: the product is given transposed.
+            pattern, rows, columns = op.inputs[0].pattern.model_copy(update={"axis": 0}), dims.n, 20
+        inputs[f"{op.name}.a"] = _half(rng, (dims.groups, min(rows, 20), dims.k))
+        tensors[f"{op.name}.b"] = _half(rng, (dims.groups, dims.k, columns))
         if pattern is not None and not pattern.is_dense:
-            masks = [pattern.sample_mask((dims.k, dims.n), rng) for _ in range(dims.groups)]
+            masks = [pattern.sample_mask((dims.k, columns), rng) for _ in range(dims.groups)]
             tensors[f"{op.name}.mask"] = np.stack(masks)
     graph = case.graph
     mappings = map_graph(graph, case.machine)

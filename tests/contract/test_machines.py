@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hwsim.core.errors import HwsimError
+from hwsim.core.graph import Stage
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Result
 
@@ -118,3 +119,49 @@ def test_check_notices_a_lost_cycle_and_a_lost_byte(machine_name: str, lower: Lo
     run.stats.bytes["dram"]["read"] += 1
     with pytest.raises(HwsimError, match="bytes.dram.read"):
         run.check()
+
+
+METHODS = ("dense", "bdwp", "sdgp")
+
+
+def weight_gradient_cycles(case: Any) -> dict[str, int]:
+    """Return the cycles of each WU product's instructions, loops unrolled."""
+    products = [op.name for op in case.graph.ops() if op.is_gemm and op.stage is Stage.WU]
+    found = dict.fromkeys(products, 0)
+    for chunk in case.program.chunks():
+        for name in products:
+            is_mine = chunk["op_id"] == case.program.op_names.index(name)
+            found[name] += int(chunk["cycles"][is_mine].sum())
+    return found
+
+
+def test_weight_gradients_are_the_same_work_under_every_method(
+    machine_name: str, lower: Lower
+) -> None:
+    cases = {method: lower(machine_name, None, f"training_{method}") for method in METHODS}
+    dense = weight_gradient_cycles(cases["dense"])
+    assert len(dense) == 5
+    assert min(dense.values()) > 0
+    assert all(weight_gradient_cycles(case) == dense for case in cases.values())
+
+
+def test_training_is_not_faster_than_its_multiply_accumulates_allow(
+    machine_name: str, lower: Lower
+) -> None:
+    runs = {}
+    for method in METHODS:
+        case = lower(machine_name, None, f"training_{method}")
+        runs[method] = case.machine.run(case.program)
+    dense = runs.pop("dense")
+    for method, run in runs.items():
+        bound = dense.stats.useful_macs / run.stats.useful_macs
+        assert 1.0 < bound < 4.0, method
+        assert dense.cycles / run.cycles < bound, method
+
+
+def test_every_stage_of_an_iteration_is_timed(machine_name: str, lower: Lower) -> None:
+    for method in METHODS:
+        case = lower(machine_name, None, f"training_{method}")
+        layers = case.machine.run(case.program).layers
+        for stage in (Stage.FF, Stage.BP, Stage.WU):
+            assert sum(layer.cycles for layer in layers if layer.stage == stage.value) > 0

@@ -22,7 +22,8 @@ def test_everything_but_unmodelled_operators_is_executed() -> None:
 
 def test_scalesim_times_matrix_products_alone() -> None:
     capabilities = make_machine("sat", "scalesim").capabilities()
-    assert capabilities.op_kinds == {"conv", "conv_transpose", "linear", "matmul"}
+    products = {"conv", "conv_transpose", "linear", "matmul", "conv_wgrad"}
+    assert capabilities.op_kinds == products
     assert capabilities.dataflows == ("ws", "os", "is")
 
 
