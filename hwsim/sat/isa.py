@@ -26,7 +26,10 @@ _LANE_OPCODES = {"vector": "vector", "wuve": "update", "sore": "prune"}
 CHANNELS = [
     TokenChannel("a_free", 2, "resource"),  # half of the activation buffer
     TokenChannel("a_full", 0, "dram"),  # activations for the array
-    TokenChannel("v_full", 0, "dram"),  # operands for the vector path, WUVE or SORE
+    # One channel per consumer: the next op's unit must not take what was loaded for this one's.
+    TokenChannel("vector_full", 0, "dram"),  # operands for the vector path
+    TokenChannel("wuve_full", 0, "dram"),  # gradients, weights and momenta
+    TokenChannel("sore_full", 0, "dram"),  # values to select from
     TokenChannel("w_free", 2, "resource"),  # half of the weight buffer
     TokenChannel("w_full", 0, "dram"),
     TokenChannel("o_free", 2, "resource"),  # half of the output buffer

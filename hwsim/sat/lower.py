@@ -297,9 +297,10 @@ class _Emitter:
         self.code.sync("dma_out", release="op_done")
 
     def _lane_chunk(self, work: LaneWork, size_in: int, elems: int, size_out: int) -> None:
-        self.code.transfer("load_a", size_in, wait="a_free", release="v_full")
+        full = f"{work.unit}_full"
+        self.code.transfer("load_a", size_in, wait="a_free", release=full)
         cycles = ceil_div(elems, work.lanes)
-        self.code.lanes(work.unit, cycles, wait="v_full o_free", release="a_free out_full")
+        self.code.lanes(work.unit, cycles, wait=f"{full} o_free", release="a_free out_full")
         self.code.transfer("store", size_out, wait="out_full", release="o_free")
         self.traffic.load("activation_buffer", size_in * self.times)
         self.traffic.drain("activation_buffer", size_in * self.times)

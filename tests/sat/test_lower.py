@@ -17,6 +17,7 @@ from hwsim.sat.isa import CHANNELS, OPCODES
 from hwsim.sat.lower import vector_passes
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
+from models.training import training_graph
 
 
 def opcodes(program: Program) -> list[str]:
@@ -136,6 +137,27 @@ def test_a_following_op_waits_for_all_stores_but_prefetches_weights() -> None:
     second = [OPCODES[int(row["opcode"])] for row in program.instructions if int(row["op_id"]) == 1]
     assert second.index("load_w") < second.index("sync") < second.index("load_a")
     assert balance(program)["op_done"] == 1
+
+
+def layer_iteration() -> OpGraph:
+    b = GraphBuilder("net")
+    x = b.relu("act", b.conv("first", b.input("x", (2, 3, 8, 8)), 16, 3, pad=1))
+    x = b.flatten("flat", b.global_pool("mean", b.conv("second", x, 16, 3, pad=1), "average"))
+    return training_graph(b.build([b.linear("head", x, 10)]), "bdwp", (2, 8))
+
+
+def test_an_op_on_another_unit_does_not_take_what_was_loaded_for_the_op_before() -> None:
+    # WUVE's update is followed by a sum on the vector path, which waits for operands too: were
+    # they to share a channel, the sum would run on the update's operands and end before it.
+    machine = make_machine("sat")
+    graph = layer_iteration()
+    program = machine.lower(graph, map_graph(graph, machine))
+    layers = [layer for layer in machine.run(program).layers if sum(layer.bytes["dram"].values())]
+    assert {"vector", "wuve", "sore", "stce"} == {layer.unit for layer in layers if layer.cycles}
+    assert [layer.name for layer in layers if layer.account.busy == 0] == []
+    for before, after in zip(layers, layers[1:], strict=False):
+        if after.unit != "stce":  # products prefetch weights
+            assert after.start_cycle >= before.end_cycle, after.name
 
 
 def test_fused_work_runs_between_array_and_store() -> None:
