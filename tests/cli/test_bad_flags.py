@@ -29,7 +29,7 @@ FLAGS = [
     ([MODEL, "--sparsity", "block:0x1:0.5"], "--sparsity", "at least 1x1", "block:0x1"),
     ([MODEL, "--sparsity", "published"], "--sparsity", "publishes", f"none published for {MODEL}"),
     ([MODEL, "--sparsity", "nm:2:8", "--pruner", "taylor"], "--pruner", "magnitude", "'taylor'"),
-    ([MODEL, "--phase", "train"], "--phase", "infer", "'train'"),
+    ([MODEL, "--phase", "decode"], "--phase", "infer, train", "'decode'"),
     ([MODEL, "--training", "bdwp"], "--training", "dense", "'bdwp'"),
     ([MODEL, "--batch", "0"], "--batch", "at least 1", "0"),
     ([MODEL, "--batch", "-4"], "--batch", "at least 1", "-4"),
