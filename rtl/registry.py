@@ -11,12 +11,13 @@ from pydantic import BaseModel
 
 from hwsim.core.errors import unknown_name
 from hwsim.core.machine import UnitTiming
-from hwsim.sat.spec import SorterSpec
+from hwsim.sat.spec import ArraySpec, SorterSpec
 from rtl.common import fifo
 from rtl.formal.bench import Properties
 from rtl.formal.fifo import fifo_properties
+from rtl.formal.float_pipeline import float_pipeline_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
-from rtl.sat import topn_sorter
+from rtl.sat import fp16_mul, topn_sorter
 
 __all__ = ["UNITS", "Unit", "find_unit"]
 
@@ -82,6 +83,14 @@ UNITS: dict[str, Unit] = {
             topn_sorter.TopNSorter,
             topn_sorter.timing,
             topn_sorter_properties,
+        ),
+        Unit(
+            "sat/fp16_mul",
+            "FP16 multiplier with exact FP32 products",
+            ArraySpec(),
+            fp16_mul.Fp16Mul,
+            fp16_mul.timing,
+            float_pipeline_properties,
         ),
     )
 }

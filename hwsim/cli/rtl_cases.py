@@ -12,14 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.core.machine import UnitTiming
 from hwsim.core.sparsity import index_bits
+from hwsim.sat.float_units import multiplier_timing, multiply_fp16, play_pipeline
 from hwsim.sat.sorter import play_lane, topn_group
-from hwsim.sat.spec import SorterSpec
+from hwsim.sat.spec import ArraySpec, SorterSpec
 from rtl.common.fifo import FifoSpec
 from rtl.common.fifo import timing as fifo_timing
 from rtl.cosim.vectors import Schedule, Vectors, pack_words, random_stalls, steady_schedule
 
-__all__ = ["CASES", "SPECIALS", "Case", "cases", "fifo_case", "random_groups", "topn_sorter_case"]
+__all__ = [
+    "CASES",
+    "SPECIALS",
+    "Case",
+    "cases",
+    "fifo_case",
+    "fp16_mul_case",
+    "random_fp16_pairs",
+    "random_groups",
+    "topn_sorter_case",
+]
 
 Case = tuple[Vectors, Schedule | None]
 
@@ -85,6 +97,45 @@ def fifo_case(spec: FifoSpec, words: list[int], *, stall_share: float = 0.0, see
     return vectors, None if has_stalls else steady_schedule(fifo_timing(spec), len(words))
 
 
+def fp16_mul_case(
+    spec: ArraySpec, pairs: NDArray[np.uint16], *, stall_share: float = 0.0, seed: int = 0
+) -> Case:
+    """Return what the multiplier must do with ``pairs`` uint16[pairs, 2] of FP16 words."""
+    products = multiply_fp16(pairs[:, 0], pairs[:, 1])
+    return _pipeline_case(multiplier_timing(spec), pairs, 16, products, stall_share, seed)
+
+
+def random_fp16_pairs(rng: np.random.Generator, pairs: int) -> NDArray[np.uint16]:
+    """Return uint16[pairs, 2] of any FP16 words, one in eight special, one in eight subnormal."""
+    bits = rng.integers(0, 1 << 16, (pairs, 2)).astype(np.uint16)
+    kind = rng.integers(0, 8, bits.shape)
+    bits = np.where(kind == 0, rng.choice(SPECIALS, bits.shape), bits)
+    return np.where(kind == 1, bits & 0x83FF, bits).astype(np.uint16)
+
+
+def _pipeline_case(
+    timing: UnitTiming,
+    pairs: NDArray[Any],
+    operand_bits: int,
+    results: NDArray[np.uint32],
+    stall_share: float,
+    seed: int,
+) -> Case:
+    rng = np.random.default_rng(seed)
+    gaps = random_stalls(rng, 2 * len(pairs), stall_share)
+    stalls = random_stalls(rng, 2 * len(pairs), stall_share)
+    vectors = Vectors(
+        inputs={"i": pack_words([(pairs[:, 0], operand_bits), (pairs[:, 1], operand_bits)])},
+        expected={"o": results.tolist()},
+        source_gaps={"i": gaps},
+        sink_stalls={"o": stalls},
+        seed=seed,
+        name="pairs",
+    )
+    accepts, emits = play_pipeline(timing, len(pairs), gaps, stalls)
+    return vectors, Schedule({"i": accepts}, {"o": emits})
+
+
 def _topn_sorter(spec: SorterSpec, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     drawn = []
@@ -103,8 +154,17 @@ def _fifo(spec: FifoSpec, seed: int) -> list[Case]:
     return drawn
 
 
+def _fp16_mul(spec: ArraySpec, seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        fp16_mul_case(spec, random_fp16_pairs(rng, 4096), stall_share=share, seed=seed)
+        for share in (0.0, 0.4)
+    ]
+
+
 CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "common/fifo": _fifo,
+    "sat/fp16_mul": _fp16_mul,
     "sat/topn_sorter": _topn_sorter,
 }
 """Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""

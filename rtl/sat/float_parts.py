@@ -1,0 +1,133 @@
+"""Build pipelined floating-point stream units: one step function per stage, one stall for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CANONICAL_NAN", "Fields", "FloatPipeline", "Step", "Wire", "leading_zeros"]
+
+CANONICAL_NAN = 0x7FC0_0000
+"""The one FP32 NaN these units emit: quiet, positive, no payload (own choice)."""
+
+Fields = dict[str, Value]
+Wire = Callable[[str, Value], Signal]
+"""Names an intermediate value; returns the signal that carries it."""
+
+Step = Callable[[Wire, Fields], Fields]
+"""Combinational: what one step passes on, from what it received."""
+
+
+class FloatPipeline(wiring.Component):
+    """Pass operand pairs through the steps of a function, one pair per cycle.
+
+    Parameters
+    ----------
+    operand_bits : int
+        Width of each operand.
+    latency_cycles : int
+        Registers between input and output, at least 1. With fewer registers than steps,
+        neighbouring steps share a stage; registers beyond one per step are plain delay behind the
+        last step, for a synthesis tool to move.
+
+    Attributes
+    ----------
+    i : In(stream.Signature(StructLayout({a, b})))
+    o : Out(stream.Signature(32))
+
+    Timing
+    ------
+    Latency ``latency_cycles``, interval 1. All stages move together, in every cycle whose output
+    is empty or accepted; ``i.ready`` says so and therefore depends combinationally on
+    ``o.ready``. ``o.valid`` and ``o.payload`` are registers. Bubbles are not closed.
+
+    Reset
+    -----
+    Drops what is in flight; ``o.valid`` is 0. Data registers keep stale words.
+    """
+
+    def __init__(self, operand_bits: int, latency_cycles: int) -> None:
+        operands = data.StructLayout({"a": unsigned(operand_bits), "b": unsigned(operand_bits)})
+        super().__init__(
+            {"i": In(stream.Signature(operands)), "o": Out(stream.Signature(unsigned(32)))}
+        )
+        # Attributes rather than locals, so that a formal bench can state invariants on them.
+        self.latency_cycles = latency_cycles
+        self.is_used = Signal(latency_cycles)
+        self.stages: list[dict[str, Signal]] = []
+        self._wires: list[tuple[Signal, Value]] = []
+        self.moves: list[tuple[Signal, Value]] = []
+        self._place(Value.cast(self.i.payload))
+
+    def steps(self) -> list[Step]:
+        """Return the steps; the first gets fields a and b, the last returns ``result``."""
+        raise NotImplementedError
+
+    def registers_after(self) -> list[int]:
+        """Return how many registers follow each step."""
+        steps, latency = len(self.steps()), self.latency_cycles
+        if latency > steps:
+            return [1] * (steps - 1) + [latency - steps + 1]
+        return [(s + 1) * latency // steps - s * latency // steps for s in range(steps)]
+
+    def elaborate(self, platform: object) -> Module:
+        del platform
+        m = Module()
+        is_moving = Signal()
+        m.d.comb += [
+            is_moving.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(is_moving),
+            self.o.valid.eq(self.is_used[-1]),
+            self.o.payload.eq(self.stages[-1]["result"]),
+        ]
+        m.d.comb += [wire.eq(value) for wire, value in self._wires]
+        with m.If(is_moving):
+            m.d.sync += self.is_used.eq(Cat(self.i.valid, self.is_used)[: self.latency_cycles])
+            m.d.sync += [register.eq(value) for register, value in self.moves]
+        return m
+
+    def _place(self, operands: Value) -> None:
+        """Lay out steps and stage registers; nothing depends on the module yet."""
+        fields = _split(operands)
+        for step, registers in zip(self.steps(), self.registers_after(), strict=True):
+            fields = step(self._wire, fields)
+            for _ in range(registers):
+                fields = self._register(fields)
+
+    def _wire(self, name: str, value: Value) -> Signal:
+        wire = Signal(len(value), name=name)
+        self._wires.append((wire, value))
+        return wire
+
+    def _register(self, fields: Fields) -> Fields:
+        number = len(self.stages) + 1
+        stage = {
+            name: Signal(len(value), name=f"{name}_q{number}", reset_less=True)
+            for name, value in fields.items()
+        }
+        self.moves += [(stage[name], value) for name, value in fields.items()]
+        self.stages.append(stage)
+        return dict(stage)
+
+
+def _split(operands: Value) -> Fields:
+    half = len(operands) // 2
+    return {"a": operands[:half], "b": operands[half:]}
+
+
+def leading_zeros(wire: Wire, value: Value) -> Value:
+    """Return how many zeros lead ``value``; its width if there is nothing else."""
+    size = 1 << (len(value) - 1).bit_length()
+    # Ones below end the count at the width.
+    padding = size - len(value)
+    rest: Value = wire("lz_in", Cat(Const((1 << padding) - 1, padding), value))
+    count: list[Value] = []
+    while size > 1:
+        size //= 2
+        is_zero = wire(f"lz_zero{size}", ~rest[size:].any())
+        rest = wire(f"lz_rest{size}", Mux(is_zero, rest[:size], rest[size:]))
+        count.insert(0, is_zero)
+    return Cat(*count)
