@@ -17,7 +17,7 @@ from rtl.formal.bench import Properties
 from rtl.formal.fifo import fifo_properties
 from rtl.formal.float_pipeline import float_pipeline_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
-from rtl.sat import fp16_mul, topn_sorter
+from rtl.sat import fp16_mul, fp32_add, topn_sorter
 
 __all__ = ["UNITS", "Unit", "find_unit"]
 
@@ -90,6 +90,14 @@ UNITS: dict[str, Unit] = {
             ArraySpec(),
             fp16_mul.Fp16Mul,
             fp16_mul.timing,
+            float_pipeline_properties,
+        ),
+        Unit(
+            "sat/fp32_add",
+            "FP32 adder, round to nearest even, with subnormals",
+            ArraySpec(),
+            fp32_add.Fp32Add,
+            fp32_add.timing,
             float_pipeline_properties,
         ),
     )
