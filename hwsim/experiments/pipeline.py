@@ -89,6 +89,9 @@ def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
     """Return one training iteration of ``forward`` by the method and pattern asked for."""
     inner = forward.inputs[1:]  # layers without a common input, as in a topology file
     if request.training == "dense":
+        if request.sparsity != "dense":
+            need = f"sr-ste, sdgp, sdwp or bdwp for --sparsity {request.sparsity}"
+            raise InputError("--training", need, repr(request.training))
         return training_graph(forward, "dense", input_gradients=inner)
     pattern = _pattern(request) if request.sparsity != "dense" else None
     if not isinstance(pattern, NM):

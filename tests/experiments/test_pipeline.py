@@ -12,7 +12,13 @@ from hwsim.core.sparsity import NM
 from hwsim.experiments.deviations import deviations_of
 from hwsim.experiments.evidence import tier_of
 from hwsim.experiments.main_job import MAIN_MODELS, main_requests
-from hwsim.experiments.pipeline import RunRequest, attach_baseline, execute, prepare
+from hwsim.experiments.pipeline import (
+    RunRequest,
+    attach_baseline,
+    dense_request,
+    execute,
+    prepare,
+)
 
 
 @pytest.fixture
@@ -96,3 +102,67 @@ def test_the_main_job_verifies_every_model_with_a_baseline():
     assert all(r.is_verified and r.has_baseline and r.seed == 4 for r in requests)
     (own,) = main_requests(["mine.onnx"], machine="sat", sparsity="nm:1:4", seed=0)
     assert (own.model, own.sparsity) == ("mine.onnx", "nm:1:4")
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> str:
+    """Return a model of three products, each an input of its own."""
+    rng = np.random.default_rng(2)
+    matrices = {name: rng.standard_normal((64, 64)) for name in ("first", "second", "third")}
+    np.savez(tmp_path / "three.npz", **matrices)
+    return str(tmp_path / "three.npz")
+
+
+@pytest.mark.parametrize(
+    ("training", "skipped"),
+    [
+        ("dense", set()),
+        ("sr-ste", {"ff"}),
+        ("sdwp", {"bp"}),
+        ("sdgp", {"bp"}),
+        ("bdwp", {"ff", "bp"}),
+    ],
+)
+def test_training_skips_in_the_stages_of_its_method(training, skipped):
+    sparsity = "dense" if training == "dense" else "nm:2:8"
+    request = RunRequest("resnet18-32", phase="train", training=training, sparsity=sparsity)
+    products = [op for op in prepare(request).graph.ops() if op.is_gemm]
+    assert {op.stage.value for op in products if op.useful_macs() < op.macs()} == skipped
+
+
+def test_layers_without_a_common_input_have_input_gradients_but_the_first(layers):
+    session = prepare(RunRequest(layers, phase="train"))
+    names = {op.name for op in session.graph.ops()}
+    assert {"second.bp", "third.bp", "first.wu"} <= names
+    assert "first.bp" not in names
+
+
+@pytest.mark.parametrize("sparsity", ["dense", "block:4x4:0.5", "unstructured:0.5"])
+def test_a_sparse_method_needs_groups_to_select_from(layers, sparsity):
+    with pytest.raises(InputError, match="--sparsity: need nm:N:M for --training bdwp"):
+        prepare(RunRequest(layers, phase="train", training="bdwp", sparsity=sparsity))
+
+
+def test_groups_that_dense_training_would_ignore_are_refused(layers):
+    with pytest.raises(InputError, match="--training: need sr-ste, .* for --sparsity nm:2:8"):
+        prepare(RunRequest(layers, phase="train", sparsity="nm:2:8"))
+
+
+def test_networks_are_trained_with_their_batch_normalisation():
+    kinds = {
+        phase: [op.kind.value for op in prepare(RunRequest("resnet18-32", phase=phase)).graph.ops()]
+        for phase in ("infer", "train")
+    }
+    assert "normalization" not in kinds["infer"]
+    assert kinds["train"].count("normalization") >= 20
+    assert "weight_update" in kinds["train"]
+
+
+def test_the_baseline_of_training_is_dense_training():
+    request = RunRequest("resnet18-32", phase="train", training="bdwp", sparsity="nm:2:8")
+    dense = dense_request(request)
+    assert (dense.phase, dense.training, dense.sparsity) == ("train", "dense", "dense")
+    result = execute(request)
+    assert result.baseline["dense_cycles"] == execute(dense).cycles
+    assert result.baseline["speedup"] == result.baseline["dense_cycles"] / result.cycles > 1
+    assert (result.extra["phase"], result.extra["training"]) == ("train", "bdwp")
