@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from hwsim.core.gemm import activation_matrix
+from hwsim.core.machine import make_machine
 from hwsim.core.sparsity import NM
 from hwsim.experiments import verify
 from hwsim.experiments.pipeline import RunRequest, Session, prepare
 from hwsim.experiments.verify import MAX_COLUMNS, MAX_GROUPS, MAX_ROWS, layer_operands
 from hwsim.sat import functional
+from mappers.greedy import map_graph
 from models.build import GraphBuilder
+from models.training import training_graph
 
 
 def convolution(channels=8, co=16, *, size=(11, 13), kernel=3, groups=1, **geometry):
@@ -128,3 +131,72 @@ def test_a_corrupted_kernel_result_is_caught(session, monkeypatch):
 def test_verification_leaves_no_operands_behind(session):
     verify.verify_layers(session, seed=0)
     assert session.program.tensors == {}
+
+
+def iteration(method):
+    """Return a session of an iteration of three convolutions, by ``method`` at 2:8."""
+    b = GraphBuilder("net")
+    x = b.relu("act", b.conv("first", b.input("x", (2, 3, 6, 6)), 16, 3, pad=1))
+    x = b.conv("last", b.conv("strided", x, 24, 3, stride=2, pad=1), 16, 1)
+    graph = training_graph(b.build([x]), method, (2, 8))
+    machine = make_machine("sat")
+    return Session(graph, machine, machine.lower(graph, map_graph(graph, machine)))
+
+
+@pytest.mark.parametrize(
+    ("method", "sparse"),
+    [
+        ("dense", set()),
+        ("bdwp", {"strided", "last", "last.bp", *(f"strided.bp.p{i}" for i in range(4))}),
+        ("sdgp", {"last.bp", *(f"strided.bp.p{i}" for i in range(4))}),
+    ],
+)
+def test_every_product_of_an_iteration_is_verified(method, sparse):
+    session = iteration(method)
+    products = [op for op in session.graph.ops() if op.is_gemm]
+    assert {op.name for op in products if op.useful_macs() < op.macs()} == sparse
+    records = verify.verify_layers(session, seed=0)
+    assert [record["layer"] for record in records] == [op.name for op in products]
+    assert {op.stage.value for op in products} == {"ff", "bp", "wu"}
+    assert all(record["equal"] for record in records)
+
+
+def test_one_wrong_bit_in_any_product_of_an_iteration_is_caught(monkeypatch):
+    true = functional.multiply_compact
+
+    def corrupted(a, values, indices, nm_m, out):
+        true(a, values, indices, nm_m, out)
+        out[-1, -1] = np.nextafter(out[-1, -1], np.float32(np.inf))
+
+    monkeypatch.setattr(functional, "multiply_compact", corrupted)
+    assert not any(record["equal"] for record in verify.verify_layers(iteration("bdwp"), seed=0))
+
+
+def sdgp_product():
+    """Return the input gradient of a layer whose output gradient is 2:8."""
+    b = GraphBuilder("net")
+    x = b.conv("body", b.input("x", (2, 8, 6, 6)), 64, 3, pad=1, bias=False)
+    graph = training_graph(b.build([x]), "sdgp", (2, 8), input_gradients=("x",))
+    return graph, graph.op("body.bp")
+
+
+def test_sparse_gradients_are_checked_as_the_right_operand():
+    graph, op = sdgp_product()
+    operands = layer_operands(graph, op, np.random.default_rng(0))
+    # dX^T [ci, pixels] = W [ci, co kh kw] · dY^T [co kh kw, pixels]
+    assert operands["a"].shape == (1, 8, 64 * 9)
+    assert operands["b"].shape == (1, 64 * 9, MAX_COLUMNS)
+    mask = operands["mask"][0]
+    assert NM(nm_n=2, nm_m=8).check(mask)
+    assert mask.sum() == mask.size // 4
+
+
+def test_weight_gradients_are_dense_and_their_reduction_is_cut():
+    b = GraphBuilder("net")
+    x = b.conv("body", b.input("x", (4, 8, 30, 30)), 16, 3, pad=1, bias=False)
+    graph = training_graph(b.build([x]), "bdwp", (2, 8))
+    operands = layer_operands(graph, graph.op("body.wu"), np.random.default_rng(0))
+    assert verify.MAX_REDUCTION < 4 * 30 * 30
+    assert operands["a"].shape == (1, MAX_ROWS, verify.MAX_REDUCTION)
+    assert operands["b"].shape == (1, verify.MAX_REDUCTION, 16)
+    assert operands["mask"].all()
