@@ -76,7 +76,7 @@ def test_a_refused_result_holds_every_stage():
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(latency=st.integers(1, 6), transfers=st.integers(1, 12), data=st.data())
-def test_each_transfer_is_emitted_after_as_many_moves_as_there_are_stages(latency, transfers, data):
+def test_a_transfer_takes_its_latency_and_at_most_the_stalls(latency, transfers, data):
     pattern = st.lists(st.booleans(), max_size=30).map(lambda bits: np.array(bits, dtype=np.bool_))
     gaps, stalls = data.draw(pattern), data.draw(pattern)
     accepts, emits = play_pipeline(UnitTiming(latency, 1), transfers, gaps, stalls)

@@ -49,6 +49,15 @@ class MovesWhileRefused(Fp32Add):
         return m
 
 
+class AcceptsWhileRefused(Fp32Add):
+    """Takes pairs in although no stage moves."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.i.ready.eq(1)
+        return m
+
+
 @pytest.mark.parametrize("latency", [1, 2, 3, 6, 9])
 @pytest.mark.parametrize("stall_share", [0.0, 0.5])
 def test_rtl_equals_golden_and_cycle_model_on_pysim(latency, stall_share):
@@ -176,4 +185,9 @@ def test_pairs_leave_once_in_order_through_every_step(latency):
 
 def test_a_pipeline_that_overwrites_a_refused_result_is_refuted():
     text = proof_rtlil(MovesWhileRefused(_spec(2)), float_pipeline_properties)
+    assert prove_rtlil(text, 6).status == "refuted"
+
+
+def test_a_pipeline_that_loses_pairs_is_refuted():
+    text = proof_rtlil(AcceptsWhileRefused(_spec(2)), float_pipeline_properties)
     assert prove_rtlil(text, 6).status == "refuted"
