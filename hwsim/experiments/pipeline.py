@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph, OpKind
 from hwsim.core.machine import Machine, load_spec_values, make_machine
 from hwsim.core.program import Program
@@ -20,7 +20,7 @@ from hwsim.experiments.deviations import deviations_of
 from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
 from models.onnx_import.report import unmodelled_report
-from models.sparsify.magnitude import prune
+from models.sparsify.magnitude import METHODS, prune
 from models.training import training_graph
 from models.zoo import load_model
 
@@ -71,6 +71,8 @@ def prepare(request: RunRequest) -> Session:
         inputs=request.inputs,
         has_batch_norm=request.phase == "train",
     )
+    if request.pruner not in METHODS:
+        raise unknown_name("--pruner", request.pruner, METHODS)
     if request.phase == "train":
         graph = _training_graph(graph, request)
     elif request.sparsity != "dense":
@@ -97,7 +99,14 @@ def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
     if not isinstance(pattern, NM):
         need = f"nm:N:M for --training {request.training}"
         raise InputError("--sparsity", need, repr(request.sparsity))
-    return training_graph(forward, request.training, pattern, input_gradients=inner)
+    # Without layers in between every layer would count as a classifier, which stays dense.
+    return training_graph(
+        forward,
+        request.training,
+        pattern,
+        prune_classifier=bool(inner),
+        input_gradients=inner,
+    )
 
 
 def _pattern(request: RunRequest) -> Pattern:
