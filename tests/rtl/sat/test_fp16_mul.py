@@ -63,6 +63,7 @@ def test_rtl_equals_golden_and_cycle_model_on_pysim(latency, stall_share):
     check(run_pysim(Fp16Mul(_spec(latency)), vectors), vectors, schedule)
 
 
+@pytest.mark.evidence("sat", "T3")
 def test_a_hundred_thousand_products_under_random_stalls_on_verilator():
     spec = ArraySpec()
     rng = np.random.default_rng(3)

@@ -52,6 +52,7 @@ def test_rtl_equals_golden_and_cycle_model_on_pysim(pattern, stall_share):
     check(run_pysim(TopNSorter(spec), vectors), vectors, schedule)
 
 
+@pytest.mark.evidence("sat", "T3")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_rtl_equals_golden_and_cycle_model_on_verilator(pattern):
     spec = _spec(pattern)
@@ -66,6 +67,7 @@ def test_rtl_equals_golden_and_cycle_model_on_verilator(pattern):
         check(observed, vectors, schedule)
 
 
+@pytest.mark.evidence("sat", "T3")
 def test_a_hundred_thousand_values_under_random_stalls_on_verilator():
     spec = _spec((2, 8))
     bits = random_groups(np.random.default_rng(3), 100_000 // spec.nm_m, spec.nm_m, 0.05)
