@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MODEL ?=
+INPUT ?=
 SPARSITY ?= nm:2:8
 UNIT ?=
 
@@ -19,9 +20,9 @@ $(READY): pyproject.toml
 	touch $@
 
 # The main job: prune, simulate and verify real networks; writes reports/index.html.
-# MODEL=path.onnx (or a zoo name) runs that one instead.
+# MODEL=path.onnx (or a zoo name) runs that one instead; INPUT=name=1,3,640,640 binds dynamic axes.
 sim: $(READY)
-	$(BIN)/hwsim sim $(MODEL) --sparsity $(SPARSITY) --report reports
+	$(BIN)/hwsim sim $(MODEL) $(addprefix --input ,$(INPUT)) --sparsity $(SPARSITY) --report reports
 
 # One network on SAT with a trace to open in ui.perfetto.dev.
 sim-sat: $(READY)

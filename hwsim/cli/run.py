@@ -195,15 +195,26 @@ def sim(
     ] = None,
     machine: MachineName = "sat",
     sparsity: Sparsity = "nm:2:8",
+    batch: Batch = None,
+    inputs: Inputs = None,
     seed: Seed = 0,
     jobs: Jobs = 2,
     report: Annotated[Path, typer.Option("--report", help="Report folder.")] = Path("reports"),
 ) -> int:
     """Run the main job: prune, simulate, verify against golden, and write the report."""
     from hwsim.experiments.main_job import main_requests
+    from hwsim.experiments.pipeline import RunRequest
     from hwsim.experiments.runs import execute_all, write_report
 
-    requests = main_requests(models or None, machine=machine, sparsity=sparsity, seed=seed)
+    common = RunRequest(
+        model="",
+        machine=machine,
+        sparsity=sparsity,
+        batch=batch,
+        inputs=parse_inputs(inputs or []),
+        seed=seed,
+    )
+    requests = main_requests(models or None, common)
     steps = len(requests) * (_RUN_STEPS if min(jobs, len(requests)) == 1 else 1) + 1
     with _progress(steps, is_quiet=False) as tell:
         results = execute_all(requests, jobs=jobs, progress=tell)

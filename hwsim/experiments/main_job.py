@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hwsim.experiments.pipeline import RunRequest
 
@@ -11,11 +12,9 @@ __all__ = ["MAIN_MODELS", "main_requests"]
 MAIN_MODELS = ("ppocrv4-det", "resnet18", "resnet50")
 
 
-def main_requests(
-    models: Sequence[str] | None, *, machine: str, sparsity: str, seed: int
-) -> list[RunRequest]:
-    """Return one verified request per model, with a dense baseline."""
+def main_requests(models: Sequence[str] | None, common: RunRequest) -> list[RunRequest]:
+    """Return ``common`` for each model, verified and with a dense baseline."""
     return [
-        RunRequest(model=model, machine=machine, sparsity=sparsity, seed=seed, is_verified=True)
+        replace(common, model=model, has_baseline=True, is_verified=True)
         for model in models or MAIN_MODELS
     ]

@@ -97,11 +97,11 @@ def test_what_the_machine_does_not_time_is_listed_with_its_share_of_bytes():
 
 
 def test_the_main_job_verifies_every_model_with_a_baseline():
-    requests = main_requests(None, machine="sat", sparsity="nm:2:8", seed=4)
+    requests = main_requests(None, RunRequest("", sparsity="nm:2:8", seed=4))
     assert [request.model for request in requests] == list(MAIN_MODELS)
     assert all(r.is_verified and r.has_baseline and r.seed == 4 for r in requests)
-    (own,) = main_requests(["mine.onnx"], machine="sat", sparsity="nm:1:4", seed=0)
-    assert (own.model, own.sparsity) == ("mine.onnx", "nm:1:4")
+    (own,) = main_requests(["mine.onnx"], RunRequest("", sparsity="nm:1:4", batch=3))
+    assert (own.model, own.sparsity, own.batch) == ("mine.onnx", "nm:1:4", 3)
 
 
 @pytest.fixture
