@@ -22,7 +22,7 @@ __all__ = ["compare", "run", "sim"]
 Model = Annotated[str, typer.Argument(help="Zoo name, or a .onnx, .csv or .npz file.")]
 MachineName = Annotated[str, typer.Option("--machine", help="See `hwsim machines`.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Named parameter set.")]
-SpecFile = Annotated[Path | None, typer.Option("--spec", help="TOML or JSON over the preset.")]
+SpecFile = Annotated[Path | None, typer.Option("--spec", help="TOML, JSON or SCALE-Sim .cfg.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="key=value over --spec, e.g. array.rows=64.")
 ]

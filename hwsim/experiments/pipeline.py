@@ -21,6 +21,7 @@ from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
 from models.onnx_import.report import unmodelled_report
 from models.sparsify.magnitude import METHODS, prune
+from models.topology import read_scalesim_config
 from models.training import training_graph
 from models.zoo import load_model
 
@@ -63,6 +64,8 @@ class Session:
 
 def prepare(request: RunRequest) -> Session:
     """Return the loaded, sparsified, mapped and lowered request."""
+    if request.spec_file is not None and request.spec_file.suffix == ".cfg":
+        request = _with_scalesim_config(request, request.spec_file)
     values = load_spec_values(request.spec_file) if request.spec_file else None
     machine = make_machine(request.machine, request.preset, values, request.settings)
     graph = load_model(
@@ -85,6 +88,17 @@ def prepare(request: RunRequest) -> Session:
         )
     mappings = map_graph(graph, machine, dataflow=request.dataflow)
     return Session(graph, machine, machine.lower(graph, mappings))
+
+
+def _with_scalesim_config(request: RunRequest, path: Path) -> RunRequest:
+    """Return ``request`` with a SCALE-Sim configuration's array and dataflow; ``--set`` wins.
+
+    The file's memory sizes are not used: SCALE-Sim's printed counts do not depend on them.
+    """
+    config = read_scalesim_config(path)
+    array = tuple(f"array.{key}={value}" for key, value in config["array"].items())
+    dataflow = request.dataflow if request.dataflow != "auto" else config.get("dataflow", "auto")
+    return replace(request, spec_file=None, settings=(*array, *request.settings), dataflow=dataflow)
 
 
 def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:

@@ -77,3 +77,17 @@ def test_nm_weights_shorten_only_the_weight_stationary_dataflow(hwsim, table):
     path = table([(512, 512, 512)])
     assert hwsim("run", path, "--dataflow", "ws", *flags).document["cycles"] == 38783
     assert hwsim("run", path, "--dataflow", "os", *flags).refusal()[0] == "--dataflow"
+
+
+def test_a_configuration_sets_array_and_dataflow_and_flags_win(hwsim, table, tmp_path):
+    config = tmp_path / "small.cfg"
+    config.write_text(
+        "[architecture_presets]\nArrayHeight: 16\nArrayWidth: 8\nDataflow: ws\n", encoding="utf-8"
+    )
+    flags = ("--preset", "scalesim", "--spec", str(config), "--json", "-")
+    m, n, k = 128, 64, 256
+    folds = ceil(k / 16) * ceil(n / 8)
+    run = hwsim("run", table([(m, n, k)]), *flags)
+    assert run.document["cycles"] == folds * (m + 2 * 16 + 8 - 2) - 1
+    wider = hwsim("run", table([(m, n, k)]), *flags, "--set", "array.cols=64")
+    assert wider.document["cycles"] == ceil(k / 16) * (m + 2 * 16 + 64 - 2) - 1
