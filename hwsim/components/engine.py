@@ -104,7 +104,7 @@ class EngineRun:
 
     def op_unit(self, op: int, unit: str) -> UnitStats:
         """Return the account of ``unit`` inside the window of ``op``."""
-        return _unit_stats(self.op_accounts[op, list(self.units).index(unit)])
+        return UnitStats.from_account(self.op_accounts[op, list(self.units).index(unit)])
 
 
 def run_program(
@@ -328,10 +328,10 @@ def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64])
     return EngineRun(
         cycles=cycles,
         units={
-            name: _unit_stats(row[kernels.WINDOW : kernels.QUEUE])
+            name: UnitStats.from_account(row[kernels.WINDOW : kernels.QUEUE])
             for name, row in zip(program.units, engine.units, strict=True)
         },
-        frontend=_unit_stats(frontend),
+        frontend=UnitStats.from_account(frontend),
         op_start=np.where(op_start < 0, op_end, op_start),
         op_end=op_end,
         op_accounts=op_accounts.reshape(len(op_end), len(program.units), kernels.ACCOUNTS),
@@ -342,8 +342,3 @@ def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64])
         skipped_instructions=int(engine.now[kernels.SKIPPED]),
         steps=int(engine.now[kernels.STEPS]),
     )
-
-
-def _unit_stats(account: NDArray[np.int64]) -> UnitStats:
-    values = [int(v) for v in account]
-    return UnitStats(values[0], dict(zip(STALL_REASONS, values[1:-1], strict=True)), values[-1])

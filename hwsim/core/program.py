@@ -96,18 +96,21 @@ class Program:
 
     def __len__(self) -> int:
         """Return the dynamic instruction count (loops counted out, LOOP / END not counted)."""
-        total, factor, factors = 0, 1, []
-        for unit, count in zip(
-            self.instructions["unit"].tolist(), self.instructions["count"].tolist(), strict=True
-        ):
+        return int(self.dynamic_counts().sum())
+
+    def dynamic_counts(self) -> NDArray[np.int64]:
+        """Return how often each instruction runs : int64[len(instructions)], 0 for LOOP and END."""
+        counts, factor, factors = [], 1, []
+        units = self.instructions["unit"].tolist()
+        repeats = self.instructions["count"].tolist()
+        for unit, count in zip(units, repeats, strict=True):
             if unit == LOOP:
                 factors.append(factor)
                 factor *= count
             elif unit == END:
                 factor = factors.pop()
-            else:
-                total += factor
-        return total
+            counts.append(factor if unit >= 0 else 0)
+        return np.array(counts, dtype=np.int64)
 
     def verify(self) -> None:
         """Raise :class:`InputError` if loops, units, channels or op ids are inconsistent."""

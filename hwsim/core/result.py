@@ -58,6 +58,12 @@ class UnitStats:
     stall: dict[str, int] = field(default_factory=empty_stalls)
     idle: int = 0
 
+    @classmethod
+    def from_account(cls, account: NDArray[np.int64]) -> UnitStats:
+        """Return the stats of ``account`` : int64[2 + reasons], busy, stalls in order, idle."""
+        busy, *stalls, idle = (int(cycles) for cycles in account)
+        return cls(busy, dict(zip(STALL_REASONS, stalls, strict=True)), idle)
+
     @property
     def total(self) -> int:
         """Return the cycles accounted for."""

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hwsim.core.machine import Bounds
-from hwsim.core.program import END, LOOP, Program
+from hwsim.core.program import Program
 from hwsim.core.units import ceil_div
 from hwsim.sat.spec import SatSpec
 
-__all__ = ["dynamic_counts", "program_bounds"]
-
-
-def dynamic_counts(program: Program) -> list[int]:
-    """Return how often each instruction runs (0 for LOOP and END)."""
-    counts, factor, factors = [], 1, []
-    units = program.instructions["unit"].tolist()
-    repeats = program.instructions["count"].tolist()
-    for unit, count in zip(units, repeats, strict=True):
-        if unit == LOOP:
-            factors.append(factor)
-            factor *= count
-        elif unit == END:
-            factor = factors.pop()
-        counts.append(factor if unit >= 0 else 0)
-    return counts
+__all__ = ["program_bounds"]
 
 
 def program_bounds(program: Program, spec: SatSpec) -> Bounds:
@@ -35,7 +18,7 @@ def program_bounds(program: Program, spec: SatSpec) -> Bounds:
     per instruction.
     """
     rows = program.instructions
-    times = np.array(dynamic_counts(program), dtype=np.int64)
+    times = program.dynamic_counts()
     per_unit = [
         int((rows["cycles"] * times)[rows["unit"] == unit].sum())
         for unit in range(len(program.units))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hwsim.components.energy import EnergyTable, energy_by_component
 from hwsim.core.program import Program
 from hwsim.core.result import Stats
-from hwsim.sat.bounds import dynamic_counts
 from hwsim.sat.isa import UNITS
 from hwsim.sat.spec import SatSpec
 
@@ -23,7 +20,12 @@ def run_energy(stats: Stats, program: Program, spec: SatSpec) -> dict[str, float
     Every issued product slot is charged, padding included: the array does not gate its clock
     (assumed). A vector lane is charged one FP32 addition per chained stage and cycle.
     """
-    lane_cycles = {name: _unit_cycles(program, name) for name in ("vector", "wuve", "sore")}
+    rows = program.instructions
+    cycles = rows["cycles"] * program.dynamic_counts()
+    lane_cycles = {
+        name: int(cycles[rows["unit"] == UNITS.index(name)].sum())
+        for name in ("vector", "wuve", "sore")
+    }
     counts = {
         "array": {"fp16_mult": stats.issued_macs, "fp32_add": stats.issued_macs},
         "vector": {"fp32_add": lane_cycles["vector"] * spec.vector.lanes * spec.vector.stages},
@@ -37,11 +39,3 @@ def run_energy(stats: Stats, program: Program, spec: SatSpec) -> dict[str, float
             counts[level] = {_BUFFER_ACTION: sum(moved.values())}
     table = EnergyTable.named(spec.technology)
     return energy_by_component(table, counts, stats.cycles, spec.clock_hz)
-
-
-def _unit_cycles(program: Program, unit: str) -> int:
-    """Return the cycles all instructions of ``unit`` take together."""
-    rows = program.instructions
-    is_mine = rows["unit"] == UNITS.index(unit)
-    times = np.array(dynamic_counts(program), dtype=np.int64)
-    return int((rows["cycles"] * times)[is_mine].sum())

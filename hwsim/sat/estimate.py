@@ -12,7 +12,6 @@ import numpy as np
 from hwsim.components.engine import EngineRun
 from hwsim.core.program import Program
 from hwsim.core.result import STALL_REASONS, UnitStats
-from hwsim.sat.bounds import dynamic_counts
 from hwsim.sat.isa import UNITS
 from hwsim.sat.spec import SatSpec
 
@@ -26,7 +25,7 @@ _DEPENDENCY = _FIRST_STALL + STALL_REASONS.index("dependency")
 def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
     """Return closed-form cycles per op and unit, shaped like a run of the token engine."""
     rows = program.instructions
-    times = np.array(dynamic_counts(program), dtype=np.int64)
+    times = program.dynamic_counts()
     ops, units = len(program.op_names), len(UNITS)
     is_work = rows["unit"] >= 0
     index = (rows["op_id"][is_work], rows["unit"][is_work])
@@ -52,7 +51,9 @@ def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
     end = np.cumsum(total)
     return EngineRun(
         cycles=int(end[-1]),
-        units={name: _unit_stats(accounts[:, i].sum(axis=0)) for i, name in enumerate(UNITS)},
+        units={
+            name: UnitStats.from_account(accounts[:, i].sum(axis=0)) for i, name in enumerate(UNITS)
+        },
         frontend=UnitStats(idle=int(end[-1])),
         op_start=end - total,
         op_end=end,
@@ -82,8 +83,3 @@ def _attribute_rest(accounts: np.ndarray, total: np.ndarray) -> None:
     accounts[:, :, _DRAM] += np.where(works & ~is_memory, rest, 0)
     accounts[:, :, _DEPENDENCY] += np.where(works & is_memory, rest, 0)
     accounts[:, :, -1] += np.where(works, 0, rest)
-
-
-def _unit_stats(account: np.ndarray) -> UnitStats:
-    busy, *stall, idle = (int(value) for value in account)
-    return UnitStats(busy, dict(zip(STALL_REASONS, stall, strict=True)), idle)

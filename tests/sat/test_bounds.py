@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from hwsim.core.units import ceil_div
-from hwsim.sat.bounds import dynamic_counts
 
 
 def test_counts_multiply_through_nested_loops(
     linear: Callable[..., Any], lower_plan: Callable[..., Any]
 ) -> None:
     _, program = lower_plan(linear(160, 512, 320), (8, 32, 128))
-    counts = dynamic_counts(program)
+    counts = program.dynamic_counts()
     assert sum(counts) == len(program)
     assert sum(counts) == sum(len(chunk) for chunk in program.chunks())
 

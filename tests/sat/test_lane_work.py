@@ -5,13 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 
-import numpy as np
 import pytest
 
 from hwsim.core.graph import OpGraph, OpKind, Role
 from hwsim.core.machine import make_machine
 from hwsim.core.program import Program
-from hwsim.sat.bounds import dynamic_counts
 from hwsim.sat.isa import UNITS
 from hwsim.sat.lane_work import LaneWork, lane_unit, lane_work
 from hwsim.sat.spec import PRESETS, SatSpec
@@ -114,7 +112,7 @@ def lowered(graph: OpGraph) -> Program:
 
 def cycles_of(program: Program, unit: str, op: str | None = None) -> int:
     """Return the cycles of all work of ``unit``, or of that of one op."""
-    rows, times = program.instructions, np.array(dynamic_counts(program))
+    rows, times = program.instructions, program.dynamic_counts()
     is_mine = rows["unit"] == UNITS.index(unit)
     if op is not None:
         is_mine &= rows["op_id"] == program.op_names.index(op)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hwsim.core.errors import MappingError
 from hwsim.core.graph import OpGraph, OpKind
 from hwsim.core.machine import make_machine
 from hwsim.core.program import Program
-from hwsim.sat.bounds import dynamic_counts
 from hwsim.sat.isa import CHANNELS, OPCODES
 from hwsim.sat.lower import vector_passes
 from mappers.greedy import map_graph
@@ -27,7 +25,7 @@ def opcodes(program: Program) -> list[str]:
 
 def balance(program: Program) -> dict[str, int]:
     """Return, per channel, initial and released tokens minus taken ones."""
-    times = np.array(dynamic_counts(program))
+    times = program.dynamic_counts()
     rows = program.instructions
     left = {}
     for bit, channel in enumerate(CHANNELS):

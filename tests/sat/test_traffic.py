@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hwsim.core.program import Program
-from hwsim.sat.bounds import dynamic_counts
 from hwsim.sat.traffic import LEVELS
 
 M, K, N = 64, 160, 96
@@ -81,7 +79,7 @@ def test_what_instructions_move_is_what_is_counted(
     linear: Callable[..., Any], lower_plan: Callable[..., Any], tile: Any, order: str
 ) -> None:
     machine, program = lower_plan(linear(M, K, N), tile, order=order)
-    rows, times = program.instructions, np.array(dynamic_counts(program))
+    rows, times = program.instructions, program.dynamic_counts()
     sizes = rows["mem_bytes"] * times
     is_write = rows["is_write"] == 1
     read, written = int(sizes[~is_write].sum()), int(sizes[is_write].sum())
