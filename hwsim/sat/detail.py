@@ -86,4 +86,4 @@ def step_pes(array: ArraySpec, dataflow: str, gemm: ArrayGemm) -> int:
 
 def _shift_in(array: ArraySpec, gemm: ArrayGemm, tiles: int) -> int:
     """Return the cycles that bring stored sums into the PEs of output-stationary tiles."""
-    return sum(array.rows for _ in range(tiles)) if gemm.is_continued else 0
+    return tiles * array.rows if gemm.is_continued else 0

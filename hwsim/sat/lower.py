@@ -121,18 +121,18 @@ class _Emitter:
         self.plan = plan
         self.issued = 0
         self.fused_passes = vector_passes(plan.op, fused_ops, self.spec.vector.stages)
-        for pack in plan.pack_phases():
-            self.groups = pack.size
-            self._repeat(pack, self._pack_body)
+        self._each(plan.pack_phases(), self._pack_body)
         if not self._is_untimed_memory:
             self.code.sync("dma_out", release="op_done")
         return self.issued
 
-    def _repeat(self, phase: Phase, body: Callable[[Phase], None]) -> None:
-        self.times *= phase.repeat
-        with self.code.loop(phase.repeat):
-            body(phase)
-        self.times //= phase.repeat
+    def _each(self, phases: list[Phase], body: Callable[[Phase], None]) -> None:
+        """Append ``body`` for every phase, in a counted loop where the phase repeats."""
+        for phase in phases:
+            self.times *= phase.repeat
+            with self.code.loop(phase.repeat):
+                body(phase)
+            self.times //= phase.repeat
 
     def _wait_for_op(self) -> None:
         if self.waits_for_op and not self._is_untimed_memory:
@@ -141,15 +141,14 @@ class _Emitter:
 
     def _pack_body(self, pack: Phase) -> None:
         plan = self.plan
+        self.groups = pack.size
         rows, columns = plan.m_phases(), plan.n_phases(self.groups)
         if plan.order == "sliced":
             self._slices(rows, columns)
         elif plan.order == "nm":
-            for column in columns:
-                self._repeat(column, lambda column: self._columns_outer(column, rows))
+            self._each(columns, lambda column: self._columns_outer(column, rows))
         else:
-            for row in rows:
-                self._repeat(row, lambda row: self._rows_outer(row, columns))
+            self._each(rows, lambda row: self._rows_outer(row, columns))
 
     def _columns_outer(self, column: Phase, rows: list[Phase]) -> None:
         (depth,) = self.plan.k_phases(self.groups)
@@ -170,15 +169,13 @@ class _Emitter:
                 is_last=True,
             )
 
-        for row in rows:
-            self._repeat(row, body)
+        self._each(rows, body)
 
     def _slices(self, rows: list[Phase], columns: list[Phase]) -> None:
         """Load both operands of every slice of k; sums go on from slice to slice."""
         depths = self.plan.k_phases(self.groups)
         self._wait_for_op()
-        for row in rows:
-            self._repeat(row, lambda row: self._each(columns, self._slice_column(row, depths)))
+        self._each(rows, lambda row: self._each(columns, self._slice_column(row, depths)))
 
     def _slice_column(self, row: Phase, depths: list[Phase]) -> Callable[[Phase], None]:
         def column_body(column: Phase) -> None:
@@ -197,10 +194,6 @@ class _Emitter:
 
         return column_body
 
-    def _each(self, parts: list[Phase], body: Callable[[Phase], None]) -> None:
-        for part in parts:
-            self._repeat(part, body)
-
     def _rows_outer(self, row: Phase, columns: list[Phase]) -> None:
         depths = self.plan.k_phases(self.groups)
         resident = self.plan.is_weight_resident
@@ -210,8 +203,7 @@ class _Emitter:
         self._load_inputs(row.size)
 
         def column_body(column: Phase) -> None:
-            for depth in depths:
-                self._repeat(depth, lambda depth: depth_body(column, depth))
+            self._each(depths, lambda depth: depth_body(column, depth))
 
         def depth_body(column: Phase, depth: Phase) -> None:
             if not resident:
@@ -227,8 +219,7 @@ class _Emitter:
                 is_last=depth.is_last,
             )
 
-        for column in columns:
-            self._repeat(column, column_body)
+        self._each(columns, column_body)
 
     @property
     def _is_untimed_memory(self) -> bool:
