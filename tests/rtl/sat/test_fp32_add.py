@@ -92,7 +92,7 @@ def test_rtl_equals_golden_for_any_words_and_stalls(data):
     check(run_pysim(Fp32Add(spec), vectors), vectors, schedule)
 
 
-def test_every_pair_of_corner_words_is_multiplied():
+def test_every_pair_of_corner_words_is_added():
     pairs = _pairs(*itertools.product(FP32_SPECIALS.tolist(), repeat=2))
     vectors, schedule = fp32_add_case(ArraySpec(), pairs)
     check(run_pysim(Fp32Add(ArraySpec()), vectors), vectors, schedule)
