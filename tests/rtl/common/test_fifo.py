@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwsim.cli.rtl_cases import fifo_case
+from hwsim.cli.rtl_cases.fifo import fifo_case
 from hwsim.core.machine import UnitTiming
 from rtl.common.fifo import Fifo, FifoSpec, timing
 from rtl.cosim.check import check

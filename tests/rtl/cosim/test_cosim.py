@@ -7,7 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwsim.cli.rtl_cases import fifo_case, random_groups, topn_sorter_case
+from hwsim.cli.rtl_cases.fifo import fifo_case
+from hwsim.cli.rtl_cases.sorter import random_groups, topn_sorter_case
 from hwsim.core.errors import InputError
 from hwsim.sat.spec import SorterSpec
 from rtl.common.fifo import Fifo, FifoSpec

@@ -12,7 +12,7 @@ from amaranth.hdl import Mux
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwsim.cli.rtl_cases import SPECIALS, fp16_mul_case, random_fp16_pairs
+from hwsim.cli.rtl_cases.float_units import SPECIALS, fp16_mul_case, random_fp16_pairs
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import UnitTiming
 from hwsim.sat.float_units import multiplier_timing

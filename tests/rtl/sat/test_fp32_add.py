@@ -10,7 +10,7 @@ from amaranth.hdl import Const
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwsim.cli.rtl_cases import FP32_SPECIALS, fp32_add_case, random_fp32_pairs
+from hwsim.cli.rtl_cases.float_units import FP32_SPECIALS, fp32_add_case, random_fp32_pairs
 from hwsim.core.machine import UnitTiming
 from hwsim.sat.float_units import adder_timing
 from hwsim.sat.spec import ArraySpec

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwsim.cli.rtl_cases import SPECIALS, random_groups, topn_sorter_case
+from hwsim.cli.rtl_cases.float_units import SPECIALS
+from hwsim.cli.rtl_cases.sorter import random_groups, topn_sorter_case
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import UnitTiming
 from hwsim.sat import sorter

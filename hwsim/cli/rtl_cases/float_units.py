@@ -1,19 +1,14 @@
-"""Say what is played against each RTL unit: inputs, the golden outputs, the predicted cycles.
-
-Lives beside the command because it joins two sides that may not import each other: the units
-(``rtl``) and the machines' golden and cycle models.
-"""
+"""Draw what is played against the floating-point units."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.cli.rtl_cases.case import Case
 from hwsim.core.machine import UnitTiming
-from hwsim.core.sparsity import index_bits
 from hwsim.sat.float_units import (
     add_fp32,
     adder_timing,
@@ -21,28 +16,19 @@ from hwsim.sat.float_units import (
     multiply_fp16,
     play_pipeline,
 )
-from hwsim.sat.sorter import play_lane, topn_group
-from hwsim.sat.spec import ArraySpec, SorterSpec
-from rtl.common.fifo import FifoSpec
-from rtl.common.fifo import timing as fifo_timing
-from rtl.cosim.vectors import Schedule, Vectors, pack_words, random_stalls, steady_schedule
+from hwsim.sat.spec import ArraySpec
+from rtl.cosim.vectors import Schedule, Vectors, pack_words, random_stalls
 
 __all__ = [
-    "CASES",
     "FP32_SPECIALS",
     "SPECIALS",
-    "Case",
-    "cases",
-    "fifo_case",
     "fp16_mul_case",
+    "fp16_mul_cases",
     "fp32_add_case",
+    "fp32_add_cases",
     "random_fp16_pairs",
     "random_fp32_pairs",
-    "random_groups",
-    "topn_sorter_case",
 ]
-
-Case = tuple[Vectors, Schedule | None]
 
 SPECIALS = np.array(
     # +0, -0, smallest and largest subnormal, one, max, infinities, quiet and signalling NaN.
@@ -59,60 +45,6 @@ FP32_SPECIALS = np.array(
     dtype=np.uint32,
 )
 """FP32 words at the corners of the format."""
-
-
-def topn_sorter_case(
-    spec: SorterSpec,
-    bits: NDArray[np.uint16],
-    *,
-    stall_share: float = 0.0,
-    seed: int = 0,
-    name: str = "groups",
-) -> Case:
-    """Return what one SORE lane must do with ``bits`` uint16[groups, nm_m]."""
-    rng = np.random.default_rng(seed)
-    values, indices = topn_group(bits, spec.nm_n)
-    fields: list[tuple[NDArray[Any], int]] = []
-    for slot in range(spec.nm_n):
-        fields.append((values[:, slot], spec.value_bits))
-        fields.append((indices[:, slot], index_bits(spec.nm_m)))
-    gaps = random_stalls(rng, 2 * bits.size, stall_share)
-    stalls = random_stalls(rng, 2 * bits.size, stall_share)
-    vectors = Vectors(
-        inputs={"i": bits.ravel().tolist()},
-        expected={"o": pack_words(fields)},
-        source_gaps={"i": gaps},
-        sink_stalls={"o": stalls},
-        seed=seed,
-        name=name,
-    )
-    accepts, emits = play_lane(spec, bits.size, gaps, stalls)
-    return vectors, Schedule({"i": accepts}, {"o": emits})
-
-
-def random_groups(
-    rng: np.random.Generator, groups: int, nm_m: int, special_share: float = 0.25
-) -> NDArray[np.uint16]:
-    """Return uint16[groups, nm_m] of any FP16 words; every third group is full of ties."""
-    bits = rng.integers(0, 1 << 16, (groups, nm_m)).astype(np.uint16)
-    bits[::3] &= np.uint16(0x8003)
-    is_special = rng.random(bits.shape) < special_share
-    return np.where(is_special, rng.choice(SPECIALS, bits.shape), bits).astype(np.uint16)
-
-
-def fifo_case(spec: FifoSpec, words: list[int], *, stall_share: float = 0.0, seed: int = 0) -> Case:
-    """Return what a FIFO must do; its cycles are predicted while nobody stalls."""
-    rng = np.random.default_rng(seed)
-    vectors = Vectors(
-        inputs={"i": words},
-        expected={"o": words},
-        source_gaps={"i": random_stalls(rng, 2 * len(words), stall_share)},
-        sink_stalls={"o": random_stalls(rng, 2 * len(words), stall_share)},
-        seed=seed,
-        name="words",
-    )
-    has_stalls = vectors.has_stalls
-    return vectors, None if has_stalls else steady_schedule(fifo_timing(spec), len(words))
 
 
 def fp16_mul_case(
@@ -182,25 +114,7 @@ def _pipeline_case(
     return vectors, Schedule({"i": accepts}, {"o": emits})
 
 
-def _topn_sorter(spec: SorterSpec, seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for stall_share in (0.0, 0.4):
-        bits = random_groups(rng, 512, spec.nm_m)
-        drawn.append(topn_sorter_case(spec, bits, stall_share=stall_share, seed=seed))
-    return drawn
-
-
-def _fifo(spec: FifoSpec, seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for stall_share in (0.0, 0.4):
-        words = rng.integers(0, 1 << min(spec.width_bits, 62), 4096).tolist()
-        drawn.append(fifo_case(spec, words, stall_share=stall_share, seed=seed))
-    return drawn
-
-
-def _fp16_mul(spec: ArraySpec, seed: int) -> list[Case]:
+def fp16_mul_cases(spec: ArraySpec, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     return [
         fp16_mul_case(spec, random_fp16_pairs(rng, 4096), stall_share=share, seed=seed)
@@ -208,23 +122,9 @@ def _fp16_mul(spec: ArraySpec, seed: int) -> list[Case]:
     ]
 
 
-def _fp32_add(spec: ArraySpec, seed: int) -> list[Case]:
+def fp32_add_cases(spec: ArraySpec, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     return [
         fp32_add_case(spec, random_fp32_pairs(rng, 4096), stall_share=share, seed=seed)
         for share in (0.0, 0.4)
     ]
-
-
-CASES: dict[str, Callable[[Any, int], list[Case]]] = {
-    "common/fifo": _fifo,
-    "sat/fp16_mul": _fp16_mul,
-    "sat/fp32_add": _fp32_add,
-    "sat/topn_sorter": _topn_sorter,
-}
-"""Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""
-
-
-def cases(name: str, spec: Any, seed: int = 0) -> list[Case]:
-    """Return the standard cases of unit ``name`` for ``spec``, drawn from ``seed``."""
-    return CASES[name](spec, seed)

@@ -1,0 +1,30 @@
+"""Say what is played against each RTL unit: inputs, the golden outputs, the predicted cycles.
+
+Lives beside the command because it joins two sides that may not import each other: the units
+(``rtl``) and the machines' golden and cycle models. One module per family of units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hwsim.cli.rtl_cases.case import Case
+from hwsim.cli.rtl_cases.fifo import fifo_cases
+from hwsim.cli.rtl_cases.float_units import fp16_mul_cases, fp32_add_cases
+from hwsim.cli.rtl_cases.sorter import topn_sorter_cases
+
+__all__ = ["CASES", "Case", "cases"]
+
+CASES: dict[str, Callable[[Any, int], list[Case]]] = {
+    "common/fifo": fifo_cases,
+    "sat/fp16_mul": fp16_mul_cases,
+    "sat/fp32_add": fp32_add_cases,
+    "sat/topn_sorter": topn_sorter_cases,
+}
+"""Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""
+
+
+def cases(name: str, spec: Any, seed: int = 0) -> list[Case]:
+    """Return the standard cases of unit ``name`` for ``spec``, drawn from ``seed``."""
+    return CASES[name](spec, seed)
