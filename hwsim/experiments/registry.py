@@ -1,24 +1,47 @@
-"""Name the experiments that ``hwsim validate`` runs; each yields claims."""
+"""Name the experiments that ``hwsim validate`` runs; each yields claims, some draw figures."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from hwsim.core.result import Claim
 
-__all__ = ["EXPERIMENTS", "run_experiments"]
+if TYPE_CHECKING:
+    from hwsim.report.canvas import Chart
+
+__all__ = ["EXPERIMENTS", "experiment_charts", "run_experiments", "unchecked_figures"]
 
 EXPERIMENTS = {
     "models": "hwsim.experiments.model_totals",
     "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",
 }
-"""Name -> module with ``claims() -> list[Claim]``."""
+"""Name -> module with ``claims() -> list[Claim]``.
+
+A module may also have ``charts() -> list[Chart]``, figures for the report, and ``unchecked() ->
+list[str]``, what is published but cannot be checked, and why.
+"""
 
 
 def run_experiments(names: Sequence[str]) -> list[Claim]:
     """Return the claims of the named experiments, in order."""
-    return [
-        claim for name in names for claim in importlib.import_module(EXPERIMENTS[name]).claims()
-    ]
+    return [claim for module in _modules(names) for claim in module.claims()]
+
+
+def experiment_charts(names: Sequence[str]) -> list[Chart]:
+    """Return the figures of the named experiments, in order; one may have none."""
+    modules = [module for module in _modules(names) if hasattr(module, "charts")]
+    return [chart for module in modules for chart in module.charts()]
+
+
+def unchecked_figures(names: Sequence[str]) -> list[str]:
+    """Return what the named experiments say is published but could not be checked."""
+    modules = [module for module in _modules(names) if hasattr(module, "unchecked")]
+    return [text for module in modules for text in module.unchecked()]
+
+
+def _modules(names: Sequence[str]) -> list[ModuleType]:
+    return [importlib.import_module(EXPERIMENTS[name]) for name in names]

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hwsim.core.result import Claim, Result
 from hwsim.experiments.pipeline import (
@@ -19,6 +20,9 @@ from hwsim.experiments.pipeline import (
     execute,
     prepare,
 )
+
+if TYPE_CHECKING:
+    from hwsim.report.canvas import Chart
 
 __all__ = ["execute_all", "write_report"]
 
@@ -83,15 +87,26 @@ def _execute_in_processes(
 
 
 def write_report(
-    results: Sequence[Result], folder: Path, claims: Sequence[Claim] = (), title: str = "hwsim"
+    results: Sequence[Result],
+    folder: Path,
+    claims: Sequence[Claim] = (),
+    title: str = "hwsim",
+    *,
+    charts: Sequence[Chart] = (),
+    unchecked: Sequence[str] = (),
 ) -> None:
-    """Write index.html, one page per run, figures and results.json into ``folder``."""
+    """Write index.html, one page per run, figures and results.json into ``folder``.
+
+    ``charts`` are figures of the overview; ``unchecked`` says what is published but not checked.
+    """
     from hwsim.report.report import Report
 
     report = Report(
         results=[result.to_json() for result in results],
         claims=list(claims),
         title=title,
+        charts=list(charts),
+        unchecked=list(unchecked),
         provenance={
             "commit": _commit(),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

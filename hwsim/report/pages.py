@@ -97,8 +97,14 @@ def render_overview(
     runs: Sequence[Run],
     claims: Sequence[Claim],
     charts: Mapping[str, Chart],
+    *,
+    experiments: Sequence[Chart] = (),
+    unchecked: Sequence[str] = (),
 ) -> str:
-    """Return the page over all runs and claims; run pages are linked by slug."""
+    """Return the page over all runs and claims; run pages are linked by slug.
+
+    ``charts`` has ``runs`` and ``claims``; ``experiments`` are further figures.
+    """
     cards = [
         {
             "slug": slug,
@@ -117,6 +123,8 @@ def render_overview(
         claims=claims,
         tiers=TIER_MEANINGS,
         figures={slug: _figure(chart) for slug, chart in charts.items()},
+        experiments=[_figure(chart) for chart in experiments],
+        unchecked=unchecked,
     )
 
 

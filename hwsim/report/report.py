@@ -38,12 +38,18 @@ class Report:
         Heading of the overview.
     provenance : mapping
         ``commit``, ``command``, ``seed`` and ``versions`` (tool -> version); shown on every page.
+    charts : list of Chart
+        Figures of experiments, shown on the overview; slugs distinct.
+    unchecked : list of str
+        What is published but could not be checked, and why.
     """
 
     results: list[dict[str, Any]]
     claims: list[Claim] = field(default_factory=list)
     title: str = "hwsim report"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    charts: list[Chart] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
     def failed_claims(self, *, only_gated: bool = True) -> list[Claim]:
         """Return the claims outside their tolerance, by default only those that gate."""
@@ -97,9 +103,15 @@ class Report:
             charts_by_name["runs"] = runs_chart(slugs_of(self.results), self.results)
         if self.claims:
             charts_by_name["claims"] = claims_chart(self.claims)
-        files += _write_charts(folder, "", charts_by_name.values())
+        files += _write_charts(folder, "", [*charts_by_name.values(), *self.charts])
         overview = render_overview(
-            self.title, self.provenance, self.results, self.claims, charts_by_name
+            self.title,
+            self.provenance,
+            self.results,
+            self.claims,
+            charts_by_name,
+            experiments=self.charts,
+            unchecked=self.unchecked,
         )
         files += [DATA, INDEX]
         _write_text(folder, INDEX, overview)
@@ -115,6 +127,7 @@ class Report:
             "provenance": dict(self.provenance),
             "results": self.results,
             "claims": [claim.to_json() for claim in self.claims],
+            "unchecked": self.unchecked,
             "files": files,
         }
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from hwsim.core.result import Claim
-from hwsim.experiments import scalesim_counts
-from hwsim.experiments.registry import EXPERIMENTS, run_experiments
+from hwsim.experiments import registry, scalesim_counts
+from hwsim.experiments.registry import (
+    EXPERIMENTS,
+    experiment_charts,
+    run_experiments,
+    unchecked_figures,
+)
 from hwsim.report.schema import BASES
 
 pytestmark = pytest.mark.xdist_group("claims")  # one worker simulates the iterations, once
@@ -73,3 +81,20 @@ def test_a_count_that_is_off_by_one_cycle_fails(monkeypatch):
 def test_a_claim_passes_up_to_and_including_its_tolerance(simulated, passed):
     claim = Claim("a", "b", simulated, 100.0, "x", 0.01, "derived", True, "here")
     assert claim.passed is passed
+
+
+@pytest.fixture
+def two_experiments(monkeypatch):
+    """Register two experiments of which one draws a figure and names what it cannot check."""
+    drawn = SimpleNamespace(charts=lambda: ["chart"], unchecked=lambda: ["power"])
+    for name, module in {"drawn": drawn, "plain": SimpleNamespace()}.items():
+        monkeypatch.setitem(sys.modules, f"{name}_experiment", module)
+    known = {"drawn": "drawn_experiment", "plain": "plain_experiment"}
+    monkeypatch.setattr(registry, "EXPERIMENTS", known)
+
+
+@pytest.mark.usefixtures("two_experiments")
+def test_figures_and_unchecked_numbers_come_from_the_experiments_that_have_any():
+    assert experiment_charts(["plain", "drawn"]) == ["chart"]
+    assert unchecked_figures(["plain", "drawn"]) == ["power"]
+    assert experiment_charts(["plain"]) == unchecked_figures(["plain"]) == []

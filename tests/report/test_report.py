@@ -14,6 +14,7 @@ import pytest
 from hwsim.core.errors import InputError
 from hwsim.core.result import Claim
 from hwsim.report import report as report_module
+from hwsim.report.canvas import Chart
 from hwsim.report.pages import slugs_of
 from hwsim.report.report import Report
 
@@ -226,3 +227,34 @@ def test_layers_without_cycles_fold_away_but_stay_in_the_page(
     page = Page(tmp_path / "out" / "run-resnet50-sat-vcu1525.html")
     assert "relu" in page.text
     assert "Show the 1 layer that adds no cycles" in page.text
+
+
+def chart(slug: str) -> Chart:
+    """Return a chart of one pixel's worth of bytes per theme."""
+    return Chart(slug, f"Title of {slug}", "What it shows.", {"light": b"L", "dark": b"D"})
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_experiments_figures_are_files_and_on_the_overview(tmp_path: Path) -> None:
+    charts = [chart("sweep"), chart("ablation")]
+    Report([], charts=charts).write(tmp_path / "out")
+    names = set(snapshot(tmp_path / "out"))
+    assert {"figures/sweep.png", "figures/sweep-dark.png", "figures/ablation.png"} <= names
+    page = Page(tmp_path / "out" / "index.html")
+    assert page.broken == []
+    assert page.text.index("Title of sweep") < page.text.index("Title of ablation")
+    assert "All runs" not in page.text  # none were made
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_could_not_be_checked_is_listed_on_page_and_in_data(tmp_path: Path) -> None:
+    Report([], unchecked=["power: <no number> at hand"]).write(tmp_path / "out")
+    assert "power: <no number> at hand" in Page(tmp_path / "out" / "index.html").text
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert document["unchecked"] == ["power: <no number> at hand"]
+
+
+def test_a_report_of_checked_things_alone_has_no_such_list(written: Path) -> None:
+    text = pages(written)["index.html"].text
+    assert "not checked" not in text
+    assert "Experiments" not in text
