@@ -164,8 +164,11 @@ class TrainingSchedule:
         return [NM(nm_n=max(n, nm_n), nm_m=nm_m) for n in kept[:-1]] + [self.nm]
 
 
-def parse_schedule(text: str) -> TrainingSchedule:
+def parse_schedule(text: str, total_steps: int | None = None) -> TrainingSchedule:
     """Return the schedule that ``text`` describes (syntax in the module's docstring).
+
+    ``total_steps`` is the length of the whole run, dense and fine steps included. ``text`` may then
+    leave ``steps=`` out; if it does not, all its steps have to add up to that length.
 
     Raises
     ------
@@ -176,16 +179,12 @@ def parse_schedule(text: str) -> TrainingSchedule:
     if kind not in KINDS:
         raise unknown_name("schedule", kind, KINDS)
     form = f"{kind}:steps=S" if kind == "dense" else f"{kind}:N:M:steps=S"
-    if len(rest) != (1 if kind == "dense" else 3):
+    parts = 1 if kind == "dense" else 3
+    if total_steps is not None and len(rest) == parts - 1:
+        rest.append("")
+    if len(rest) != parts:
         raise InputError("schedule", f"{form}[,dense=D][,fine=F][,c=C]", repr(text))
-    values: dict[str, str] = {}
-    for item in rest[-1].split(","):
-        key, _, value = item.partition("=")
-        if key not in _FIELDS:
-            raise unknown_name("schedule", key, _FIELDS)
-        if key in values:
-            raise InputError(f"schedule.{key}", "one value", repr(text))
-        values[key] = value
+    values = _fields(rest[-1])
     if "c" in values and not kind.startswith("mdgf"):
         raise InputError("schedule.c", "a kind with mask decay (mdgf-linear, mdgf-exp)", kind)
     nm = None if kind == "dense" else NM(nm_n=_count("nm", rest[0]), nm_m=_count("nm", rest[1]))
@@ -193,14 +192,35 @@ def parse_schedule(text: str) -> TrainingSchedule:
         decay = float(values.get("c", "0"))
     except ValueError:
         raise InputError("schedule.c", "a number", repr(values["c"])) from None
-    return TrainingSchedule(
-        kind,
-        nm,
-        _count("steps", values.get("steps", "")),
-        _count("dense", values.get("dense", "0")),
-        _count("fine", values.get("fine", "0")),
-        decay,
-    )
+    around = [_count(name, values.get(name, "0")) for name in ("dense", "fine")]
+    return TrainingSchedule(kind, nm, _steps(values, sum(around), total_steps), *around, decay)
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Return {name: value} of ``name=value,name=value``."""
+    values: dict[str, str] = {}
+    for item in text.split(",") if text else []:
+        key, _, value = item.partition("=")
+        if key not in _FIELDS:
+            raise unknown_name("schedule", key, _FIELDS)
+        if key in values:
+            raise InputError(f"schedule.{key}", "one value", repr(text))
+        values[key] = value
+    return values
+
+
+def _steps(values: dict[str, str], around: int, total: int | None) -> int:
+    """Return the steps between the ``around`` dense and fine ones, of ``total`` if given."""
+    if total is not None and "steps" not in values:
+        if total <= around:
+            need = f"more than the {around} dense and fine ones"
+            raise InputError("schedule.total", need, str(total))
+        return total - around
+    steps = _count("steps", values.get("steps", ""))
+    if total not in (None, steps + around):
+        need = f"{steps + around}, the sum of the schedule's own"
+        raise InputError("schedule.total", need, str(total))
+    return steps
 
 
 def _count(name: str, text: str) -> int:

@@ -114,3 +114,41 @@ def test_frames_cover_every_step_once(kind, steps, dense, fine, data):
 def test_a_malformed_schedule_names_its_field(text, message):
     with pytest.raises(InputError, match=message):
         parse_schedule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("constant:2:8", 100),
+        ("constant:2:8:dense=10,fine=5", 85),
+        ("mdgf-exp:2:8:c=0.1,fine=30", 70),
+        ("dense", 100),
+        ("constant:2:8:steps=80,dense=20", 80),
+    ],
+)
+def test_the_whole_run_s_length_fills_in_the_steps_left_out(text, steps):
+    schedule = parse_schedule(text, total_steps=100)
+    assert schedule.steps == steps
+    assert sum(frame.steps for frame in schedule.frames()) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "need"),
+    [
+        ("constant:2:8:steps=80,dense=19", 100, "99, the sum"),
+        ("constant:2:8:steps=80,dense=21", 100, "101, the sum"),
+        ("constant:2:8:dense=60,fine=40", 100, "more than the 100"),
+        ("dense:steps=5", 6, "5, the sum"),
+    ],
+)
+def test_steps_that_do_not_add_up_to_the_run_are_refused(text, total, need):
+    with pytest.raises(InputError) as refusal:
+        parse_schedule(text, total_steps=total)
+    assert (refusal.value.field, refusal.value.found) == ("schedule.total", str(total))
+    assert need in refusal.value.need
+
+
+def test_steps_are_needed_where_no_length_is_given():
+    for text in ("constant:2:8:dense=3", "constant:2:8", "dense"):
+        with pytest.raises(InputError, match="schedule"):
+            parse_schedule(text)
