@@ -8,7 +8,16 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CANONICAL_NAN", "Fields", "FloatPipeline", "Step", "Wire", "leading_zeros"]
+__all__ = [
+    "CANONICAL_NAN",
+    "Fields",
+    "FloatPipeline",
+    "FloatStages",
+    "FloatSteps",
+    "Step",
+    "Wire",
+    "leading_zeros",
+]
 
 CANONICAL_NAN = 0x7FC0_0000
 """The one FP32 NaN these units emit: quiet, positive, no payload (own choice)."""
@@ -21,7 +30,70 @@ Step = Callable[[Wire, Fields], Fields]
 """Combinational: what one step passes on, from what it received."""
 
 
-class FloatPipeline(wiring.Component):
+class FloatSteps:
+    """Say which combinational steps a function of two operands consists of."""
+
+    def steps(self) -> list[Step]:
+        """Return the steps; the first gets fields a and b, the last returns ``result``."""
+        raise NotImplementedError
+
+
+class FloatStages:
+    """Lay the steps of a function out over registers; whoever uses it says when they move.
+
+    Parameters
+    ----------
+    steps : list[Step]
+        As :class:`FloatSteps` returns them.
+    latency_cycles : int
+        Registers, at least 1. With fewer registers than steps, neighbouring steps share a
+        stage; registers beyond one per step are plain delay behind the last step, for a
+        synthesis tool to move.
+    operands : Value
+        a below b, of the same width.
+
+    Attributes
+    ----------
+    wires : list[tuple[Signal, Value]]
+        Combinational assignments.
+    moves : list[tuple[Signal, Value]]
+        Each register and what it takes when the stages move.
+    stages : list[dict[str, Signal]]
+        Registers by field, per stage; the last one holds ``result``.
+    """
+
+    def __init__(self, steps: list[Step], latency_cycles: int, operands: Value) -> None:
+        self.wires: list[tuple[Signal, Value]] = []
+        self.moves: list[tuple[Signal, Value]] = []
+        self.stages: list[dict[str, Signal]] = []
+        fields = _split(operands)
+        for step, registers in zip(steps, _registers_after(steps, latency_cycles), strict=True):
+            fields = step(self._wire, fields)
+            for _ in range(registers):
+                fields = self._register(fields)
+
+    @property
+    def next_result(self) -> Value:
+        """Return what the last register takes: the result one cycle early."""
+        return self.moves[-1][1]
+
+    def _wire(self, name: str, value: Value) -> Signal:
+        wire = Signal(len(value), name=name)
+        self.wires.append((wire, value))
+        return wire
+
+    def _register(self, fields: Fields) -> Fields:
+        number = len(self.stages) + 1
+        stage = {
+            name: Signal(len(value), name=f"{name}_q{number}", reset_less=True)
+            for name, value in fields.items()
+        }
+        self.moves += [(stage[name], value) for name, value in fields.items()]
+        self.stages.append(stage)
+        return dict(stage)
+
+
+class FloatPipeline(FloatSteps, wiring.Component):
     """Pass operand pairs through the steps of a function, one pair per cycle.
 
     Parameters
@@ -29,9 +101,7 @@ class FloatPipeline(wiring.Component):
     operand_bits : int
         Width of each operand.
     latency_cycles : int
-        Registers between input and output, at least 1. With fewer registers than steps,
-        neighbouring steps share a stage; registers beyond one per step are plain delay behind the
-        last step, for a synthesis tool to move.
+        Registers between input and output, at least 1, placed as :class:`FloatStages` states.
 
     Attributes
     ----------
@@ -57,21 +127,9 @@ class FloatPipeline(wiring.Component):
         # Attributes rather than locals, so that a formal bench can state invariants on them.
         self.latency_cycles = latency_cycles
         self.is_used = Signal(latency_cycles)
-        self.stages: list[dict[str, Signal]] = []
-        self._wires: list[tuple[Signal, Value]] = []
-        self.moves: list[tuple[Signal, Value]] = []
-        self._place(Value.cast(self.i.payload))
-
-    def steps(self) -> list[Step]:
-        """Return the steps; the first gets fields a and b, the last returns ``result``."""
-        raise NotImplementedError
-
-    def registers_after(self) -> list[int]:
-        """Return how many registers follow each step."""
-        steps, latency = len(self.steps()), self.latency_cycles
-        if latency > steps:
-            return [1] * (steps - 1) + [latency - steps + 1]
-        return [(s + 1) * latency // steps - s * latency // steps for s in range(steps)]
+        self._datapath = FloatStages(self.steps(), latency_cycles, Value.cast(self.i.payload))
+        self.stages = self._datapath.stages
+        self.moves = self._datapath.moves
 
     def elaborate(self, platform: object) -> Module:
         del platform
@@ -83,34 +141,19 @@ class FloatPipeline(wiring.Component):
             self.o.valid.eq(self.is_used[-1]),
             self.o.payload.eq(self.stages[-1]["result"]),
         ]
-        m.d.comb += [wire.eq(value) for wire, value in self._wires]
+        m.d.comb += [wire.eq(value) for wire, value in self._datapath.wires]
         with m.If(is_moving):
             m.d.sync += self.is_used.eq(Cat(self.i.valid, self.is_used)[: self.latency_cycles])
             m.d.sync += [register.eq(value) for register, value in self.moves]
         return m
 
-    def _place(self, operands: Value) -> None:
-        """Lay out steps and stage registers; nothing depends on the module yet."""
-        fields = _split(operands)
-        for step, registers in zip(self.steps(), self.registers_after(), strict=True):
-            fields = step(self._wire, fields)
-            for _ in range(registers):
-                fields = self._register(fields)
 
-    def _wire(self, name: str, value: Value) -> Signal:
-        wire = Signal(len(value), name=name)
-        self._wires.append((wire, value))
-        return wire
-
-    def _register(self, fields: Fields) -> Fields:
-        number = len(self.stages) + 1
-        stage = {
-            name: Signal(len(value), name=f"{name}_q{number}", reset_less=True)
-            for name, value in fields.items()
-        }
-        self.moves += [(stage[name], value) for name, value in fields.items()]
-        self.stages.append(stage)
-        return dict(stage)
+def _registers_after(steps: list[Step], latency_cycles: int) -> list[int]:
+    """Return how many registers follow each step."""
+    count, latency = len(steps), latency_cycles
+    if latency > count:
+        return [1] * (count - 1) + [latency - count + 1]
+    return [(s + 1) * latency // count - s * latency // count for s in range(count)]
 
 
 def _split(operands: Value) -> Fields:

@@ -7,9 +7,17 @@ from amaranth.hdl import C, Cat, Const, Mux, Value
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import UnitTiming
 from hwsim.sat.spec import ArraySpec
-from rtl.sat.float_parts import CANONICAL_NAN, Fields, FloatPipeline, Step, Wire, leading_zeros
+from rtl.sat.float_parts import (
+    CANONICAL_NAN,
+    Fields,
+    FloatPipeline,
+    FloatSteps,
+    Step,
+    Wire,
+    leading_zeros,
+)
 
-__all__ = ["Fp16Mul", "timing"]
+__all__ = ["Fp16Mul", "MultiplierSteps", "timing"]
 
 EXPONENT_OFFSET = 98
 """FP32 exponent field = sum of the FP16 ones + 98 - leading zeros of the 22-bit product.
@@ -30,32 +38,8 @@ def timing(spec: ArraySpec) -> UnitTiming:
     return UnitTiming(latency_cycles=spec.multiplier_latency_cycles, interval_cycles=1)
 
 
-class Fp16Mul(FloatPipeline):
-    """Emit a * b in FP32 for every pair of FP16 words accepted, without rounding.
-
-    The 11 x 11-bit product fits the 24 bits of FP32, and its range that of FP32's normal numbers.
-    Subnormal operands count in full. A NaN operand or 0 * infinity gives the canonical NaN
-    0x7FC00000; every other result has the XOR of the signs, zeros and infinities included.
-
-    Parameters
-    ----------
-    spec : ArraySpec
-        ``multiplier_latency_cycles`` >= 1, else :class:`SpecError`.
-
-    Attributes
-    ----------
-    i : In(stream.Signature(StructLayout({a: 16, b: 16})))
-    o : Out(stream.Signature(32))
-
-    Timing
-    ------
-    Latency ``multiplier_latency_cycles``, interval 1; back-pressure, reset and the places of the
-    registers as :class:`FloatPipeline` states. Four steps: unpack, multiply, count, shift and pack.
-    """
-
-    def __init__(self, spec: ArraySpec) -> None:
-        self.spec = spec
-        super().__init__(16, timing(spec).latency_cycles)
+class MultiplierSteps(FloatSteps):
+    """Multiply FP16 by FP16 into FP32: unpack; multiply; count leading zeros; shift and pack."""
 
     def steps(self) -> list[Step]:
         return [self._unpack, self._multiply, self._count, self._pack]
@@ -95,6 +79,34 @@ class Fp16Mul(FloatPipeline):
         number = Cat(magnitude[:31], fields["sign"])
         result = Mux(fields["is_nan"], Const(CANONICAL_NAN, 32), number)
         return {"result": wire("result", result)}
+
+
+class Fp16Mul(MultiplierSteps, FloatPipeline):
+    """Emit a * b in FP32 for every pair of FP16 words accepted, without rounding.
+
+    The 11 x 11-bit product fits the 24 bits of FP32, and its range that of FP32's normal numbers.
+    Subnormal operands count in full. A NaN operand or 0 * infinity gives the canonical NaN
+    0x7FC00000; every other result has the XOR of the signs, zeros and infinities included.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+        ``multiplier_latency_cycles`` >= 1, else :class:`SpecError`.
+
+    Attributes
+    ----------
+    i : In(stream.Signature(StructLayout({a: 16, b: 16})))
+    o : Out(stream.Signature(32))
+
+    Timing
+    ------
+    Latency ``multiplier_latency_cycles``, interval 1; back-pressure, reset and the places of the
+    registers as :class:`FloatPipeline` states. Four steps: unpack, multiply, count, shift and pack.
+    """
+
+    def __init__(self, spec: ArraySpec) -> None:
+        self.spec = spec
+        super().__init__(16, timing(spec).latency_cycles)
 
 
 def _exponent(word: Value) -> Value:

@@ -6,9 +6,17 @@ from amaranth.hdl import C, Cat, Const, Mux, Value
 
 from hwsim.core.machine import UnitTiming
 from hwsim.sat.spec import ArraySpec
-from rtl.sat.float_parts import CANONICAL_NAN, Fields, FloatPipeline, Step, Wire, leading_zeros
+from rtl.sat.float_parts import (
+    CANONICAL_NAN,
+    Fields,
+    FloatPipeline,
+    FloatSteps,
+    Step,
+    Wire,
+    leading_zeros,
+)
 
-__all__ = ["Fp32Add", "timing"]
+__all__ = ["AdderSteps", "Fp32Add", "timing"]
 
 
 def timing(spec: ArraySpec) -> UnitTiming:
@@ -16,37 +24,8 @@ def timing(spec: ArraySpec) -> UnitTiming:
     return UnitTiming(latency_cycles=spec.adder_latency_cycles, interval_cycles=1)
 
 
-class Fp32Add(FloatPipeline):
-    """Emit a + b for every pair of FP32 words accepted, rounded to nearest, ties to even.
-
-    Subnormals count in full, as operands and as results. A NaN operand or the sum of infinities of
-    opposite sign gives the canonical NaN 0x7FC00000. Exact cancellation gives +0; only -0 + -0
-    is -0. A sum beyond the largest finite number rounds to infinity.
-
-    Parameters
-    ----------
-    spec : ArraySpec
-        ``adder_latency_cycles`` is L.
-
-    Attributes
-    ----------
-    i : In(stream.Signature(StructLayout({a: 32, b: 32})))
-    o : Out(stream.Signature(32))
-
-    Timing
-    ------
-    Latency ``adder_latency_cycles``, interval 1; back-pressure, reset and the places of the
-    registers as :class:`FloatPipeline` states. Six steps: order, align, add, count, shift, round.
-
-    Notes
-    -----
-    Three bits below the smaller significand suffice: guard, round, and a sticky bit that collects
-    all that is shifted out further.
-    """
-
-    def __init__(self, spec: ArraySpec) -> None:
-        self.spec = spec
-        super().__init__(32, timing(spec).latency_cycles)
+class AdderSteps(FloatSteps):
+    """Add FP32 numbers: order; align; add; count leading zeros; shift; round."""
 
     def steps(self) -> list[Step]:
         return [self._order, self._align, self._add, self._count, self._shift, self._round]
@@ -130,6 +109,39 @@ class Fp32Add(FloatPipeline):
         number = Cat(magnitude[:31], fields["sign"])
         result = Mux(fields["is_nan"], Const(CANONICAL_NAN, 32), number)
         return {"result": wire("result", result)}
+
+
+class Fp32Add(AdderSteps, FloatPipeline):
+    """Emit a + b for every pair of FP32 words accepted, rounded to nearest, ties to even.
+
+    Subnormals count in full, as operands and as results. A NaN operand or the sum of infinities of
+    opposite sign gives the canonical NaN 0x7FC00000. Exact cancellation gives +0; only -0 + -0
+    is -0. A sum beyond the largest finite number rounds to infinity.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+        ``adder_latency_cycles`` is L.
+
+    Attributes
+    ----------
+    i : In(stream.Signature(StructLayout({a: 32, b: 32})))
+    o : Out(stream.Signature(32))
+
+    Timing
+    ------
+    Latency ``adder_latency_cycles``, interval 1; back-pressure, reset and the places of the
+    registers as :class:`FloatPipeline` states. Six steps: order, align, add, count, shift, round.
+
+    Notes
+    -----
+    Three bits below the smaller significand suffice: guard, round, and a sticky bit that collects
+    all that is shifted out further.
+    """
+
+    def __init__(self, spec: ArraySpec) -> None:
+        self.spec = spec
+        super().__init__(32, timing(spec).latency_cycles)
 
 
 def _exponent(word: Value) -> Value:
