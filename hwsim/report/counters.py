@@ -67,6 +67,19 @@ _LAYER: dict[str, tuple[str, str]] = {
     "layers[].bytes.*.write": ("bytes the layer wrote to this memory level", "bytes"),
 }
 
+_SCHEDULE: dict[str, tuple[str, str]] = {
+    "schedule.steps": ("optimiser steps of the whole training run", "steps"),
+    "schedule.cycles": ("cycles of the whole training run", "cycles"),
+    "schedule.time_s": ("simulated time of the whole training run", "s"),
+    "schedule.dense_cycles": ("cycles of as many dense steps", "cycles"),
+    "schedule.speedup": ("schedule.dense_cycles / schedule.cycles", "1"),
+    "schedule.frames[].from_step": ("first step of the frame, counted from 0", "steps"),
+    "schedule.frames[].steps": ("steps of the frame", "steps"),
+    "schedule.frames[].beta": ("factor of masked weights at the frame's first step", "1"),
+    "schedule.frames[].cycles_per_step": ("cycles of one iteration", "cycles"),
+    "schedule.frames[].share": ("share of the whole run's cycles, 0 to 1", "1"),
+}
+
 
 def _stall_counters(prefix: str, owner: str) -> dict[str, tuple[str, str]]:
     return {
@@ -80,5 +93,6 @@ COUNTERS: dict[str, tuple[str, str]] = {
     **_stall_counters("units.*", "the unit"),
     **_LAYER,
     **_stall_counters("layers[]", "the layer's compute unit"),
+    **_SCHEDULE,
 }
 """Path in the run document -> (meaning, unit). ``*`` stands for a name, ``[]`` for an entry."""

@@ -20,6 +20,7 @@ from hwsim.report.canvas import Chart, bar_style, draw_chart, plain_label, state
 from hwsim.report.palette import STATES, Theme
 from hwsim.report.quantities import format_count, format_percent, format_ratio, format_tick
 from hwsim.report.roofline import roofline_chart
+from hwsim.report.training_figures import training_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,8 @@ def run_charts(run: Run) -> list[Chart]:
     """Return the figures that the document has the numbers for, in reading order."""
     rows = layer_rows(run)
     height = _height(max(len(cycle_parts(run)), len(run["units"]) + 2))
-    charts = [_where_chart(run, height)] if run["cycles"] else []
+    charts = training_charts(run)
+    charts += [_where_chart(run, height)] if run["cycles"] else []
     if run["cycles"] and run["units"]:
         charts.append(_units_chart(run, height))
     if any(row.cycles for row in rows):

@@ -16,6 +16,7 @@ from hwsim.report.bottleneck import describe_bottleneck
 from hwsim.report.canvas import Chart
 from hwsim.report.counters import COUNTERS, REASON_MEANINGS, TIER_MEANINGS
 from hwsim.report.palette import STATES, style_sheet
+from hwsim.report.stages import stage_rows
 from hwsim.report.text import NO_TIER, headline, tier_text
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def render_run(
         has_dense=any(row.dense_cycles is not None for row in rows),
         zero_layers=sum(not row.cycles for row in rows),
         has_stages=len({row.stage for row in rows}) > 1,
+        stages=stage_rows(run),
+        schedule=run.get("schedule"),
         units={name: (account, parts_of(account)) for name, account in units.items()},
         states=_present_states(rows, run["units"]),
         reasons=REASON_MEANINGS,

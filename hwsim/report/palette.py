@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hwsim.core.result import STALL_REASONS
 
-__all__ = ["LOOKS", "STATES", "THEMES", "Look", "Theme", "style_sheet"]
+__all__ = ["LOOKS", "STAGE_COLOURS", "STATES", "THEMES", "Look", "Theme", "style_sheet"]
 
 STATES = ("busy", *STALL_REASONS, "idle")
 """All states of an account in stacking order."""
@@ -45,6 +45,9 @@ LOOKS: dict[str, Look] = {
     "atomic": Look(_BROWN, is_hatched=True),
     "idle": Look("var(--idle)"),  # quiet against either background
 }
+
+STAGE_COLOURS = {"ff": _SKY, "bp": _ORANGE, "wu": _GREEN, "update": _YELLOW, "prune": _PURPLE}
+"""Colour of each stage of a training iteration; dark text stays legible on all of them."""
 
 
 @dataclass(frozen=True)

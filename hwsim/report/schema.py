@@ -113,6 +113,25 @@ def _run_required() -> dict[str, Schema]:
     }
 
 
+def _schedule() -> Schema:
+    counted = {"cycles": _COUNT, "time_s": _AMOUNT, "dense_cycles": _COUNT, "speedup": _AMOUNT}
+    whole = {name: _counter(f"schedule.{name}", kind) for name, kind in counted.items()}
+    counted = {
+        "from_step": _COUNT,
+        "steps": {"type": "integer", "minimum": 1},
+        "beta": {**_AMOUNT, "maximum": 1},
+        "cycles_per_step": _COUNT,
+        "share": {**_AMOUNT, "maximum": 1},
+    }
+    frame = {name: _counter(f"schedule.frames[].{name}", kind) for name, kind in counted.items()}
+    frame["nm"] = {"type": ["string", "null"], "description": "N:M of the mask; null: none"}
+    frame["is_dense"] = {"type": "boolean", "description": "whether no product can be skipped"}
+    steps = _counter("schedule.steps", {"type": "integer", "minimum": 1})
+    properties = {"kind": _TEXT, "steps": steps, **whole}
+    properties["frames"] = {"type": "array", "items": _closed(frame)}
+    return {**_closed(properties), "description": "a whole training run; the rest is one step"}
+
+
 def run_schema() -> Schema:
     """Return the JSON Schema of the run document; machines may add keys at the top level."""
     required = _run_required()
@@ -126,6 +145,11 @@ def run_schema() -> Schema:
         "notes": _TEXTS,
         "verification": {"type": "array", "items": {"type": "object"}},
         "spec": {"type": "object", "description": "the machine's parameters"},
+        "pregenerated": {
+            "type": "boolean",
+            "description": "training: N:M weights are selected right after their update",
+        },
+        "schedule": _schedule(),
     }
     return {
         "$schema": DRAFT,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from hwsim.report.accounts import OFF_CHIP_LEVELS, LayerRow, Run, cycle_parts, layer_rows
 from hwsim.report.bottleneck import describe_bottleneck
@@ -18,6 +18,7 @@ from hwsim.report.quantities import (
     format_time,
     read_number,
 )
+from hwsim.report.stages import StageRow, stage_rows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,6 +105,60 @@ def _layer_cells(row: LayerRow, has_dense: bool) -> list[str]:
     ]
 
 
+def _numbers_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of a name and right-aligned numbers, none of them shortened."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(text) for text in row))
+    return table
+
+
+def _stage_table(stages: Sequence[StageRow]) -> Table:
+    has_dense = any(stage.dense_cycles is not None for stage in stages)
+    heads = ["stage", "cycles", "share", "array busy", "DRAM"] + ["vs dense"] * has_dense
+    rows = [
+        [
+            stage.name,
+            format_exact(stage.cycles),
+            format_percent(stage.share),
+            format_exact(stage.array_busy_cycles),
+            format_bytes(stage.dram_bytes),
+            *([format_ratio(stage.speedup)] if has_dense else []),
+        ]
+        for stage in stages
+    ]
+    return _numbers_table(heads, rows)
+
+
+def _schedule_table(schedule: Mapping[str, Any]) -> Table:
+    heads = ["N:M", "from step", "steps", "beta", "cycles per step", "share"]
+    rows = [
+        [
+            frame["nm"] or "dense",
+            format_exact(frame["from_step"]),
+            format_exact(frame["steps"]),
+            f"{frame['beta']:.3g}",
+            format_exact(frame["cycles_per_step"]),
+            format_percent(frame["share"]),
+        ]
+        for frame in schedule["frames"]
+    ]
+    return _numbers_table(heads, rows)
+
+
+def _schedule_line(schedule: Mapping[str, Any]) -> str:
+    return (
+        f"Training run: {format_exact(schedule['steps'])} steps in "
+        f"{format_time(schedule['time_s'])} ({format_exact(schedule['cycles'])} cycles), "
+        f"{format_ratio(schedule['speedup'])} as fast as dense training"
+    )
+
+
 def write_summary(
     run: Run, stream: TextIO, *, top: int = TOP_LAYERS, width: int | None = None
 ) -> None:
@@ -135,6 +190,13 @@ def write_summary(
     parts = cycle_parts(run)
     where = " · ".join(f"{part.label} {format_percent(part.share)}" for part in parts)
     console.print(Text(f"Cycles: {where}", style="dim"))
+    if run.get("schedule"):
+        console.print(Text(_schedule_line(run["schedule"])))
+        console.print(_schedule_table(run["schedule"]))
+    stages = stage_rows(run)
+    if stages:
+        console.print(Text("Stages of an iteration"))
+        console.print(_stage_table(stages))
     rows = layer_rows(run)
     costly = sorted(rows, key=lambda row: -row.cycles)[:top]
     if costly:

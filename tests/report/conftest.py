@@ -181,6 +181,47 @@ def small_run() -> dict[str, Any]:
 
 
 @pytest.fixture
+def schedule() -> dict[str, Any]:
+    """Return a training run of 100 steps: 40 dense ones of 600 cycles, 60 of 300 at 2:8."""
+    frames = [
+        {"from_step": 0, "steps": 40, "nm": None, "beta": 0.0, "is_dense": True},
+        {"from_step": 40, "steps": 60, "nm": "2:8", "beta": 0.0, "is_dense": False},
+    ]
+    for frame, cycles in zip(frames, (600, 300), strict=True):
+        frame["cycles_per_step"] = cycles
+        frame["share"] = frame["steps"] * cycles / 42_000
+    return {
+        "kind": "constant",
+        "steps": 100,
+        "cycles": 42_000,
+        "time_s": 42_000 / 200_000_000,
+        "dense_cycles": 60_000,
+        "speedup": 60_000 / 42_000,
+        "frames": frames,
+    }
+
+
+@pytest.fixture
+def training_run() -> dict[str, Any]:
+    """Return a run document with two layers in every stage of a training iteration."""
+    run = build_result(layers=10).to_json()
+    stages = [
+        ("ff", "conv"),
+        ("bp", "conv"),
+        ("wu", "conv_wgrad"),
+        ("wu", "weight_update"),
+        ("bp", "nm_prune"),
+    ]
+    for layer, (stage, kind) in zip(run["layers"], stages * 2, strict=True):
+        layer |= {"stage": stage, "kind": kind}
+        if kind in ("weight_update", "nm_prune"):
+            layer |= {"macs": 0, "issued_macs": 0, "useful_macs": 0}
+        if kind == "nm_prune":
+            del run["baseline"]["layers"][layer["name"]]
+    return run
+
+
+@pytest.fixture
 def claims() -> list[Claim]:
     """Return three claims: inside, outside, and outside without gating."""
     return [

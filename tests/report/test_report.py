@@ -258,3 +258,30 @@ def test_a_report_of_checked_things_alone_has_no_such_list(written: Path) -> Non
     text = pages(written)["index.html"].text
     assert "not checked" not in text
     assert "Experiments" not in text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_training_run_s_page_has_schedule_and_stages(
+    tmp_path: Path, training_run: dict[str, Any], schedule: dict[str, Any]
+) -> None:
+    Report([training_run | {"schedule": schedule}]).write(tmp_path / "out")
+    page = pages(tmp_path / "out")["run-resnet50-sat-vcu1525.html"]
+    assert page.broken == []
+    for text in (
+        "Training run",
+        "42,000 cycles",
+        "1.43×",
+        "Stages of an iteration",
+        "N:M selection",
+    ):
+        assert text in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_inference_has_neither_schedule_nor_stages(
+    tmp_path: Path, small_run: dict[str, Any]
+) -> None:
+    Report([small_run]).write(tmp_path / "out")
+    text = pages(tmp_path / "out")["run-resnet50-sat-vcu1525.html"].text
+    assert "Training run" not in text
+    assert "Stages of an iteration" not in text

@@ -73,14 +73,32 @@ def counted(value: Any, path: str) -> set[str]:
         is_named = last in named or path == "baseline.layers"
         for key, entry in value.items():
             found |= counted(entry, f"{path}.{'*' if is_named else key}".lstrip("."))
-    elif isinstance(value, list) and path == "layers":
+    elif isinstance(value, list) and path in ("layers", "schedule.frames"):
         for entry in value:
             found |= counted(entry, f"{path}[]")
     return found - NOT_COUNTED
 
 
-def test_every_counter_of_a_result_is_in_the_dictionary_and_back(run: dict[str, Any]) -> None:
-    assert counted(run, "") == set(COUNTERS)
+def test_every_counter_of_a_result_is_in_the_dictionary_and_back(
+    run: dict[str, Any], schedule: dict[str, Any]
+) -> None:
+    assert counted(run | {"schedule": schedule}, "") == set(COUNTERS)
+
+
+def test_a_training_run_keeps_the_run_schema(
+    training_run: dict[str, Any], schedule: dict[str, Any]
+) -> None:
+    RUN.validate(training_run | {"schedule": schedule, "pregenerated": True})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"steps": 0}, {"cycles": 1.5}, {"speedup": -1}, {"frames": [{}]}, {"coffee": 1}],
+)
+def test_a_damaged_schedule_breaks_the_schema(
+    training_run: dict[str, Any], schedule: dict[str, Any], damage: dict[str, Any]
+) -> None:
+    assert not RUN.is_valid(training_run | {"schedule": schedule | damage})
 
 
 def test_every_counter_says_meaning_and_unit() -> None:

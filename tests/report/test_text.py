@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hwsim.report.stages import stage_rows
 from hwsim.report.text import headline, tier_text, write_summary
 
 
@@ -80,3 +81,29 @@ def test_headline_shows_off_chip_traffic_only(run: dict[str, Any]) -> None:
     labels = [label for label, _ in headline(run)]
     assert "dram" in labels
     assert "weight_buffer" not in labels
+
+
+def test_a_training_run_s_summary_has_its_stages_with_exact_cycles(
+    training_run: dict[str, Any],
+) -> None:
+    text = summary(training_run)
+    assert "Stages of an iteration" in text
+    for row in stage_rows(training_run):
+        (line,) = [x for x in text.splitlines() if x.startswith(f"{row.name} ")]
+        assert f"{row.cycles:,}" in line
+        assert f"{row.array_busy_cycles:,}" in line
+    assert "Stages" not in summary(training_run | {"layers": training_run["layers"][:1]})
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_schedule_is_summed_up_in_one_line_and_a_row_per_frame(
+    training_run: dict[str, Any], schedule: dict[str, Any], width: int
+) -> None:
+    text = summary(training_run | {"schedule": schedule}, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "100 steps" in text
+    assert "1.43× as fast as dense training" in " ".join(text.split())
+    lines = [line.split() for line in text.splitlines()]
+    dense = next(line for line in lines if line[:1] == ["dense"])
+    assert dense[1:6] == ["0", "40", "0", "600", "57.1"]  # 24,000 of 42,000 cycles
+    assert next(line for line in lines if line[:1] == ["2:8"])[1:5] == ["40", "60", "0", "300"]

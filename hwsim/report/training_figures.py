@@ -1,0 +1,163 @@
+"""Draw what a training iteration spends per stage, and its length over a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hwsim.report.accounts import Run
+from hwsim.report.canvas import Chart, draw_chart
+from hwsim.report.palette import STAGE_COLOURS, Theme
+from hwsim.report.quantities import (
+    format_count,
+    format_percent,
+    format_ratio,
+    format_tick,
+    format_time,
+)
+from hwsim.report.stages import StageRow, stage_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["schedule_chart", "stages_chart", "training_charts"]
+
+WIDE_INCHES = 10.6
+LEAST_LABELLED = 0.06
+"""Parts below this share of the longest bar have no room for a label."""
+
+
+def training_charts(run: Run) -> list[Chart]:
+    """Return the figures of a training run: its schedule, if it has one, and its stages."""
+    schedule = run.get("schedule")
+    charts = [schedule_chart(schedule, run["clock_hz"])] if schedule else []
+    stages = stage_rows(run)
+    return charts + ([stages_chart(stages)] if stages and run["cycles"] else [])
+
+
+def stages_chart(stages: Sequence[StageRow]) -> Chart:
+    """Return one bar of stages for this run and one for dense training, if it is known."""
+    bars: dict[str, list[float]] = {}
+    if any(stage.dense_cycles for stage in stages):
+        bars["dense training"] = [stage.dense_cycles or 0.0 for stage in stages]
+    bars["this run"] = [float(stage.cycles) for stage in stages]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        longest = max(sum(bar) for bar in bars.values())
+        for index, (name, bar) in enumerate(bars.items()):
+            speedups = [stage.speedup if name == "this run" else None for stage in stages]
+            _stage_bar(axes, index, stages, bar, speedups, longest)
+            axes.annotate(
+                format_count(sum(bar)),
+                (sum(bar), index),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+                color=theme.text,
+            )
+        axes.set_yticks(range(len(bars)), list(bars))
+        axes.tick_params(axis="y", colors=theme.text)
+        axes.set_ylim(len(bars) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlim(0, longest * 1.09)
+        axes.xaxis.set_major_formatter(lambda value, _: format_tick(value))
+        axes.set_xlabel("cycles of one iteration")
+        _stage_legend(axes, theme, stages)
+
+    caption = (
+        "Cycles that each stage adds to one iteration, against dense training on the same machine. "
+        "FF, BP and WU hold products and the vector work of their stage; numbers in this run's bar "
+        "are the stage's speed-up."
+    )
+    size = (WIDE_INCHES, 1.25 + 0.42 * len(bars))
+    return draw_chart("stages", "Stage by stage", caption, size, draw, is_wide=True)
+
+
+def _stage_bar(
+    axes: Axes,
+    index: int,
+    stages: Sequence[StageRow],
+    bar: Sequence[float],
+    speedups: Sequence[float | None],
+    longest: float,
+) -> None:
+    left = 0.0
+    for stage, width, speedup in zip(stages, bar, speedups, strict=True):
+        axes.barh(index, width, left=left, height=0.7, color=_colour(stage))
+        if width > LEAST_LABELLED * longest:
+            text = stage.name if speedup is None else f"{stage.name} {format_ratio(speedup)}"
+            place = (left + width / 2, index)
+            axes.annotate(text, place, ha="center", va="center", fontsize=8, color="#101418")
+        left += width
+
+
+def _colour(stage: StageRow) -> str:
+    return STAGE_COLOURS.get(stage.stage, "#9aa5b4")
+
+
+def _stage_legend(axes: Axes, theme: Theme, stages: Sequence[StageRow]) -> None:
+    from matplotlib.patches import Patch
+
+    axes.legend(
+        handles=[Patch(color=_colour(stage), label=stage.name) for stage in stages],
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=len(stages),
+        frameon=False,
+        fontsize=8,
+        labelcolor=theme.text,
+        handlelength=1.1,
+        borderaxespad=0.2,
+    )
+
+
+def schedule_chart(schedule: Mapping[str, Any], clock_hz: int) -> Chart:
+    """Return the time of an iteration over the optimiser steps of a run, against dense."""
+    frames = schedule["frames"]
+    dense = schedule["dense_cycles"] / schedule["steps"] / clock_hz
+    times = [frame["cycles_per_step"] / clock_hz for frame in frames]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        total = schedule["steps"]
+        for frame, time in zip(frames, times, strict=True):
+            start, end = frame["from_step"], frame["from_step"] + frame["steps"]
+            axes.fill_between([start, end], 0, time, color=theme.accent, alpha=0.35, linewidth=0)
+            axes.plot([start, end], [time, time], color=theme.accent, linewidth=2)
+            if frame["steps"] > LEAST_LABELLED * total:
+                text = f"{_frame_name(frame)}\n{format_time(time)}"
+                place = ((start + end) / 2, time / 2)
+                axes.annotate(text, place, ha="center", va="center", fontsize=8, color=theme.text)
+        axes.axhline(dense, color=theme.muted, linewidth=1.2, linestyle="--")
+        axes.annotate(
+            "dense iteration",
+            (total, dense),
+            xytext=(-4, 4),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=theme.muted,
+        )
+        axes.set_xlim(0, total)
+        axes.set_ylim(0, max(dense, *times) * 1.15)
+        axes.grid(visible=True, axis="y", color=theme.grid, linewidth=0.8)
+        axes.grid(visible=False, axis="x")
+        axes.yaxis.set_major_formatter(lambda value, _: format_time(value))
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel("simulated time of an iteration")
+
+    saved = format_percent(1 - 1 / schedule["speedup"]) if schedule["speedup"] else ""
+    caption = (
+        f"The area is the time of the whole run, {format_time(schedule['time_s'])}, "
+        f"{format_ratio(schedule['speedup'])} as fast as dense training ({saved} of its time "
+        "saved). While masked weights still count (beta > 0) an iteration takes dense time."
+    )
+    size = (WIDE_INCHES, 3.2)
+    title = "Iteration time over the run"
+    return draw_chart("schedule", title, caption, size, draw, is_wide=True)
+
+
+def _frame_name(frame: Mapping[str, Any]) -> str:
+    if frame["nm"] is None:
+        return "dense"
+    return f"{frame['nm']}, beta > 0" if frame["beta"] > 0 else str(frame["nm"])
