@@ -16,6 +16,7 @@ from hwsim.core.errors import InputError
 
 if TYPE_CHECKING:
     from hwsim.core.result import Result
+    from hwsim.experiments.pipeline import RunRequest
 
 __all__ = ["compare", "run", "sim"]
 
@@ -54,6 +55,20 @@ def run(
     phase: Annotated[
         str, typer.Option("--phase", help="infer, or train: one iteration.")
     ] = "infer",
+    schedule: Annotated[
+        str | None,
+        typer.Option("--schedule", help="Whole training run, e.g. sdgf-step:2:8:steps=90,fine=9."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of the whole --schedule.")
+    ] = None,
+    is_pregenerated: Annotated[
+        bool,
+        typer.Option(
+            "--pregenerate/--no-pregenerate",
+            help="Select N:M weights after their update, or in front of each product.",
+        ),
+    ] = True,
     batch: Batch = None,
     inputs: Inputs = None,
     seed: Seed = 0,
@@ -71,11 +86,8 @@ def run(
 ) -> int:
     """Simulate one model on one machine."""
     from hwsim.experiments.pipeline import RunRequest
-    from hwsim.experiments.runs import execute_all
 
-    _require("--phase", phase, ("infer", "train"))
-    methods = ("dense", "sr-ste", "sdgp", "sdwp", "bdwp")
-    _require("--training", training, methods if phase == "train" else ("dense",))
+    _check_training(phase, training, is_pregenerated=is_pregenerated)
     if estimate and detail != "fast":
         raise InputError("--detail", "no level of detail with --estimate", repr(detail))
     if trace is not None and (estimate or detail == "estimate"):
@@ -91,6 +103,7 @@ def run(
         pruner=pruner,
         phase=phase,
         training=training,
+        is_pregenerated=is_pregenerated,
         batch=batch,
         inputs=parse_inputs(inputs or []),
         seed=seed,
@@ -98,9 +111,36 @@ def run(
         is_traced=trace is not None,
         is_verified=verify,
     )
-    with _progress(_RUN_STEPS, is_quiet=json_out == "-") as tell:
-        (result,) = execute_all([request], jobs=jobs, progress=tell)
+    result = _execute(request, schedule, steps, jobs, is_quiet=json_out == "-")
     return _deliver(result, json_out, trace, report)
+
+
+def _check_training(phase: str, training: str, *, is_pregenerated: bool) -> None:
+    """Raise :class:`InputError` for training flags that do not go together."""
+    _require("--phase", phase, ("infer", "train"))
+    methods = ("dense", "sr-ste", "sdgp", "sdwp", "bdwp")
+    _require("--training", training, methods if phase == "train" else ("dense",))
+    if not is_pregenerated and training in ("dense", "sdgp"):
+        need = "--training sr-ste, sdwp or bdwp, which select weights"
+        raise InputError("--no-pregenerate", need, repr(training))
+
+
+def _execute(
+    request: RunRequest, schedule: str | None, steps: int | None, jobs: int, *, is_quiet: bool
+) -> Result:
+    """Return the result of one run, or of the iterations that a schedule needs."""
+    if schedule is None:
+        from hwsim.experiments.runs import execute_all
+
+        if steps is not None:
+            raise InputError("--steps", "--schedule beside it", str(steps))
+        with _progress(_RUN_STEPS, is_quiet=is_quiet) as tell:
+            return execute_all([request], jobs=jobs, progress=tell)[0]
+    from hwsim.experiments.training_run import execute_schedule, read_schedule
+
+    known = read_schedule(schedule, steps)
+    with _progress(len(known.frames()) + 1, is_quiet=is_quiet) as tell:
+        return execute_schedule(request, known, tell)
 
 
 def _require(flag: str, value: str, known: tuple[str, ...]) -> None:

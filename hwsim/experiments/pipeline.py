@@ -44,6 +44,7 @@ class RunRequest:
     pruner: str = "magnitude"
     phase: str = "infer"
     training: str = "dense"
+    is_pregenerated: bool = True
     batch: int | None = None
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seed: int = 0
@@ -108,6 +109,7 @@ def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
         if request.sparsity != "dense":
             need = f"sr-ste, sdgp, sdwp or bdwp for --sparsity {request.sparsity}"
             raise InputError("--training", need, repr(request.training))
+        # No weights are selected, so that it is all the same when they would be.
         return training_graph(forward, "dense", input_gradients=inner)
     pattern = _pattern(request) if request.sparsity != "dense" else None
     if not isinstance(pattern, NM):
@@ -119,6 +121,7 @@ def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
         request.training,
         pattern,
         prune_classifier=bool(inner),
+        pregenerate=request.is_pregenerated,
         input_gradients=inner,
     )
 
@@ -154,7 +157,7 @@ def execute(
     result.provenance = replace(result.provenance, seed=request.seed)
     if request.has_baseline:
         tell("dense baseline")
-        is_dense = request == replace(request, sparsity="dense", training="dense")
+        is_dense = request.sparsity == request.training == "dense"
         attach_baseline(result, result if is_dense else _dense_run(request))
     if request.is_verified:
         tell("verify outputs against golden")
@@ -170,6 +173,8 @@ def execute(
         "dataflow": request.dataflow,
         "batch": request.batch or 1,
     }
+    if request.phase == "train":
+        result.extra["pregenerated"] = request.is_pregenerated
     return result
 
 

@@ -192,8 +192,8 @@ def parse_schedule(text: str, total_steps: int | None = None) -> TrainingSchedul
         decay = float(values.get("c", "0"))
     except ValueError:
         raise InputError("schedule.c", "a number", repr(values["c"])) from None
-    around = [_count(name, values.get(name, "0")) for name in ("dense", "fine")]
-    return TrainingSchedule(kind, nm, _steps(values, sum(around), total_steps), *around, decay)
+    dense, fine = (_count(name, values.get(name, "0")) for name in ("dense", "fine"))
+    return TrainingSchedule(kind, nm, _steps(values, dense + fine, total_steps), dense, fine, decay)
 
 
 def _fields(text: str) -> dict[str, str]:
