@@ -21,6 +21,7 @@ __all__ = [
     "SatSpec",
     "SorterSpec",
     "SoreSpec",
+    "TileSpec",
     "VectorSpec",
     "WuveSpec",
 ]
@@ -51,6 +52,15 @@ class ArraySpec(_Part):
     overlap_skew: bool = Field(False, description="start a tile before the last one has left")
     overlap_drain: bool = Field(False, description="OS results drain under the next tile")
     timing: Literal["sat", "scalesim"] = "sat"
+
+
+class TileSpec(_Part):
+    """The array as built: what :class:`ArraySpec` says, and the widths a bitstream fixes."""
+
+    array: ArraySpec = ArraySpec()
+    nm_n: int = Field(2, ge=1, description="most kept values per group: weight registers of a PE")
+    nm_m: int = Field(8, ge=2, description="longest group: inputs of the operand multiplexer")
+    count_bits: int = Field(16, ge=1, le=32, description="width of the counters of a job")
 
 
 class BufferSpec(_Part):

@@ -34,6 +34,8 @@ class Vectors:
         True where the sink is not ready. Absent or past the end: no stall.
     statics : {input: value}
         Plain inputs, constant during the batch; absent: 0.
+    extra_cycles : int
+        Cycles to allow beyond what the number of words asks for, for units that keep words waiting.
     seed : int
         What the random parts were drawn from.
     name : str
@@ -45,6 +47,7 @@ class Vectors:
     source_gaps: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     sink_stalls: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     statics: Mapping[str, int] = field(default_factory=dict)
+    extra_cycles: int = 0
     seed: int = 0
     name: str = "vectors"
 
@@ -53,7 +56,8 @@ class Vectors:
         """Return when to give up: far beyond what any correct unit here needs."""
         words = sum(len(words) for words in [*self.inputs.values(), *self.expected.values()])
         patterns = [*self.source_gaps.values(), *self.sink_stalls.values()]
-        return 1000 + 4 * words + sum(len(pattern) for pattern in patterns)
+        paused = sum(len(pattern) for pattern in patterns)
+        return 1000 + 4 * words + paused + self.extra_cycles
 
     @property
     def has_stalls(self) -> bool:
