@@ -26,7 +26,7 @@ from models.training.gradient_functions import (
     resize_backward,
 )
 
-__all__ = ["Sgd", "compact_weights", "execute_iteration", "keep_largest"]
+__all__ = ["Sgd", "compact_weights", "execute_iteration", "execute_training_op", "keep_largest"]
 
 Array = NDArray[Any]
 
@@ -155,19 +155,7 @@ class _Iteration:
             return _prune(self.graph, op, self._value(op, op.inputs[0].tensor))
         self._make_view(op)
         operands = [self._value(op, operand.tensor) for operand in op.inputs]
-        shape = self.graph.tensors[op.output].shape
-        function = str(op.attrs.get("function", ""))
-        if op.kind is OpKind.NORMALIZATION and op.stage is Stage.FF:
-            return normalize(
-                op.attrs, operands[0], operands[1], operands[2] if len(operands) > 2 else None
-            )
-        if op.stage in (Stage.BP, Stage.WU):
-            result = _backward(op, function, operands, shape)
-            if result is not None:
-                return result
-        if op.kind is OpKind.RESHAPE:
-            return operands[0]
-        return execute_op(op, operands, shape, self.gemm)
+        return execute_training_op(op, operands, self.graph.tensors[op.output].shape, self.gemm)
 
     def _value(self, op: Op, tensor: str) -> Array:
         if tensor not in self.values:
@@ -192,6 +180,24 @@ class _Iteration:
         velocity = self.sgd.momentum * momentum + gradient
         self.values[f"{op.inputs[2].tensor}.next"] = velocity
         return np.asarray(weight - self.sgd.learning_rate * velocity)
+
+
+def execute_training_op(
+    op: Op, operands: list[Array], shape: tuple[int, ...], gemm: GemmFunction | None = None
+) -> Array:
+    """Return the output of one op of an iteration that is neither an update nor a selection."""
+    function = str(op.attrs.get("function", ""))
+    if op.kind is OpKind.NORMALIZATION and op.stage is Stage.FF:
+        return normalize(
+            op.attrs, operands[0], operands[1], operands[2] if len(operands) > 2 else None
+        )
+    if op.stage in (Stage.BP, Stage.WU):
+        result = _backward(op, function, operands, shape)
+        if result is not None:
+            return result
+    if op.kind is OpKind.RESHAPE:
+        return operands[0]
+    return execute_op(op, operands, shape, gemm)
 
 
 def _backward(op: Op, function: str, operands: list[Array], shape: tuple[int, ...]) -> Array | None:
