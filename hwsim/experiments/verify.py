@@ -1,4 +1,8 @@
-"""Check, layer by layer, that the simulator computes what the golden model computes."""
+"""Check, op by op, that the simulator computes what the golden model computes.
+
+Products, weight updates and N:M selections are compared on cropped operands; a training iteration
+of a small network is compared as a whole too, values flowing from op to op.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.gemm import activation_matrix, weight_matrix
-from hwsim.core.graph import Op, OpGraph, Stage
+from hwsim.core.graph import Op, OpGraph, OpKind, Stage
 from hwsim.core.sparsity import NM
 from models.sparsify.magnitude import mask_of
 
@@ -17,9 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_COLUMNS",
+    "MAX_ELEMS",
     "MAX_GROUPS",
+    "MAX_ITERATION_MACS",
     "MAX_REDUCTION",
     "MAX_ROWS",
+    "lane_operands",
     "layer_operands",
     "verify_layers",
 ]
@@ -30,6 +37,15 @@ MAX_COLUMNS = 64
 MAX_GROUPS = 32
 MAX_REDUCTION = 2048
 """Longest reduction that is checked for products that sum over a batch's pixels."""
+MAX_ELEMS = 4096
+"""Weights of an update, values of a selection, that are checked."""
+MAX_ITERATION_MACS = 1 << 24
+"""Dense multiply-accumulates up to which a training iteration is compared as a whole (seconds)."""
+
+Array = NDArray[Any]
+
+_RULE = np.array([0.05, 0.9, 5e-4, 1 / 128], dtype=np.float32)
+"""Learning rate, momentum, weight decay and 1 / loss scale of the checked updates."""
 
 
 def layer_operands(graph: OpGraph, op: Op, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
@@ -102,33 +118,94 @@ def _cropped_conv_input(
     return activation_matrix("conv", crop, {**attrs, "pads": pads}, x)
 
 
-def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
-    """Return one record per GEMM-like layer: what was compared and whether it was equal.
+def lane_operands(
+    graph: OpGraph, op: Op, rng: np.random.Generator
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return (inputs, tensors) of a weight update or a selection, as a program takes them.
 
-    Outputs must be equal bit for bit: both sides sum in the order of k with FP32 roundings.
+    Updates: gradients of deviation 1 times the loss scale, masters the graph's own weights.
+    Selections: FP16 words in steps of 1/8, so that many groups have equal magnitudes.
     """
-    machine, program = session.machine, session.program
+    if op.kind is OpKind.WEIGHT_UPDATE:
+        count = min(op.dims["elems"], MAX_ELEMS)
+        stored = graph.weights.get(op.attrs["of"])
+        weights = rng.standard_normal(count) if stored is None else stored.reshape(-1)[:count]
+        tensors = {"w32": weights.astype(np.float32)}
+        tensors |= {"v32": rng.standard_normal(count).astype(np.float32), "rule": _RULE}
+        inputs = {"dw16": (rng.standard_normal(count) / _RULE[3]).astype(np.float16)}
+    else:
+        nm_m = op.attrs["nm_m"]
+        groups = max(1, min(op.dims["elems"], MAX_ELEMS) // nm_m)
+        values = np.round(8 * rng.standard_normal((groups, nm_m))) / 8
+        inputs = {"words": values.astype(np.float16).view(np.uint16)}
+        tensors = {"nm_n": np.array(op.attrs["nm_n"])}
+    named = [
+        {f"{op.name}.{key}": value for key, value in part.items()} for part in (inputs, tensors)
+    ]
+    return named[0], named[1]
+
+
+def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
+    """Return one record per checked op: what was compared and whether it was equal.
+
+    Outputs must be equal bit for bit: both sides sum in the order of k with FP32 roundings. A
+    small training iteration adds a record of its own.
+    """
+    graph, program = session.graph, session.program
+    lanes = {OpKind.WEIGHT_UPDATE, OpKind.NM_PRUNE}
+    executed = session.machine.capabilities().op_kinds
     records: list[dict[str, Any]] = []
-    for op in session.graph.ops():
-        if not op.is_gemm:
-            continue
-        operands = layer_operands(session.graph, op, np.random.default_rng([seed, len(records)]))
-        program.tensors = {f"{op.name}.b": operands["b"], f"{op.name}.mask": operands["mask"]}
-        inputs = {f"{op.name}.a": operands["a"]}
-        simulated = machine.execute(program, inputs)[op.name]
-        golden = machine.golden(program, inputs)[op.name]
-        full = op.gemm()
-        groups, rows, columns = golden.shape
-        records.append(
-            {
-                "layer": op.name,
-                "groups": f"{groups} of {full.groups}",
-                "rows": f"{rows} of {full.m}",
-                "columns": f"{columns} of {full.n}",
-                "reduction": f"{operands['b'].shape[1]} of {full.k}",
-                "equal": bool(np.array_equal(simulated, golden)),
-                "max_abs_error": float(np.abs(simulated - golden).max()),
-            }
-        )
+    for op in graph.ops():
+        rng = np.random.default_rng([seed, len(records)])
+        if op.is_gemm:
+            records.append(_product_record(session, op, rng))
+        elif op.kind in lanes and op.kind.value in executed:
+            records.append(_lane_record(session, op, rng))
     program.tensors = {}
+    kinds = {op.kind for op in graph.ops()}
+    is_small = sum(op.macs() for op in graph.ops()) <= MAX_ITERATION_MACS
+    if is_small and kinds & lanes and {kind.value for kind in kinds} <= executed:
+        from hwsim.experiments.training_iteration import compare_with_golden
+
+        records.append(compare_with_golden(graph, program, seed=seed))
     return records
+
+
+def _product_record(session: Session, op: Op, rng: np.random.Generator) -> dict[str, Any]:
+    operands = layer_operands(session.graph, op, rng)
+    tensors = {f"{op.name}.b": operands["b"], f"{op.name}.mask": operands["mask"]}
+    simulated, golden = _outputs(session, op, {f"{op.name}.a": operands["a"]}, tensors)
+    full = op.gemm()
+    groups, rows, columns = golden.shape
+    return {
+        "layer": op.name,
+        "groups": f"{groups} of {full.groups}",
+        "rows": f"{rows} of {full.m}",
+        "columns": f"{columns} of {full.n}",
+        "reduction": f"{operands['b'].shape[1]} of {full.k}",
+        **_equality(simulated, golden),
+    }
+
+
+def _lane_record(session: Session, op: Op, rng: np.random.Generator) -> dict[str, Any]:
+    inputs, tensors = lane_operands(session.graph, op, rng)
+    simulated, golden = _outputs(session, op, inputs, tensors)
+    (given,) = inputs.values()
+    return {
+        "layer": op.name,
+        "elements": f"{given.size} of {op.dims['elems']}",
+        **_equality(simulated, golden),
+    }
+
+
+def _outputs(
+    session: Session, op: Op, inputs: dict[str, Array], tensors: dict[str, Array]
+) -> tuple[Array, Array]:
+    session.program.tensors = tensors
+    simulated = session.machine.execute(session.program, inputs)[op.name]
+    return simulated, session.machine.golden(session.program, inputs)[op.name]
+
+
+def _equality(simulated: Array, golden: Array) -> dict[str, Any]:
+    gap = np.abs(simulated.astype(np.float64) - golden.astype(np.float64)).max()
+    return {"equal": bool(np.array_equal(simulated, golden)), "max_abs_error": float(gap)}

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from hwsim.core.gemm import activation_matrix
+from hwsim.core.graph import OpKind
 from hwsim.core.machine import make_machine
 from hwsim.core.sparsity import NM
 from hwsim.experiments import verify
 from hwsim.experiments.pipeline import RunRequest, Session, prepare
 from hwsim.experiments.verify import MAX_COLUMNS, MAX_GROUPS, MAX_ROWS, layer_operands
-from hwsim.sat import functional
+from hwsim.sat import functional, training_execution, training_weights
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
 from models.training import training_graph
@@ -143,6 +144,9 @@ def iteration(method):
     return Session(graph, machine, machine.lower(graph, map_graph(graph, machine)))
 
 
+CHECKED = (OpKind.WEIGHT_UPDATE, OpKind.NM_PRUNE)
+
+
 @pytest.mark.parametrize(
     ("method", "sparse"),
     [
@@ -151,14 +155,15 @@ def iteration(method):
         ("sdgp", {"last.bp", *(f"strided.bp.p{i}" for i in range(4))}),
     ],
 )
-def test_every_product_of_an_iteration_is_verified(method, sparse):
+def test_every_product_update_and_selection_of_an_iteration_is_verified(method, sparse):
     session = iteration(method)
-    products = [op for op in session.graph.ops() if op.is_gemm]
-    assert {op.name for op in products if op.useful_macs() < op.macs()} == sparse
-    records = verify.verify_layers(session, seed=0)
-    assert [record["layer"] for record in records] == [op.name for op in products]
-    assert {op.stage.value for op in products} == {"ff", "bp", "wu"}
-    assert all(record["equal"] for record in records)
+    ops = [op for op in session.graph.ops() if op.is_gemm or op.kind in CHECKED]
+    assert {op.name for op in ops if op.useful_macs() < op.macs()} == sparse
+    *records, whole = verify.verify_layers(session, seed=0)
+    assert [record["layer"] for record in records] == [op.name for op in ops]
+    assert {op.stage.value for op in ops} == {"ff", "bp", "wu"}
+    assert all(record["equal"] and record["max_abs_error"] == 0 for record in records)
+    assert (whole["layer"], whole["equal"]) == ("whole iteration", True)
 
 
 def test_one_wrong_bit_in_any_product_of_an_iteration_is_caught(monkeypatch):
@@ -169,7 +174,86 @@ def test_one_wrong_bit_in_any_product_of_an_iteration_is_caught(monkeypatch):
         out[-1, -1] = np.nextafter(out[-1, -1], np.float32(np.inf))
 
     monkeypatch.setattr(functional, "multiply_compact", corrupted)
-    assert not any(record["equal"] for record in verify.verify_layers(iteration("bdwp"), seed=0))
+    session = iteration("bdwp")
+    records = {record["layer"]: record for record in verify.verify_layers(session, seed=0)}
+    assert not any(records[op.name]["equal"] for op in session.graph.ops() if op.is_gemm)
+
+
+def test_one_wrong_bit_in_any_update_is_caught(monkeypatch):
+    true = functional.update_weights
+
+    def corrupted(*given, **rule):
+        w, v, half = true(*given, **rule)
+        v[-1] = np.nextafter(v[-1], np.float32(np.inf))
+        return w, v, half
+
+    monkeypatch.setattr(functional, "update_weights", corrupted)
+    session = iteration("bdwp")
+    records = verify.verify_layers(session, seed=0)
+    wrong = [record["layer"] for record in records if not record["equal"]]
+    updates = [op.name for op in session.graph.ops() if op.kind is OpKind.WEIGHT_UPDATE]
+    assert wrong == updates
+    assert all(0 < record["max_abs_error"] < 1e-5 for record in records if not record["equal"])
+
+
+def test_another_rule_for_equal_magnitudes_is_caught(monkeypatch):
+    true = functional.topn_group
+
+    def last_of_equals(bits, nm_n):
+        words, positions = true(bits[:, ::-1].copy(), nm_n)
+        return words[:, ::-1], bits.shape[1] - 1 - positions[:, ::-1]
+
+    monkeypatch.setattr(functional, "topn_group", last_of_equals)
+    session = iteration("bdwp")
+    records = verify.verify_layers(session, seed=0)
+    wrong = [record["layer"] for record in records if not record["equal"]]
+    assert wrong == [op.name for op in session.graph.ops() if op.kind is OpKind.NM_PRUNE]
+
+
+def test_a_wrong_transposition_shows_in_the_whole_iteration_only(monkeypatch):
+    true = training_weights.transposed_weights
+
+    def unturned(layer, view, weights):
+        return true(layer, {**view, "rows": view["rows"][::-1]}, weights)
+
+    monkeypatch.setattr(training_weights, "transposed_weights", unturned)
+    monkeypatch.setattr(training_execution, "transposed_weights", unturned)
+    *records, whole = verify.verify_layers(iteration("dense"), seed=0)
+    assert all(record["equal"] for record in records)
+    assert not whole["equal"]
+    assert whole["max_abs_error"] > 1e-3
+
+
+def test_records_say_how_many_weights_were_compared():
+    b = GraphBuilder("net")
+    x = b.conv("body", b.input("x", (1, 32, 4, 4)), 64, 3, pad=1, bias=False)
+    graph = training_graph(b.build([x]), "bdwp", (2, 8), input_gradients=("x",))
+    machine = make_machine("sat")
+    program = machine.lower(graph, map_graph(graph, machine))
+    records = verify.verify_layers(Session(graph, machine, program), seed=0)
+    found = {record["layer"]: record.get("elements") for record in records}
+    assert found["body.weight.update"] == f"{verify.MAX_ELEMS} of {64 * 32 * 9}"
+    assert found["body.bp.prune"] == f"{verify.MAX_ELEMS} of {64 * 32 * 9}"
+    assert found["body.wu"] is None
+
+
+def test_large_iterations_are_not_compared_as_a_whole(monkeypatch):
+    monkeypatch.setattr(verify, "MAX_ITERATION_MACS", 1000)
+    layers = [record["layer"] for record in verify.verify_layers(iteration("bdwp"), seed=0)]
+    assert "whole iteration" not in layers
+    assert "last.weight.update" in layers
+
+
+def test_updates_use_the_graph_s_own_weights():
+    b = GraphBuilder("net")
+    values = np.arange(24, dtype=np.float32).reshape(4, 6)
+    y = b.linear("fc", b.input("x", (2, 4)), 6, bias=False)
+    b.weights["fc.weight"] = values
+    graph = training_graph(b.build([y]), "dense")
+    op = graph.op("fc.weight.update")
+    inputs, tensors = verify.lane_operands(graph, op, np.random.default_rng(0))
+    np.testing.assert_array_equal(tensors["fc.weight.update.w32"], values.reshape(-1))
+    assert inputs["fc.weight.update.dw16"].dtype == np.float16
 
 
 def sdgp_product():
