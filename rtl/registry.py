@@ -11,15 +11,24 @@ from pydantic import BaseModel
 
 from hwsim.core.errors import unknown_name
 from hwsim.core.machine import UnitTiming
-from hwsim.sat.spec import ArraySpec, SorterSpec
+from hwsim.sat.spec import ArraySpec, SoreSpec, SorterSpec
 from rtl.common import fifo
 from rtl.formal.bench import Properties
+from rtl.formal.data_provider import data_provider_properties
 from rtl.formal.fifo import fifo_properties
 from rtl.formal.float_pipeline import float_pipeline_properties
+from rtl.formal.sore import sore_properties
+from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
-from rtl.sat import fp16_mul, fp32_add, topn_sorter
+from rtl.sat import data_provider, fp16_mul, fp32_add, sore, topn_network, topn_sorter
 
 __all__ = ["UNITS", "Unit", "find_unit"]
+
+SORE_SPEC = SoreSpec(lanes=8, sorter=SorterSpec(nm_n=2, nm_m=4))
+"""A quarter of the lanes that SAT has, so that every unit of the engine compiles in seconds."""
+
+SORE_PROOF_SPEC = SoreSpec(lanes=4, sorter=SorterSpec(nm_n=1, nm_m=2))
+"""Two tiles side by side."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,33 @@ UNITS: dict[str, Unit] = {
             topn_sorter.TopNSorter,
             topn_sorter.timing,
             topn_sorter_properties,
+        ),
+        Unit(
+            "sat/topn_network",
+            "the same selection for whole groups: a pipelined compare network",
+            SorterSpec(),
+            topn_network.TopNNetwork,
+            topn_network.timing,
+            topn_network_properties,
+            SorterSpec(nm_n=2, nm_m=4),
+        ),
+        Unit(
+            "sat/data_provider",
+            "transposer that feeds SORE's lanes along either direction",
+            SORE_SPEC,
+            data_provider.DataProvider,
+            data_provider.timing,
+            data_provider_properties,
+            SORE_PROOF_SPEC,
+        ),
+        Unit(
+            "sat/sore",
+            "sparse online reduction engine: all sorter lanes in lock step",
+            SORE_SPEC,
+            sore.Sore,
+            sore.timing,
+            sore_properties,
+            SORE_PROOF_SPEC,
         ),
         Unit(
             "sat/fp16_mul",

@@ -18,9 +18,17 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError, SpecError
 from hwsim.core.machine import UnitTiming
-from hwsim.sat.spec import SorterSpec
+from hwsim.sat.spec import SoreSpec, SorterSpec
 
-__all__ = ["play_lane", "sorter_schedule", "timing", "topn_group"]
+__all__ = [
+    "engine_timing",
+    "network_timing",
+    "play_lane",
+    "reduce_rows",
+    "sorter_schedule",
+    "timing",
+    "topn_group",
+]
 
 LATENCY_CYCLES = 1
 """From accepting the last value of a group to offering the group (output register)."""
@@ -39,6 +47,31 @@ def timing(spec: SorterSpec) -> UnitTiming:
             "sore.sorter", "nm_m >= 2 and nm_n <= nm_m", f"nm_n={spec.nm_n}, nm_m={spec.nm_m}"
         )
     return UnitTiming(latency_cycles=LATENCY_CYCLES, interval_cycles=spec.nm_m)
+
+
+def engine_timing(spec: SoreSpec) -> UnitTiming:
+    """Return the cycle contract of all lanes in lock step; a transfer is a set of ``lanes`` groups.
+
+    Hence ``lanes * nm_m`` values per ``nm_m`` cycles, whatever ``nm_n`` is.
+    """
+    return timing(spec.sorter)
+
+
+def network_timing(spec: SorterSpec) -> UnitTiming:
+    """Return the cycle contract of a pipelined compare network; a transfer is a whole group.
+
+    The alternative to the lane: Batcher's odd-even merging, one register behind every rank of
+    comparators, one group per cycle. With t = ceil(log2 M) and s = ceil(log2 N), merging lists of
+    2^k takes 1 + k ranks, of which 1 + min(k, s) concern the N largest; another s (s + 1) / 2
+    ranks bring the kept slots back into index order.
+
+    Raises :class:`SpecError` as :func:`timing` does.
+    """
+    timing(spec)
+    merges = (spec.nm_m - 1).bit_length()
+    kept = (spec.nm_n - 1).bit_length()
+    ranks = sum(1 + min(level, kept) for level in range(merges)) + kept * (kept + 1) // 2
+    return UnitTiming(latency_cycles=ranks, interval_cycles=1)
 
 
 def topn_group(bits: NDArray[np.uint16], nm_n: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
@@ -72,6 +105,39 @@ def topn_group(bits: NDArray[np.uint16], nm_n: int) -> tuple[NDArray[np.uint16],
     kept = np.argsort(-magnitude, axis=1, kind="stable")[:, :nm_n]
     kept = np.sort(kept, axis=1)
     return np.take_along_axis(bits, kept, axis=1), kept.astype(np.uint8)
+
+
+def reduce_rows(
+    spec: SoreSpec, rows: NDArray[np.uint16]
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Return the compact groups of all lanes.
+
+    Parameters
+    ----------
+    spec : SoreSpec
+        Lanes and pattern.
+    rows : uint16[sets * nm_m, lanes]
+        FP16 words; lane l sorts column l, ``nm_m`` rows at a time.
+
+    Returns
+    -------
+    values : uint16[sets, lanes, nm_n]
+    indices : uint8[sets, lanes, nm_n]
+        Position in the group, strictly ascending along the last axis.
+
+    Raises
+    ------
+    InputError
+        If ``rows`` is no whole number of sets.
+    """
+    nm_n, nm_m = spec.sorter.nm_n, spec.sorter.nm_m
+    if rows.ndim != 2 or rows.shape[1] != spec.lanes or rows.shape[0] % nm_m:
+        found = f"{rows.dtype}{list(rows.shape)}"
+        raise InputError("rows", f"uint16[sets * {nm_m}, {spec.lanes}]", found)
+    groups = rows.reshape(-1, nm_m, spec.lanes).transpose(0, 2, 1)
+    values, indices = topn_group(groups.reshape(-1, nm_m), nm_n)
+    shape = (-1, spec.lanes, nm_n)
+    return values.reshape(shape), indices.reshape(shape)
 
 
 def sorter_schedule(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hwsim.core.errors import InputError
 from hwsim.core.formats import encode_nm
-from hwsim.sat.sorter import play_lane, sorter_schedule, timing, topn_group
-from hwsim.sat.spec import SorterSpec
+from hwsim.sat.sorter import play_lane, reduce_rows, sorter_schedule, timing, topn_group
+from hwsim.sat.spec import SoreSpec, SorterSpec
 
 NO_STALLS = np.zeros(0, dtype=np.bool_)
 
@@ -97,3 +97,22 @@ def test_played_cycles_agree_with_the_schedule_of_what_was_accepted(nm_m, groups
     assert (accepts[nm_m - 1 :: nm_m][1:] > emits[:-1]).all()
     # Nobody is held up by more than the stalls there are.
     assert emits[-1] <= groups * nm_m + gaps.sum() + stalls.sum()
+
+
+def test_each_lane_reduces_its_own_column():
+    spec = SoreSpec(lanes=3, sorter=SorterSpec(nm_n=2, nm_m=4))
+    rows = np.random.default_rng(0).integers(0, 1 << 16, (8, 3)).astype(np.uint16)
+    values, indices = reduce_rows(spec, rows)
+    assert values.shape == indices.shape == (2, 3, 2)
+    for block in range(2):
+        for lane in range(3):
+            kept = _keep_one_by_one(rows[4 * block : 4 * block + 4, lane].tolist(), 2)
+            found = zip(indices[block, lane].tolist(), values[block, lane].tolist(), strict=True)
+            assert list(found) == kept
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (8, 4)])
+def test_rows_that_are_no_whole_sets_of_groups_are_refused(shape):
+    spec = SoreSpec(lanes=3, sorter=SorterSpec(nm_n=2, nm_m=4))
+    with pytest.raises(InputError, match=r"rows: need uint16\[sets \* 4, 3\]"):
+        reduce_rows(spec, np.zeros(shape, dtype=np.uint16))

@@ -12,6 +12,11 @@ from typing import Any
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.fifo import fifo_cases
 from hwsim.cli.rtl_cases.float_units import fp16_mul_cases, fp32_add_cases
+from hwsim.cli.rtl_cases.reduction import (
+    data_provider_cases,
+    sore_cases,
+    topn_network_cases,
+)
 from hwsim.cli.rtl_cases.sorter import topn_sorter_cases
 
 __all__ = ["CASES", "Case", "cases"]
@@ -21,6 +26,9 @@ CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "sat/fp16_mul": fp16_mul_cases,
     "sat/fp32_add": fp32_add_cases,
     "sat/topn_sorter": topn_sorter_cases,
+    "sat/data_provider": data_provider_cases,
+    "sat/sore": sore_cases,
+    "sat/topn_network": topn_network_cases,
 }
 """Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""
 
