@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -214,12 +215,22 @@ class OpGraph:
 
     def producer(self, tensor: str) -> Op | None:
         """Return the op that writes ``tensor``, or None for inputs and weights."""
-        return self._producers().get(tensor)
+        return self._producers.get(tensor)
 
     def consumers(self, tensor: str) -> list[Op]:
         """Return the ops that read ``tensor``, in topological order."""
-        return [op for op in self.ops() if any(o.tensor == tensor for o in op.inputs)]
+        return list(self._readers.get(tensor, {}).values())
 
+    @cached_property
+    def _readers(self) -> dict[str, dict[str, Op]]:
+        """Return {tensor: {name: op}} of the ops that read it; a graph's ops never change."""
+        readers: dict[str, dict[str, Op]] = {}
+        for op in self.ops():
+            for operand in op.inputs:
+                readers.setdefault(operand.tensor, {})[op.name] = op
+        return readers
+
+    @cached_property
     def _producers(self) -> dict[str, Op]:
         return {op.output: op for op in self.ops()}
 
@@ -234,7 +245,7 @@ class OpGraph:
     def to_networkx(self) -> nx.DiGraph:
         """Return the op graph for algorithms: nodes are op names, edges carry ``tensor``."""
         graph = nx.DiGraph()
-        producers = self._producers()
+        producers = self._producers
         for op in self.ops():
             graph.add_node(op.name)
             for operand in op.inputs:

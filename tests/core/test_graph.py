@@ -65,11 +65,26 @@ def test_zeros_of_sparse_activations_are_not_useful() -> None:
     assert both.useful_macs() == 4 * 8 * 2 // 8
 
 
+def test_consumers_come_in_order_and_once_each() -> None:
+    double = Op(
+        name="c",
+        kind=OpKind.ELEMENTWISE,
+        dims={"elems": 32},
+        inputs=(Operand(tensor="h"), Operand(tensor="h")),
+        output="z",
+        attrs={"function": "mul"},
+    )
+    tensors = [*parts()["tensors"], TensorInfo(name="z", shape=(4, 8))]
+    graph = build(ops=[*parts()["ops"], double], tensors=tensors, outputs=["y", "z"])
+    assert [op.name for op in graph.consumers("h")] == ["b", "c"]
+
+
 def test_producers_and_consumers_are_found() -> None:
     graph = build()
     assert graph.producer("h") is graph.op("a")
     assert graph.producer("x") is None
     assert [op.name for op in graph.consumers("h")] == ["b"]
+    assert graph.consumers("y") == []
     assert list(graph.to_networkx().edges(data="tensor")) == [("a", "b", "h")]
     assert graph.input_bytes(graph.op("a"), Role.WEIGHT) == 6 * 8 * 4
     assert graph.input_bytes(graph.op("a"), Role.ACTIVATION) == 4 * 6 * 4
