@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jsonschema
+import numpy as np
 import pytest
 
 from hwsim.core.result import STALL_REASONS
@@ -117,3 +118,88 @@ def test_flags_that_do_not_go_together_are_refused(hwsim, flags, field, need, fo
     assert refusal[0] == field
     assert need in refusal[1]
     assert refusal[2] == found
+
+
+def archive(folder, **matrices):
+    """Return the path of an archive of weight matrices."""
+    path = folder / "net.npz"
+    np.savez(path, **matrices)
+    return path
+
+
+def test_integer_weights_cannot_be_trained(hwsim, tmp_path):
+    integers = archive(tmp_path, fine=np.ones((8, 8)), whole=np.ones((8, 8), dtype=np.int8))
+    refusal = hwsim("run", integers, "--phase", "train").refusal()
+    assert refusal == ("op whole", "floating-point tensors to train", "int8 whole.weight")
+
+
+def test_a_graph_without_weights_has_nothing_to_train(hwsim, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    info = [onnx.helper.make_tensor_value_info(name, 1, [2, 4]) for name in "xy"]
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "net", info[:1], info[1:])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "net.onnx")
+    refusal = hwsim("run", tmp_path / "net.onnx", "--phase", "train").refusal()
+    assert refusal == (
+        "--training",
+        "an output that depends on floating-point weights",
+        "none in net",
+    )
+
+
+def test_a_batch_of_nothing_cannot_be_trained_on(hwsim, matrices):
+    refusal = hwsim("run", matrices, "--phase", "train", "--batch", 0).refusal()
+    assert refusal == ("--batch", "at least 1", "0")
+
+
+def test_groups_longer_than_the_multiplexer_are_refused(hwsim, tmp_path):
+    wide = archive(tmp_path, first=np.ones((8, 80)), last=np.ones((80, 80)))
+    flags = ("--training", "bdwp", "--sparsity", "nm:2:40")
+    refusal = hwsim("run", wide, "--phase", "train", *flags).refusal()
+    assert refusal == ("last: operand multiplexer", "40 inputs", "32 inputs")
+
+
+def test_channels_that_do_not_divide_stay_dense_and_are_noted(hwsim, tmp_path):
+    rng = np.random.default_rng(0)
+    odd = archive(tmp_path, first=rng.random((8, 8)), second=rng.random((20, 16)))
+    document = hwsim("run", odd, "--phase", "train", *BDWP, "--json", "-").document
+    assert "second stays dense in FF: Ci 20 not divisible by 8" in document["notes"]
+    assert "first stays dense in FF: first layer" in document["notes"]
+    assert not [note for note in document["notes"] if note.startswith("second stays dense in BP")]
+    layers = {layer["name"]: layer for layer in document["layers"]}
+    assert layers["second"]["useful_macs"] == layers["second"]["macs"]
+    assert layers["second.bp"]["useful_macs"] == layers["second.bp"]["macs"] // 4
+    assert {"second.bp.prune"} == {name for name in layers if name.endswith("prune")}
+
+
+@pytest.mark.parametrize("method", [(), BDWP, ("--training", "sdgp", "--sparsity", "nm:2:8")])
+def test_verification_covers_products_updates_selections_and_the_iteration(hwsim, tmp_path, method):
+    rng = np.random.default_rng(1)
+    net = archive(
+        tmp_path, first=rng.standard_normal((8, 16)), second=rng.standard_normal((16, 24))
+    )
+    outcome = hwsim("run", net, "--phase", "train", *method, "--verify", "--json", "-")
+    document = outcome.document
+    assert outcome.status == 0
+    records = {record["layer"]: record for record in document["verification"]}
+    assert all(record["equal"] for record in records.values())
+    kinds = ("linear", "matmul", "weight_update", "nm_prune")
+    checked = [layer["name"] for layer in document["layers"] if layer["kind"] in kinds]
+    assert list(records) == [*checked, "whole iteration"]
+    assert {"second", "second.bp", "second.wu", "second.weight.update"} <= set(records)
+
+
+def test_a_wrong_update_ends_a_verified_run_with_status_1(hwsim, matrices, monkeypatch):
+    from hwsim.sat import functional
+
+    true = functional.update_weights
+
+    def one_step_off(*given, **rule):
+        w, v, half = true(*given, **rule)
+        return np.nextafter(w, np.float32(np.inf)), v, half
+
+    monkeypatch.setattr(functional, "update_weights", one_step_off)
+    outcome = hwsim("run", matrices, "--phase", "train", "--verify", "--json", "-")
+    assert outcome.status == 1
+    wrong = [r["layer"] for r in outcome.document["verification"] if not r["equal"]]
+    assert wrong == ["deep.weight.update", "wide.weight.update"]
