@@ -203,3 +203,15 @@ def test_a_wrong_update_ends_a_verified_run_with_status_1(hwsim, matrices, monke
     assert outcome.status == 1
     wrong = [r["layer"] for r in outcome.document["verification"] if not r["equal"]]
     assert wrong == ["deep.weight.update", "wide.weight.update"]
+
+
+def test_stepping_every_pe_of_an_iteration_gives_the_same_cycles(hwsim, tmp_path):
+    rng = np.random.default_rng(2)
+    net = archive(
+        tmp_path, first=rng.standard_normal((8, 16)), second=rng.standard_normal((16, 24))
+    )
+    run = ("run", net, "--phase", "train", "--batch", 3, *BDWP, "--json", "-")
+    small = ("--set", "array.rows=4", "--set", "array.cols=4", "--set", "array.interleave=2")
+    fast, stepped = (hwsim(*run, *small, "--detail", level).document for level in ("fast", "pe"))
+    assert {layer["stage"] for layer in stepped["layers"]} == {"ff", "bp", "wu"}
+    assert stepped["layers"] == fast["layers"]

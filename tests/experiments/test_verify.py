@@ -129,6 +129,25 @@ def test_a_corrupted_kernel_result_is_caught(session, monkeypatch):
     assert all(0 < record["max_abs_error"] < 1e-5 for record in records)
 
 
+def test_a_zero_of_the_wrong_sign_is_caught(session, monkeypatch):
+    true = functional.multiply_compact
+
+    def negated_zero(a, values, indices, nm_m, out):
+        true(np.zeros_like(a), values, indices, nm_m, out)
+        out *= np.float32(-1)
+
+    monkeypatch.setattr(verify, "layer_operands", _zero_activations)
+    monkeypatch.setattr(functional, "multiply_compact", negated_zero)
+    records = verify.verify_layers(session, seed=0)
+    assert [record["equal"] for record in records] == [False, False]
+    assert all(record["max_abs_error"] == 0 for record in records)
+
+
+def _zero_activations(graph, op, rng):
+    operands = layer_operands(graph, op, rng)
+    return {**operands, "a": np.zeros_like(operands["a"])}
+
+
 def test_verification_leaves_no_operands_behind(session):
     verify.verify_layers(session, seed=0)
     assert session.program.tensors == {}

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
@@ -141,6 +143,55 @@ def test_every_tensor_of_two_iterations_is_golden_s_bit_for_bit(
     assert set(graph.weights) == set(found.state.master)
     moved = [not np.array_equal(mine.master[n], values) for n, values in graph.weights.items()]
     assert all(moved)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a small convolution in groups, with ragged windows, strides, dilations and pads."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    return {
+        "batch": draw(st.integers(1, 2)),
+        "ci": groups * draw(st.sampled_from([1, 4, 8])),
+        "co": groups * draw(st.sampled_from([1, 4, 12])),
+        "size": tuple(
+            draw(st.integers((k - 1) * d + 1, 7)) for k, d in zip(kernel, dilation, strict=True)
+        ),
+        "kernel": kernel,
+        "options": {
+            "groups": groups,
+            "stride": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+            "dilation": dilation,
+            "pad": draw(st.tuples(*[st.integers(0, 2)] * 4)),
+            "bias": draw(st.booleans()),
+        },
+    }
+
+
+@pytest.mark.evidence("sat", "T0")
+@settings(max_examples=60, deadline=None)
+@given(
+    layer=convolutions(),
+    method=st.sampled_from(["dense", "sr-ste", "sdgp", "sdwp", "bdwp"]),
+    nm=st.sampled_from([(1, 4), (2, 4), (4, 4), (3, 4)]),
+    strided_bp=st.sampled_from(["phases", "zero-inserted"]),
+    seed=st.integers(0, 99),
+)
+def test_any_convolution_s_iteration_is_golden_s(
+    layer: dict[str, Any], method: str, nm: tuple[int, int], strided_bp: Any, seed: int
+) -> None:
+    b = GraphBuilder("layer")
+    x = b.input("x", (layer["batch"], layer["ci"], *layer["size"]))
+    y = b.conv("layer", x, layer["co"], layer["kernel"], **layer["options"])
+    rng = np.random.default_rng(seed)
+    forward = with_random_weights(b.build([y]), rng)
+    graph = training_graph(forward, method, nm, strided_bp=strided_bp, input_gradients=("x",))
+    inputs = {name: rng.standard_normal(graph.tensors[name].shape) for name in graph.inputs}
+    options: dict[str, Any] = {"rule": RULE, "vector": vector_path}
+    found = execute_iteration(graph, lowered(graph), inputs, initial_state(graph), **options)
+    golden = golden_iteration(graph, inputs, golden_state(graph), **options)
+    assert differing(found, golden) == []
 
 
 def test_n_of_m_products_read_the_compact_copies_of_the_state() -> None:
