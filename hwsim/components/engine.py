@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components import engine_kernels as kernels
-from hwsim.components.dram import MemoryParameters, memory_state
+from hwsim.components.dram.simple import MemoryParameters, memory_state
 from hwsim.components.engine_trace import MAX_TRACE_EVENTS, build_trace
 from hwsim.core.errors import HwsimError, InputError
 from hwsim.core.program import END, LOOP, MAX_LOOP_DEPTH, Program
@@ -68,7 +68,8 @@ class EngineRun:
     frontend : UnitStats
         Busy while dispatching, ``queue_full`` while blocked, idle after the last dispatch.
     op_start, op_end : int64[op]
-        First start of an instruction (the window's end if it has none); end of the window.
+        First start of an instruction that takes time (the window's end if it has none); end of the
+        window.
     op_accounts : int64[op, unit, 2 + reasons]
         Busy, stalled by each of STALL_REASONS, idle: inside the op's window, adding up to it.
     bytes_read, bytes_written, macs : int64[op]

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.components.dram import (
+from hwsim.components.dram.simple import (
     NEVER,
     memory_data_cycles,
     memory_next_time,
@@ -55,8 +55,8 @@ WINDOW = ACCOUNT + ACCOUNTS
 QUEUE = WINDOW + ACCOUNTS
 # Engine.channels columns.
 TOKENS, REASON = range(2)
-# Engine.ops columns: instructions not yet completed; first start, -1 before; close of the op's
-# window; cycles inside the window, ACCOUNTS columns per unit.
+# Engine.ops columns: instructions not yet completed; first start of work, -1 before; close of the
+# op's window; cycles inside the window, ACCOUNTS columns per unit.
 REMAINING, OP_START, OP_END, OP_ACCOUNT = range(4)
 # Engine.loops columns: iterations left, first instruction, iterations done, and the saved state:
 # its length (0: none), its time, its iteration, the iteration to save at next, ACCOUNTS columns
@@ -228,7 +228,7 @@ def start(e, u, i):
     head = units[u, HEAD] + 1
     units[u, HEAD] = head if head < units.shape[1] else QUEUE
     units[u, LENGTH] -= 1
-    if ops[op, OP_START] < 0:
+    if ops[op, OP_START] < 0 and (size > 0 or end > t):  # a fence is no work
         ops[op, OP_START] = t
     tag = i
     if now[HAS_TRACE]:

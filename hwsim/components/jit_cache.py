@@ -74,7 +74,7 @@ def _imports(text: str, package: Path) -> list[Path]:
     inside = [
         module[len(prefix) :].replace(".", "/") for module in modules if module.startswith(prefix)
     ]
-    return [package / f"{part}.py" for part in inside]
+    return [package / path for part in inside for path in (f"{part}.py", f"{part}/__init__.py")]
 
 
 def cache_key(package: Path) -> str:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwsim.components import dram
-from hwsim.components.dram import FixedRateMemory, MemoryParameters, Request
+from hwsim.components.dram import simple as dram
+from hwsim.components.dram.simple import FixedRateMemory, MemoryParameters, Request
 from hwsim.components.jit import interpreted, njit_entry
 from hwsim.core.errors import InputError
 

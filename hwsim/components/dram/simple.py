@@ -1,19 +1,4 @@
-"""Serve off-chip memory requests asynchronously, exact to the cycle.
-
-Contract of a memory (every implementation, njit functions on a state array):
-
-- ``submit(request, t)`` hands over a request at cycle ``t``; calls come in order of time. It says
-  nothing about completion: a scheduler may reorder, and a link shared by max-min fairness may
-  change the rate of every request in flight whenever one comes or goes.
-- ``next_time()`` is the earliest cycle at which a completion is due if nothing more is submitted.
-  It may change with every submission, so a caller asks again after each.
-- ``advance(until)`` returns the completions due at or before ``until``, in order of completion.
-- ``data_cycles(requester, since, until)`` counts the cycles of [since, until) in which data of
-  ``requester`` moved, for requests not yet returned by ``advance``; this is busy time, the
-  remainder of a request's life is waiting for memory.
-- ``snapshot(t)`` writes all state that matters from ``t`` on, relative to ``t``, and ``shift(dt)``
-  moves it in time: equal snapshots must have equal futures. Requests carry no address here; a
-  memory that looks at addresses adds them to the request and to the snapshot.
+"""Serve memory requests by one FIFO server of fixed rate: the memory called ``simple``.
 
 One request moves at least one byte; its data phase may share its first and last cycle with its
 neighbours. Rates are rationals ``num / den`` bytes per cycle held in integers.
@@ -26,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwsim.components.dram.state import NEVER
 from hwsim.components.jit import interpreted, njit_inline
 from hwsim.core.errors import InputError
 
@@ -43,9 +29,6 @@ __all__ = [
     "memory_state",
     "memory_submit",
 ]
-
-NEVER = np.iinfo(np.int64).max
-"""The time of an event that is not going to happen."""
 
 # Columns of row 0, the memory's state. The server is free from FREE_CYCLE + FREE_PART / NUM; the
 # other rows are a ring of LENGTH requests, the oldest in row HEAD.

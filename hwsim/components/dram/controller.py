@@ -1,0 +1,209 @@
+"""Use a DRAM memory from Python: serve requests, count what happened, keep a command trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.components.dram import memory_kernels as kernels
+from hwsim.components.dram import state as layout
+from hwsim.components.dram.devices import Device
+from hwsim.components.dram.rules import COMMANDS
+from hwsim.components.dram.simple import Completion
+from hwsim.components.dram.state import Controller, Dram, dram_state
+from hwsim.core.errors import InputError
+
+__all__ = ["REQUEST", "AddressedRequest", "Counts", "DramMemory", "count_events", "serve"]
+
+REQUEST = np.dtype(
+    [
+        ("arrival", np.int64),  # clock, not decreasing
+        ("address", np.int64),  # byte
+        ("size_bytes", np.int64),
+        ("is_write", np.int64),
+        ("done", np.int64),  # clock in which the last data have moved: written by serve
+    ]
+)
+"""One request of :func:`serve`."""
+
+TRACE = np.dtype([(name, np.int64) for name in ("clock", "command", "bank", "row", "request")])
+"""One command of a trace: index into COMMANDS, bank counted over all controllers."""
+
+
+@dataclass(frozen=True)
+class AddressedRequest:
+    """``size_bytes`` to move at ``address`` for ``requester``; ``tag`` comes back when done."""
+
+    requester: int
+    tag: int
+    address: int
+    size_bytes: int
+    is_write: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a memory did, summed over its controllers.
+
+    Attributes
+    ----------
+    commands : dict of str to int
+        Commands issued.
+    hits, misses, conflicts : int
+        Bursts that found their row open, the bank closed, another row open.
+    bytes_read, bytes_written : int
+        Data moved, whole bursts.
+    turnarounds : int
+        Changes between serving reads and writes.
+    """
+
+    commands: dict[str, int]
+    hits: int
+    misses: int
+    conflicts: int
+    bytes_read: int
+    bytes_written: int
+    turnarounds: int
+
+    def refresh_share(self, device: Device, clocks: int) -> float:
+        """Return the part of ``clocks`` for which an average rank (bank) was refreshing."""
+        whole = self.commands["REFab"] * device.timings["RFC_AB"]
+        single = self.commands["REFpb"] * device.timings.get("RFC_PB", 0)
+        ranks = device.controllers * device.ranks
+        banks = device.bank_groups * device.banks_per_group
+        return (whole + single / banks) / (ranks * clocks) if clocks else 0.0
+
+
+def count_events(dram: Dram) -> Counts:
+    """Return what happened so far."""
+    total = dram.controllers.sum(axis=0)
+    outcomes = total[layout.OUTCOMES :].reshape(2, 3)
+    moved = outcomes.sum(axis=1) * dram.fixed[layout.BURST_BYTES]
+    hits, misses, conflicts = outcomes.sum(axis=0).tolist()
+    issued = total[layout.COUNTS : layout.OUTCOMES].tolist()
+    return Counts(
+        commands=dict(zip(COMMANDS, issued, strict=True)),
+        hits=hits,
+        misses=misses,
+        conflicts=conflicts,
+        bytes_read=int(moved[0]),
+        bytes_written=int(moved[1]),
+        turnarounds=int(total[layout.TURNAROUNDS]),
+    )
+
+
+def read_trace(dram: Dram) -> NDArray[np.void]:
+    """Return the recorded commands in order of issue."""
+    n = min(int(dram.now[layout.TRACED]), int(dram.fixed[layout.MAX_TRACE]))
+    return np.ascontiguousarray(dram.trace[:n]).view(TRACE)[:, 0]
+
+
+def serve(
+    device: Device,
+    requests: NDArray[np.void],
+    controller: Controller | None = None,
+    *,
+    in_flight: int = 1024,
+    max_trace: int = 0,
+) -> Dram:
+    """Serve ``requests`` : REQUEST[:] on the device's own clock, writing each one's ``done``.
+
+    A request waits outside the memory while ``in_flight`` others are inside. The bytes of one
+    request are moved in whole bursts.
+
+    Raises
+    ------
+    InputError
+        If a request is empty, beyond the capacity, or earlier than the one before it.
+    """
+    _check(device, requests)
+    dram = dram_state(device, controller or Controller(), in_flight, max_trace=max_trace)
+    columns = requests.view(np.int64).reshape(len(requests), len(REQUEST))
+    kernels.play(dram, columns)
+    return dram
+
+
+def _check(device: Device, requests: NDArray[np.void]) -> None:
+    end = requests["address"] + requests["size_bytes"]
+    bad = {
+        "size_bytes: need at least 1": requests["size_bytes"] < 1,
+        f"address: need 0 to {device.capacity_bytes - 1} with its last byte on {device.name}": (
+            requests["address"] < 0
+        )
+        | (end > device.capacity_bytes),
+        "arrival: need no earlier than the request before": np.diff(requests["arrival"], prepend=0)
+        < 0,
+        "is_write: need 0 or 1": (requests["is_write"] & ~1) != 0,
+    }
+    for text, mask in bad.items():
+        if mask.any():
+            index = int(mask.argmax())
+            field, _, need = text.partition(": need ")
+            raise InputError(f"requests[{index}].{field}", need, str(requests[field][index]))
+
+
+class DramMemory:
+    """A DRAM memory behind the contract of :mod:`hwsim.components.dram`, for use by Python."""
+
+    def __init__(
+        self, device: Device, controller: Controller | None = None, capacity: int = 64, **more: Any
+    ) -> None:
+        """Start idle; ``more`` goes to :func:`dram_state`."""
+        self.device = device
+        self.state = dram_state(device, controller or Controller(), capacity, **more)
+        self._now = 0
+
+    def submit(self, request: AddressedRequest, t: int) -> None:
+        """Hand over ``request`` at cycle ``t``, to which all completions have been taken.
+
+        Raises
+        ------
+        InputError
+            If it moves no byte or bytes beyond the capacity, if ``t`` is in the past, or if the
+            memory is full.
+        """
+        end = request.address + request.size_bytes
+        if request.size_bytes < 1:
+            raise InputError("request.size_bytes", "at least 1", str(request.size_bytes))
+        if request.address < 0 or end > self.device.capacity_bytes:
+            need = f"bytes below {self.device.capacity_bytes} on {self.device.name}"
+            raise InputError("request.address", need, str(request.address))
+        if t < self._now:
+            raise InputError("request.t", f"at least {self._now}", str(t))
+        if self.state.now[layout.FREE_REQUESTS] == 0:
+            capacity = self.state.requests.shape[0]
+            raise InputError("memory.capacity", "room for a request", f"{capacity} held")
+        self.next_time(t)
+        kind = int(layout.WRITE if request.is_write else layout.READ)
+        where = (request.requester, request.tag, request.address, request.size_bytes, kind, t)
+        self._operate(kernels.SUBMIT, *where)
+        self._now = t
+
+    def next_time(self, limit: int) -> int | None:
+        """Return the cycle of the next completion, None if none is due until ``limit``."""
+        cycle = self._operate(kernels.NEXT_TIME, limit)
+        return None if cycle > limit else cycle
+
+    def advance(self, until: int) -> list[Completion]:
+        """Return the completions due at or before ``until``, in order of completion."""
+        done = []
+        while self.next_time(until) is not None:
+            row = self.state.requests[self._operate(kernels.POP, until)]
+            columns = (layout.REQUESTER, layout.TAG, layout.DONE_CYCLE)
+            requester, tag, cycle = (int(row[column]) for column in columns)
+            done.append(Completion(requester, tag, cycle))
+        self._now = max(self._now, until)
+        return done
+
+    def data_cycles(self, requester: int, until: int) -> int:
+        """Return the cycles before ``until``, not counted before, in which its data moved."""
+        return self._operate(kernels.DATA_CYCLES, requester, until)
+
+    def _operate(self, operation: int, *values: int) -> int:
+        passed = np.zeros(6, np.int64)
+        passed[: len(values)] = values
+        kernels.operate(self.state, operation, passed)
+        return int(passed[0])
