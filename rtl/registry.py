@@ -20,7 +20,17 @@ from rtl.formal.float_pipeline import float_pipeline_properties
 from rtl.formal.sore import sore_properties
 from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
-from rtl.sat import data_provider, fp16_mul, fp32_add, sore, topn_network, topn_sorter
+from rtl.sat import (
+    data_provider,
+    fp16_mul,
+    fp16_to_fp32,
+    fp32_add,
+    fp32_mul,
+    fp32_to_fp16,
+    sore,
+    topn_network,
+    topn_sorter,
+)
 
 __all__ = ["UNITS", "Unit", "find_unit"]
 
@@ -134,6 +144,30 @@ UNITS: dict[str, Unit] = {
             ArraySpec(),
             fp32_add.Fp32Add,
             fp32_add.timing,
+            float_pipeline_properties,
+        ),
+        Unit(
+            "sat/fp32_mul",
+            "FP32 multiplier, round to nearest even, with subnormals",
+            ArraySpec(),
+            fp32_mul.Fp32Mul,
+            fp32_mul.timing,
+            float_pipeline_properties,
+        ),
+        Unit(
+            "sat/fp16_to_fp32",
+            "exact conversion of FP16 to FP32",
+            ArraySpec(),
+            fp16_to_fp32.Fp16ToFp32,
+            fp16_to_fp32.timing,
+            float_pipeline_properties,
+        ),
+        Unit(
+            "sat/fp32_to_fp16",
+            "conversion of FP32 to FP16, round to nearest even, with subnormals",
+            ArraySpec(),
+            fp32_to_fp16.Fp32ToFp16,
+            fp32_to_fp16.timing,
             float_pipeline_properties,
         ),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
@@ -16,7 +18,11 @@ __all__ = [
     "FloatSteps",
     "Step",
     "Wire",
+    "is_infinite",
+    "is_nan",
     "leading_zeros",
+    "scale_field",
+    "significand",
 ]
 
 CANONICAL_NAN = 0x7FC0_0000
@@ -30,12 +36,23 @@ Step = Callable[[Wire, Fields], Fields]
 """Combinational: what one step passes on, from what it received."""
 
 
-class FloatSteps:
-    """Say which combinational steps a function of two operands consists of."""
+class FloatSteps(ABC):
+    """Say which combinational steps a function of one or two words consists of.
 
+    Attributes
+    ----------
+    OPERANDS : {name: bits}
+        The words it takes.
+    RESULT_BITS : int
+        Width of the word it gives.
+    """
+
+    OPERANDS: ClassVar[Mapping[str, int]] = {"a": 32, "b": 32}
+    RESULT_BITS: ClassVar[int] = 32
+
+    @abstractmethod
     def steps(self) -> list[Step]:
-        """Return the steps; the first gets fields a and b, the last returns ``result``."""
-        raise NotImplementedError
+        """Return the steps; the first gets the operands by name, the last returns ``result``."""
 
 
 class FloatStages:
@@ -49,8 +66,8 @@ class FloatStages:
         Registers, at least 1. With fewer registers than steps, neighbouring steps share a
         stage; registers beyond one per step are plain delay behind the last step, for a
         synthesis tool to move.
-    operands : Value
-        a below b, of the same width.
+    operands : Fields or Value
+        By name, or two of the same width in one value, a below b.
 
     Attributes
     ----------
@@ -62,15 +79,20 @@ class FloatStages:
         Registers by field, per stage; the last one holds ``result``.
     """
 
-    def __init__(self, steps: list[Step], latency_cycles: int, operands: Value) -> None:
+    def __init__(self, steps: list[Step], latency_cycles: int, operands: Fields | Value) -> None:
         self.wires: list[tuple[Signal, Value]] = []
         self.moves: list[tuple[Signal, Value]] = []
         self.stages: list[dict[str, Signal]] = []
-        fields = _split(operands)
+        fields = operands if isinstance(operands, dict) else _split(operands)
         for step, registers in zip(steps, _registers_after(steps, latency_cycles), strict=True):
             fields = step(self._wire, fields)
             for _ in range(registers):
                 fields = self._register(fields)
+
+    @property
+    def result(self) -> Signal:
+        """Return the last register."""
+        return self.stages[-1]["result"]
 
     @property
     def next_result(self) -> Value:
@@ -93,20 +115,20 @@ class FloatStages:
         return dict(stage)
 
 
-class FloatPipeline(FloatSteps, wiring.Component):
-    """Pass operand pairs through the steps of a function, one pair per cycle.
+class FloatPipeline(wiring.Component):
+    """Pass words through the steps of a function, one transfer per cycle.
 
     Parameters
     ----------
-    operand_bits : int
-        Width of each operand.
+    function : FloatSteps
+        What is computed.
     latency_cycles : int
         Registers between input and output, at least 1, placed as :class:`FloatStages` states.
 
     Attributes
     ----------
-    i : In(stream.Signature(StructLayout({a, b})))
-    o : Out(stream.Signature(32))
+    i : In(stream.Signature(StructLayout(function.OPERANDS)))
+    o : Out(stream.Signature(function.RESULT_BITS))
 
     Timing
     ------
@@ -119,15 +141,17 @@ class FloatPipeline(FloatSteps, wiring.Component):
     Drops what is in flight; ``o.valid`` is 0. Data registers keep stale words.
     """
 
-    def __init__(self, operand_bits: int, latency_cycles: int) -> None:
-        operands = data.StructLayout({"a": unsigned(operand_bits), "b": unsigned(operand_bits)})
-        super().__init__(
-            {"i": In(stream.Signature(operands)), "o": Out(stream.Signature(unsigned(32)))}
+    def __init__(self, function: FloatSteps, latency_cycles: int) -> None:
+        operands = data.StructLayout(
+            {name: unsigned(bits) for name, bits in function.OPERANDS.items()}
         )
+        result = unsigned(function.RESULT_BITS)
+        super().__init__({"i": In(stream.Signature(operands)), "o": Out(stream.Signature(result))})
         # Attributes rather than locals, so that a formal bench can state invariants on them.
         self.latency_cycles = latency_cycles
         self.is_used = Signal(latency_cycles)
-        self._datapath = FloatStages(self.steps(), latency_cycles, Value.cast(self.i.payload))
+        fields: Fields = {name: self.i.payload[name] for name in function.OPERANDS}
+        self._datapath = FloatStages(function.steps(), latency_cycles, fields)
         self.stages = self._datapath.stages
         self.moves = self._datapath.moves
 
@@ -139,7 +163,7 @@ class FloatPipeline(FloatSteps, wiring.Component):
             is_moving.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(is_moving),
             self.o.valid.eq(self.is_used[-1]),
-            self.o.payload.eq(self.stages[-1]["result"]),
+            self.o.payload.eq(self._datapath.result),
         ]
         m.d.comb += [wire.eq(value) for wire, value in self._datapath.wires]
         with m.If(is_moving):
@@ -174,3 +198,24 @@ def leading_zeros(wire: Wire, value: Value) -> Value:
         rest = wire(f"lz_rest{size}", Mux(is_zero, rest[:size], rest[size:]))
         count.insert(0, is_zero)
     return Cat(*count)
+
+
+def scale_field(word: Value, fraction_bits: int) -> Value:
+    """Return the exponent field, 1 for subnormals: they share the scale of the field 1."""
+    field = word[fraction_bits:-1]
+    return Cat(field[0] | ~field.any(), field[1:])
+
+
+def significand(word: Value, fraction_bits: int) -> Value:
+    """Return the fraction below the bit that it leaves out."""
+    return Cat(word[:fraction_bits], word[fraction_bits:-1].any())
+
+
+def is_nan(word: Value, fraction_bits: int) -> Value:
+    """Return whether ``word`` is any NaN."""
+    return word[fraction_bits:-1].all() & word[:fraction_bits].any()
+
+
+def is_infinite(word: Value, fraction_bits: int) -> Value:
+    """Return whether ``word`` is an infinity."""
+    return word[fraction_bits:-1].all() & ~word[:fraction_bits].any()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import C, Cat, Const, Mux, Value
+from typing import ClassVar
+
+from amaranth.hdl import C, Cat, Const, Mux
 
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import UnitTiming
@@ -14,10 +16,16 @@ from rtl.sat.float_parts import (
     FloatSteps,
     Step,
     Wire,
+    is_infinite,
+    is_nan,
     leading_zeros,
+    scale_field,
+    significand,
 )
 
 __all__ = ["Fp16Mul", "MultiplierSteps", "timing"]
+
+FRACTION_BITS = 10
 
 EXPONENT_OFFSET = 98
 """FP32 exponent field = sum of the FP16 ones + 98 - leading zeros of the 22-bit product.
@@ -41,21 +49,25 @@ def timing(spec: ArraySpec) -> UnitTiming:
 class MultiplierSteps(FloatSteps):
     """Multiply FP16 by FP16 into FP32: unpack; multiply; count leading zeros; shift and pack."""
 
+    OPERANDS: ClassVar = {"a": 16, "b": 16}
+
     def steps(self) -> list[Step]:
         return [self._unpack, self._multiply, self._count, self._pack]
 
     def _unpack(self, wire: Wire, fields: Fields) -> Fields:
         a, b = fields["a"], fields["b"]
-        is_nan = _is_nan(a) | _is_nan(b)
-        is_inf = _is_inf(a) | _is_inf(b)
+        has_nan = is_nan(a, FRACTION_BITS) | is_nan(b, FRACTION_BITS)
+        has_inf = is_infinite(a, FRACTION_BITS) | is_infinite(b, FRACTION_BITS)
         is_zero = ~a[:15].any() | ~b[:15].any()
         return {
             "sign": wire("sign", a[15] ^ b[15]),
-            "is_nan": wire("is_nan", is_nan | (is_inf & is_zero)),
-            "is_inf": wire("is_inf", is_inf),
-            "exponent": wire("exponent", (_exponent(a) + _exponent(b))[:6]),
-            "significand_a": wire("significand_a", Cat(a[:10], a[10:15].any())),
-            "significand_b": wire("significand_b", Cat(b[:10], b[10:15].any())),
+            "is_nan": wire("is_nan", has_nan | (has_inf & is_zero)),
+            "is_inf": wire("is_inf", has_inf),
+            "exponent": wire(
+                "exponent", (scale_field(a, FRACTION_BITS) + scale_field(b, FRACTION_BITS))[:6]
+            ),
+            "significand_a": wire("significand_a", significand(a, FRACTION_BITS)),
+            "significand_b": wire("significand_b", significand(b, FRACTION_BITS)),
         }
 
     def _multiply(self, wire: Wire, fields: Fields) -> Fields:
@@ -81,7 +93,7 @@ class MultiplierSteps(FloatSteps):
         return {"result": wire("result", result)}
 
 
-class Fp16Mul(MultiplierSteps, FloatPipeline):
+class Fp16Mul(FloatPipeline):
     """Emit a * b in FP32 for every pair of FP16 words accepted, without rounding.
 
     The 11 x 11-bit product fits the 24 bits of FP32, and its range that of FP32's normal numbers.
@@ -104,19 +116,8 @@ class Fp16Mul(MultiplierSteps, FloatPipeline):
     registers as :class:`FloatPipeline` states. Four steps: unpack, multiply, count, shift and pack.
     """
 
+    function: ClassVar[type[FloatSteps]] = MultiplierSteps
+
     def __init__(self, spec: ArraySpec) -> None:
         self.spec = spec
-        super().__init__(16, timing(spec).latency_cycles)
-
-
-def _exponent(word: Value) -> Value:
-    """Return the exponent field, 1 for subnormals: they share the scale of the field 1."""
-    return Cat(word[10] | ~word[10:15].any(), word[11:15])
-
-
-def _is_nan(word: Value) -> Value:
-    return word[10:15].all() & word[:10].any()
-
-
-def _is_inf(word: Value) -> Value:
-    return word[10:15].all() & ~word[:10].any()
+        super().__init__(self.function(), timing(spec).latency_cycles)

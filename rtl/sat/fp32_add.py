@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from amaranth.hdl import C, Cat, Const, Mux, Value
 
 from hwsim.core.machine import UnitTiming
@@ -14,9 +16,13 @@ from rtl.sat.float_parts import (
     Step,
     Wire,
     leading_zeros,
+    scale_field,
+    significand,
 )
 
 __all__ = ["AdderSteps", "Fp32Add", "timing"]
+
+FRACTION_BITS = 23
 
 
 def timing(spec: ArraySpec) -> UnitTiming:
@@ -44,10 +50,13 @@ class AdderSteps(FloatSteps):
             "is_nan": wire("is_nan", is_nan),
             "is_inf": wire("is_inf", is_special),
             "differ": differ,
-            "exponent": wire("exponent", _exponent(large)),
-            "distance": wire("distance", (_exponent(large) - _exponent(small))[:8]),
-            "large": wire("large_significand", _significand(large)),
-            "small": wire("small_significand", _significand(small)),
+            "exponent": wire("exponent", scale_field(large, FRACTION_BITS)),
+            "distance": wire(
+                "distance",
+                (scale_field(large, FRACTION_BITS) - scale_field(small, FRACTION_BITS))[:8],
+            ),
+            "large": wire("large_significand", significand(large, FRACTION_BITS)),
+            "small": wire("small_significand", significand(small, FRACTION_BITS)),
         }
 
     def _align(self, wire: Wire, fields: Fields) -> Fields:
@@ -111,7 +120,7 @@ class AdderSteps(FloatSteps):
         return {"result": wire("result", result)}
 
 
-class Fp32Add(AdderSteps, FloatPipeline):
+class Fp32Add(FloatPipeline):
     """Emit a + b for every pair of FP32 words accepted, rounded to nearest, ties to even.
 
     Subnormals count in full, as operands and as results. A NaN operand or the sum of infinities of
@@ -139,15 +148,8 @@ class Fp32Add(AdderSteps, FloatPipeline):
     all that is shifted out further.
     """
 
+    function: ClassVar[type[FloatSteps]] = AdderSteps
+
     def __init__(self, spec: ArraySpec) -> None:
         self.spec = spec
-        super().__init__(32, timing(spec).latency_cycles)
-
-
-def _exponent(word: Value) -> Value:
-    """Return the exponent field, 1 for subnormals: they share the scale of the field 1."""
-    return Cat(word[23] | ~word[23:31].any(), word[24:31])
-
-
-def _significand(word: Value) -> Value:
-    return Cat(word[:23], word[23:31].any())
+        super().__init__(self.function(), timing(spec).latency_cycles)

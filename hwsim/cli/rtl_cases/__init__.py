@@ -11,7 +11,7 @@ from typing import Any
 
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.fifo import fifo_cases
-from hwsim.cli.rtl_cases.float_units import fp16_mul_cases, fp32_add_cases
+from hwsim.cli.rtl_cases.float_units import FLOAT_CASES
 from hwsim.cli.rtl_cases.reduction import (
     data_provider_cases,
     sore_cases,
@@ -23,8 +23,7 @@ __all__ = ["CASES", "Case", "cases"]
 
 CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "common/fifo": fifo_cases,
-    "sat/fp16_mul": fp16_mul_cases,
-    "sat/fp32_add": fp32_add_cases,
+    **FLOAT_CASES,
     "sat/topn_sorter": topn_sorter_cases,
     "sat/data_provider": data_provider_cases,
     "sat/sore": sore_cases,
