@@ -172,7 +172,9 @@ class Capabilities:
     """What a machine can be asked for.
 
     ``op_kinds`` are executed; ``treatment`` says in words how special cases (depthwise,
-    elementwise, unmodelled) are handled. ``patterns`` are accepted weight patterns.
+    elementwise, unmodelled) are handled. ``patterns`` are accepted weight patterns. ``has_slots``
+    says that ops of other units can run beside the compute unit's if their mappings name the same
+    ``slot`` (see :class:`~hwsim.core.mapping.Mapping`).
     """
 
     op_kinds: frozenset[str]
@@ -180,6 +182,7 @@ class Capabilities:
     patterns: tuple[str, ...]
     presets: tuple[str, ...]
     treatment: dict[str, str] = field(default_factory=dict)
+    has_slots: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,13 +250,20 @@ class Machine(ABC):
         """Return the closed-form cost of ``op`` under ``mapping``."""
 
     @abstractmethod
+    def estimate_other(self, graph: OpGraph, op: Op, fused_ops: int) -> OpEstimate:
+        """Return the closed-form cost of an ``op`` that is no product, with ops fused into it."""
+
+    @abstractmethod
     def lower(
         self,
         graph: OpGraph,
         mappings: list[OpMapping],
         tensors: Mapping[str, NDArray[Any]] | None = None,
     ) -> Program:
-        """Return the program of the whole graph; ``tensors`` attaches values and masks."""
+        """Return the program of the whole graph; ``tensors`` attaches values and masks.
+
+        ``mappings`` has one entry per op, in order of execution.
+        """
 
     @abstractmethod
     def bounds(self, program: Program) -> Bounds:

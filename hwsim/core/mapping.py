@@ -29,7 +29,8 @@ class Mapping(BaseModel):
     loop_order : str
         Macro-tile loops from outermost to innermost, for example ``nmk``.
     placement : dict of str to str
-        Where operands live (``resident`` or ``streamed``) and how groups are packed.
+        Where operands live (``resident`` or ``streamed``) and how groups are packed. Ops that
+        follow each other and name the same ``slot`` run beside each other.
     buffer_bytes : dict of str to int
         Bytes needed in each buffer, double buffering included.
     note : str

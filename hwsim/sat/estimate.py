@@ -12,7 +12,7 @@ import numpy as np
 from hwsim.components.engine import EngineRun
 from hwsim.core.program import Program
 from hwsim.core.result import STALL_REASONS, UnitStats
-from hwsim.sat.isa import UNITS
+from hwsim.sat.isa import MEMORY_UNITS, UNITS
 from hwsim.sat.spec import SatSpec
 
 __all__ = ["estimate_program"]
@@ -58,8 +58,8 @@ def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
         op_start=end - total,
         op_end=end,
         op_accounts=accounts,
-        bytes_read=moved[:, UNITS.index("dma_in")],
-        bytes_written=moved[:, UNITS.index("dma_out")],
+        bytes_read=moved[:, [UNITS.index("dma_in"), UNITS.index("lane_in")]].sum(axis=1),
+        bytes_written=moved[:, [UNITS.index("dma_out"), UNITS.index("lane_out")]].sum(axis=1),
         macs=slots.sum(axis=1),
         instructions=len(program),
         skipped_instructions=len(program),
@@ -79,7 +79,7 @@ def _attribute_rest(accounts: np.ndarray, total: np.ndarray) -> None:
     """Charge what an op lasts beyond a unit's own work: waits if it works at all, else idle."""
     rest = total[:, None] - accounts.sum(axis=2)
     works = accounts.sum(axis=2) > 0
-    is_memory = np.array([name.startswith("dma") for name in UNITS])
+    is_memory = np.array([name in MEMORY_UNITS for name in UNITS])
     accounts[:, :, _DRAM] += np.where(works & ~is_memory, rest, 0)
     accounts[:, :, _DEPENDENCY] += np.where(works & is_memory, rest, 0)
     accounts[:, :, -1] += np.where(works, 0, rest)

@@ -12,13 +12,21 @@ from hwsim.core.program import END, INSTRUCTION, LOOP, TokenChannel
 from hwsim.core.result import STALL_REASONS
 from hwsim.sat.timing import ArrayGemm, GemmTiming
 
-__all__ = ["CHANNELS", "OPCODES", "UNITS", "InstructionBuffer"]
+__all__ = ["CHANNELS", "MEMORY_UNITS", "OPCODES", "UNITS", "InstructionBuffer"]
 
-UNITS = ["stce", "vector", "dma_in", "dma_out", "wuve", "sore"]
-"""Sparse tensor computing engine, vector path, load and store halves of the DMA engine, weight
-update vector engine, sparse online reduction engine."""
+UNITS = ["stce", "vector", "dma_in", "dma_out", "wuve", "sore", "lane_in", "lane_out"]
+"""Sparse tensor computing engine, vector path, load and store halves of the array's DMA channel,
+weight update vector engine, sparse online reduction engine, load and store halves of the DMA
+channel that the lane-parallel units (vector path, WUVE, SORE) share."""
 
-OPCODES = ["load_a", "load_w", "gemm", "vector", "store", "sync", "update", "prune"]
+MEMORY_UNITS = frozenset({"dma_in", "dma_out", "lane_in", "lane_out"})
+"""Units whose work is moving bytes."""
+
+OPCODES = ["load_a", "load_w", "gemm", "vector", "store", "sync", "update", "prune", "load", "put"]
+"""``load`` and ``put`` move the operands and results of the lane-parallel units."""
+
+_TRANSFERS = {"load_a": "dma_in", "load_w": "dma_in", "store": "dma_out"}
+_TRANSFERS |= {"load": "lane_in", "put": "lane_out"}
 
 _LANE_OPCODES = {"vector": "vector", "wuve": "update", "sore": "prune"}
 """What a lane-parallel unit executes."""
@@ -26,17 +34,25 @@ _LANE_OPCODES = {"vector": "vector", "wuve": "update", "sore": "prune"}
 CHANNELS = [
     TokenChannel("a_free", 2, "resource"),  # half of the activation buffer
     TokenChannel("a_full", 0, "dram"),  # activations for the array
-    # One channel per consumer: the next op's unit must not take what was loaded for this one's.
-    TokenChannel("vector_full", 0, "dram"),  # operands for the vector path
-    TokenChannel("wuve_full", 0, "dram"),  # gradients, weights and momenta
-    TokenChannel("sore_full", 0, "dram"),  # values to select from
     TokenChannel("w_free", 2, "resource"),  # half of the weight buffer
     TokenChannel("w_full", 0, "dram"),
     TokenChannel("o_free", 2, "resource"),  # half of the output buffer
     TokenChannel("sums_full", 0, "dependency"),  # array -> vector path
     TokenChannel("results_full", 0, "dependency"),  # array -> store
     TokenChannel("out_full", 0, "dependency"),  # vector path -> store
-    TokenChannel("op_done", 0, "dependency"),  # all stores of the op before have finished
+    TokenChannel("lane_free", 2, "resource"),  # quarter of the lane buffer, for operands
+    # One channel per consumer: the next op's unit must not take what was loaded for this one's.
+    TokenChannel("vector_full", 0, "dram"),  # operands for the vector path
+    TokenChannel("wuve_full", 0, "dram"),  # gradients, weights and momenta
+    TokenChannel("sore_full", 0, "dram"),  # values to select from
+    TokenChannel("put_free", 2, "resource"),  # quarter of the lane buffer, for results
+    TokenChannel("put_full", 0, "dependency"),  # lane-parallel unit -> store
+    TokenChannel("lane_op_done", 0, "dependency"),  # the lane op before has stored its results
+    # What an earlier slot stored may be loaded: from either DMA channel to either.
+    TokenChannel("array_to_array", 0, "dependency"),
+    TokenChannel("array_to_lanes", 0, "dependency"),
+    TokenChannel("lanes_to_array", 0, "dependency"),
+    TokenChannel("lanes_to_lanes", 0, "dependency"),
 ]
 
 _CHANNEL_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
@@ -67,10 +83,10 @@ class InstructionBuffer:
 
     def transfer(self, opcode: str, size_bytes: int, *, wait: str = "", release: str = "") -> None:
         """Append a DMA request of ``size_bytes``; ``wait`` and ``release`` list channels."""
-        is_write = opcode == "store"
-        unit = UNITS.index("dma_out" if is_write else "dma_in")
+        unit = _TRANSFERS[opcode]
+        is_write = unit.endswith("_out")
         self._append(
-            unit,
+            UNITS.index(unit),
             OPCODES.index(opcode),
             wait=_bits(wait),
             release=_bits(release),

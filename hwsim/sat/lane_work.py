@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from hwsim.core.formats import nm_compact_bits
 from hwsim.core.graph import Op, OpGraph, OpKind, Role, Stage
+from hwsim.core.machine import OpEstimate
 from hwsim.core.units import ceil_div
 from hwsim.sat.plan import ACTIVATION_BYTES
 from hwsim.sat.spec import SatSpec
 
-__all__ = ["LaneWork", "lane_unit", "lane_work", "vector_passes"]
+__all__ = ["LaneWork", "estimate_lanes", "lane_unit", "lane_work", "vector_passes"]
 
 _PASSES = {OpKind.SOFTMAX: 3, OpKind.NORMALIZATION: 2}
 """Passes over the elements (assumed): max, exponentials and their sum, scale; sums of values and of
@@ -35,6 +36,11 @@ class LaneWork:
     bytes_in: int
     elems: int
     bytes_out: int
+
+    @property
+    def bytes_per_elem(self) -> int:
+        """Return the bytes that an element moves in and out, rounded up."""
+        return ceil_div(self.bytes_in + self.bytes_out, max(1, self.elems))
 
 
 def lane_unit(op: Op) -> str:
@@ -73,6 +79,17 @@ def lane_work(graph: OpGraph, op: Op, fused_ops: int, spec: SatSpec) -> LaneWork
         elems=visited * passes,
         bytes_out=out_elems * ACTIVATION_BYTES,
     )
+
+
+def estimate_lanes(work: LaneWork, spec: SatSpec) -> OpEstimate:
+    """Return the closed-form cost of ``work`` alone: the slower of unit and memory."""
+    compute, memory = ceil_div(work.elems, work.lanes), 0
+    if spec.memory.model != "ideal":
+        rate = spec.memory_bytes_per_cycle
+        moved = work.bytes_in + work.bytes_out
+        memory = ceil_div(moved * rate.denominator, rate.numerator)
+    total = max(compute, memory) + 2 * spec.memory.latency_cycles
+    return OpEstimate(total, compute, memory, work.bytes_in, work.bytes_out, 0)
 
 
 def _update_work(graph: OpGraph, op: Op, spec: SatSpec) -> LaneWork:

@@ -16,6 +16,7 @@ from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.sat.bounds import program_bounds
+from hwsim.sat.lane_work import estimate_lanes, lane_work
 from hwsim.sat.lower import lower_graph
 from hwsim.sat.plan import plan_gemm
 from hwsim.sat.spec import PRESETS, SatSpec
@@ -71,7 +72,8 @@ class SatMachine(Machine):
             "other": "elementwise, pooling, softmax and normalisation use the vector path",
             "training": "WUVE updates weights, SORE selects N:M groups",
         }
-        return Capabilities(_ALL_KINDS, ("ws", "os"), ("dense", "nm"), tuple(PRESETS), treatment)
+        patterns = ("dense", "nm")
+        return Capabilities(_ALL_KINDS, ("ws", "os"), patterns, tuple(PRESETS), treatment, True)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         is_pruned = op.weight is not None and not op.weight.pattern.is_dense
@@ -82,6 +84,9 @@ class SatMachine(Machine):
 
     def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
         return estimate_gemm(plan_gemm(op, mapping, self.spec), self.spec)
+
+    def estimate_other(self, graph: OpGraph, op: Op, fused_ops: int) -> OpEstimate:
+        return estimate_lanes(lane_work(graph, op, fused_ops, self.spec), self.spec)
 
     def lower(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 
 from hwsim.core.errors import InputError, MappingError
 from hwsim.core.formats import nm_compact_bits
@@ -165,8 +166,12 @@ def conv_rows(op: Op) -> list[int]:
 
 
 def free_rows(total: int) -> list[int]:
-    """Return the powers of two below ``total``, and ``total``."""
-    return [2**i for i in range(total.bit_length()) if 2**i < total] + [total]
+    """Return the tile sizes that cut ``total`` rows evenly into 1, 2, 3, 4, 5, 6, 8, 10, … tiles.
+
+    Even cuts matter: a short last tile would hide too little of the next full tile's load.
+    """
+    counts = [base << i for i in range(total.bit_length()) for base in (1, 3, 5)]
+    return sorted({ceil_div(total, count) for count in counts})
 
 
 _WINDOWED = (OpKind.CONV, OpKind.CONV_WGRAD)
@@ -238,6 +243,16 @@ class GemmPlan:
     def k_phases(self, groups: int) -> list[Phase]:
         """Return the macro tiles along k of a pack of ``groups``."""
         return phases(self.pack_gemm(groups).k, self.k_tile)
+
+    def tile_count(self, groups: int) -> int:
+        """Return the macro tiles of a pack of ``groups``."""
+        axes = (self.m_phases(), self.n_phases(groups), self.k_phases(groups))
+        return prod(sum(phase.repeat for phase in axis) for axis in axes)
+
+    @property
+    def all_tiles(self) -> int:
+        """Return the macro tiles of the whole op."""
+        return sum(pack.repeat * self.tile_count(pack.size) for pack in self.pack_phases())
 
     def pack_gemm(self, groups: int) -> ArrayGemm:
         """Return the GEMM of one pack."""

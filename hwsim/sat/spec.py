@@ -18,6 +18,7 @@ __all__ = [
     "ArraySpec",
     "BufferSpec",
     "MemorySpec",
+    "PreGenSpec",
     "SatSpec",
     "SorterSpec",
     "SoreSpec",
@@ -69,6 +70,9 @@ class BufferSpec(_Part):
     activation_bytes: int = Field(4 << 20, ge=1)
     weight_bytes: int = Field(4 << 20, ge=1)
     output_bytes: int = Field(4 << 20, ge=1, description="FP32 partial sums and results")
+    lane_bytes: int = Field(
+        1 << 20, ge=16, description="operands and results of the lane-parallel units, in quarters"
+    )
 
 
 class MemorySpec(_Part):
@@ -114,6 +118,15 @@ class SoreSpec(_Part):
     sorter: SorterSpec = SorterSpec()
 
 
+class PreGenSpec(_Part):
+    """The chain behind WUVE that selects the N:M groups of both directions of new weights."""
+
+    sore: SoreSpec = SoreSpec()
+    engines: Literal[1, 2] = Field(
+        2, description="SOREs: one per direction, or one for both at half the rate (assumed)"
+    )
+
+
 class SatSpec(Spec):
     """A whole SAT accelerator."""
 
@@ -140,6 +153,11 @@ class SatSpec(Spec):
     def peak_macs_per_cycle(self) -> int:
         """Return the multiply-accumulates the array can issue in one cycle."""
         return self.array.rows * self.array.cols
+
+    @property
+    def is_array_only(self) -> bool:
+        """Return whether only the array is timed (SCALE-Sim's counts have no memory)."""
+        return self.array.timing == "scalesim"
 
     @property
     def memory_bytes_per_cycle(self) -> Fraction:

@@ -1,8 +1,9 @@
 """Count the bytes that one op moves between memory levels.
 
-Levels: ``dram``; ``activation_buffer``, ``weight_buffer`` (written by loads, read by the array or
-the vector path); ``output_buffer`` (written by the array or the vector path, read by stores);
-``partial_sums`` (FP32 sums re-read and re-written between reduction tiles).
+Levels: ``dram``; ``activation_buffer``, ``weight_buffer`` (written by loads, read by the array);
+``output_buffer`` (written by the array, or by the vector path on its results, read by stores);
+``partial_sums`` (FP32 sums re-read and re-written between reduction tiles); ``lane_operands`` and
+``lane_results``, the halves of the lane buffer (what the vector path, WUVE and SORE take and give).
 What loads write into the buffers is what they read from ``dram``; stores likewise.
 """
 
@@ -14,7 +15,15 @@ from hwsim.sat.plan import ACTIVATION_BYTES, PARTIAL_SUM_BYTES, GemmPlan
 
 __all__ = ["LEVELS", "OpTraffic"]
 
-LEVELS = ("dram", "activation_buffer", "weight_buffer", "output_buffer", "partial_sums")
+LEVELS = (
+    "dram",
+    "activation_buffer",
+    "weight_buffer",
+    "output_buffer",
+    "partial_sums",
+    "lane_operands",
+    "lane_results",
+)
 
 
 class OpTraffic:
@@ -28,9 +37,9 @@ class OpTraffic:
         self.bytes["dram"]["read"] += size
         self.bytes[buffer]["write"] += size
 
-    def store(self, size: int) -> None:
-        """Count a DMA store from the output buffer."""
-        self.bytes["output_buffer"]["read"] += size
+    def store(self, size: int, buffer: str = "output_buffer") -> None:
+        """Count a DMA store from ``buffer``."""
+        self.bytes[buffer]["read"] += size
         self.bytes["dram"]["write"] += size
 
     def fill(self, buffer: str, size: int) -> None:

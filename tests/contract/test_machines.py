@@ -14,9 +14,9 @@ from hwsim.core.graph import Stage
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Result
 
-FILLED_FROM_DRAM = {"sat": ("activation_buffer", "weight_buffer")}
+FILLED_FROM_DRAM = {"sat": ("activation_buffer", "weight_buffer", "lane_operands")}
 """Levels that loads write, and nothing else does. A new machine names its own."""
-STORED_TO_DRAM = {"sat": ("output_buffer",)}
+STORED_TO_DRAM = {"sat": ("output_buffer", "lane_results")}
 """Levels that stores read, and nothing else does."""
 ESTIMATE_RANGE = (0.5, 1.05)
 """Closed forms leave out start-up and waits, so they may be low; hardly ever high."""

@@ -11,8 +11,8 @@ from hwsim.core.errors import MappingError
 from hwsim.core.graph import OpGraph, OpKind
 from hwsim.core.machine import make_machine
 from hwsim.core.program import Program
-from hwsim.sat.isa import CHANNELS, OPCODES
-from hwsim.sat.lower import vector_passes
+from hwsim.sat.isa import CHANNELS, OPCODES, UNITS
+from hwsim.sat.lane_work import vector_passes
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
 from models.training import training_graph
@@ -39,7 +39,7 @@ def test_a_resident_tile_is_loaded_computed_and_stored_once(
     linear: Callable[..., Any], lower_plan: Callable[..., Any]
 ) -> None:
     _, program = lower_plan(linear(64, 128, 96), (64, 96, 128))
-    assert opcodes(program) == ["load_w", "load_a", "gemm", "store", "sync"]
+    assert opcodes(program) == ["load_w", "load_a", "gemm", "store"]
     sizes = [size for size in program.instructions["mem_bytes"].tolist() if size]
     assert sizes == [128 * 96 * 2, 64 * 128 * 2, 64 * 96 * 2]
 
@@ -76,7 +76,6 @@ def test_every_buffer_half_is_given_back(
 ) -> None:
     _, program = lower_plan(linear(64, 128, 96), tile, order=order)
     left = balance(program)
-    assert left.pop("op_done") == 1  # nobody follows the last op
     assert left == {channel.name: channel.initial for channel in CHANNELS if channel.name in left}
 
 
@@ -94,7 +93,7 @@ def test_sums_go_on_from_slice_to_slice_and_leave_once(
     graph, tile = weight_gradient(64, 128, 64), (64, 32, 48)
     _, program = lower_plan(graph, tile, order="sliced", dataflow=dataflow)
     # 2 column tiles; each takes both operands in slices of 48, 48 and 32.
-    assert opcodes(program) == (["load_w", "load_a", "gemm"] * 3 + ["store"]) * 2 + ["sync"]
+    assert opcodes(program) == (["load_w", "load_a", "gemm"] * 3 + ["store"]) * 2
     sizes = [int(row["mem_bytes"]) for chunk in program.chunks() for row in chunk]
     column = [size for k in (48, 48, 32) for size in (k * 32 * 2, 64 * k * 2)] + [64 * 32 * 2]
     assert [size for size in sizes if size] == column * 2
@@ -110,7 +109,6 @@ def test_slices_give_every_buffer_half_back(
     graph = weight_gradient(64, 128, 64)
     machine, program = lower_plan(graph, tile, order="sliced", dataflow=dataflow)
     left = balance(program)
-    assert left.pop("op_done") == 1
     assert left == {channel.name: channel.initial for channel in CHANNELS if channel.name in left}
     result = machine.run(program)
     result.check()
@@ -132,9 +130,10 @@ def test_a_following_op_waits_for_all_stores_but_prefetches_weights() -> None:
     graph = b.build([b.linear("second", x, 32, bias=False)])
     machine = make_machine("sat")
     program = machine.lower(graph, map_graph(graph, machine, dataflow="ws"))
-    second = [OPCODES[int(row["opcode"])] for row in program.instructions if int(row["op_id"]) == 1]
-    assert second.index("load_w") < second.index("sync") < second.index("load_a")
-    assert balance(program)["op_done"] == 1
+    second = [row for row in program.instructions if int(row["op_id"]) == 1]
+    names = [OPCODES[int(row["opcode"])] for row in second if UNITS[int(row["unit"])] == "dma_in"]
+    assert names == ["load_w", "sync", "load_a"]
+    assert set(balance(program).values()) == {channel.initial for channel in CHANNELS}
 
 
 def layer_iteration() -> OpGraph:
@@ -164,7 +163,7 @@ def test_fused_work_runs_between_array_and_store() -> None:
     graph = b.build([b.relu("relu", x)])
     machine = make_machine("sat")
     program = machine.lower(graph, map_graph(graph, machine))
-    assert opcodes(program) == ["load_w", "load_a", "gemm", "vector", "store", "sync"]
+    assert opcodes(program) == ["load_w", "load_a", "gemm", "vector", "store"]
     vector = program.instructions[3]
     assert int(vector["cycles"]) == 8 * 32 // machine.spec.vector.lanes
     apart = machine.lower(graph, map_graph(graph, machine, fuse=False))
@@ -199,13 +198,13 @@ def test_vector_ops_are_streamed_through_the_buffers_in_chunks() -> None:
     b = GraphBuilder("add")
     x, y = b.input("x", (1000, 100)), b.input("y", (1000, 100))
     graph = b.build([b.elementwise("add", "add", x, y)])
-    machine = make_machine("sat", settings=["buffers.activation_bytes=8192"])
+    machine = make_machine("sat", settings=["buffers.lane_bytes=8192"])
     program = machine.lower(graph, map_graph(graph, machine))
-    loads = [int(row["mem_bytes"]) for row in program.instructions if row["opcode"] == 0]
-    assert max(loads) <= 4096
+    moved = [int(row["mem_bytes"]) for row in program.instructions]
+    assert max(moved) <= 2048
     assert program.meta["ops"][0]["bytes"]["dram"] == {"read": 400_000, "write": 200_000}
-    tiny = make_machine("sat", settings=["buffers.activation_bytes=2"])
-    with pytest.raises(MappingError, match="add: activation"):
+    tiny = make_machine("sat", settings=["buffers.lane_bytes=16"])
+    with pytest.raises(MappingError, match="add: lane buffer: need 24 bytes, found 16"):
         tiny.lower(graph, map_graph(graph, tiny))
 
 
