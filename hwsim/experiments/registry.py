@@ -22,7 +22,7 @@ EXPERIMENTS = {
 """Name -> module with ``claims() -> list[Claim]``.
 
 A module may also have ``charts() -> list[Chart]``, figures for the report, and ``unchecked() ->
-list[str]``, what is published but cannot be checked, and why.
+list[str]``, what was left unchecked, and why.
 """
 
 
@@ -38,7 +38,7 @@ def experiment_charts(names: Sequence[str]) -> list[Chart]:
 
 
 def unchecked_figures(names: Sequence[str]) -> list[str]:
-    """Return what the named experiments say is published but could not be checked."""
+    """Return what the named experiments leave unchecked, and why."""
     modules = [module for module in _modules(names) if hasattr(module, "unchecked")]
     return [text for module in modules for text in module.unchecked()]
 

@@ -97,7 +97,7 @@ def write_report(
 ) -> None:
     """Write index.html, one page per run, figures and results.json into ``folder``.
 
-    ``charts`` are figures of the overview; ``unchecked`` says what is published but not checked.
+    ``charts`` are figures of the overview; ``unchecked`` says what was not checked, and why.
     """
     from hwsim.report.report import Report
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from hwsim.core.result import STALL_REASONS
 
-__all__ = ["LOOKS", "STAGE_COLOURS", "STATES", "THEMES", "Look", "Theme", "style_sheet"]
+__all__ = [
+    "LOOKS",
+    "SERIES_COLOURS",
+    "STAGE_COLOURS",
+    "STATES",
+    "THEMES",
+    "Look",
+    "Theme",
+    "style_sheet",
+]
 
 STATES = ("busy", *STALL_REASONS, "idle")
 """All states of an account in stacking order."""
@@ -48,6 +57,9 @@ LOOKS: dict[str, Look] = {
 
 STAGE_COLOURS = {"ff": _SKY, "bp": _ORANGE, "wu": _GREEN, "update": _YELLOW, "prune": _PURPLE}
 """Colour of each stage of a training iteration; dark text stays legible on all of them."""
+
+SERIES_COLOURS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _VERMILLION, _SKY, _BROWN, _YELLOW)
+"""Colours of an experiment's series, in order."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Report:
     charts : list of Chart
         Figures of experiments, shown on the overview; slugs distinct.
     unchecked : list of str
-        What is published but could not be checked, and why.
+        What was not checked, and why.
     """
 
     results: list[dict[str, Any]]
