@@ -85,13 +85,15 @@ def execute_iteration(
     asked = loss is None
     check_values(graph, [n for n in graph.inputs if asked or n not in _seeds(graph)], inputs)
     run.values.update({name: stored(values) for name, values in inputs.items()})
-    for op in graph.ops():
-        if not asked and loss is not None and op.stage is not Stage.FF:
-            seeds = loss({name: run.values[name] for name in graph.outputs if name in run.values})
-            check_values(graph, _seeds(graph), seeds)
-            run.values.update({name: stored(values) for name, values in seeds.items()})
-            asked = True
-        run.step(op)
+    with np.errstate(all="ignore"):  # infinities and NaN are values like any other
+        for op in graph.ops():
+            if not asked and loss is not None and op.stage is not Stage.FF:
+                known = {name: run.values[name] for name in graph.outputs if name in run.values}
+                seeds = loss(known)
+                check_values(graph, _seeds(graph), seeds)
+                run.values.update({name: stored(values) for name, values in seeds.items()})
+                asked = True
+            run.step(op)
     return run.result()
 
 
@@ -217,8 +219,7 @@ class _Execution:
         out = output_tensor(kind, dims, attrs, product)
         for bias in op.inputs[2:]:
             values = self._value(op, bias.tensor).astype(np.float32)
-            with np.errstate(all="ignore"):
-                out = out + (values.reshape(1, -1, 1, 1) if "ih" in dims else values)
+            out = out + (values.reshape(1, -1, 1, 1) if "ih" in dims else values)
         return stored(out).reshape(self.graph.tensors[op.output].shape)
 
     def _image(self, op: Op, x: Array) -> Array:

@@ -60,14 +60,17 @@ def golden_iteration(
     """Return what ``execute_iteration`` must return for the same arguments."""
     run = _Golden(graph, state, rule, vector)
     run.tensors.update({name: _stored(values) for name, values in inputs.items()})
-    is_forward = True
-    for op in graph.ops():
-        if is_forward and op.stage is not Stage.FF:
-            is_forward = False
-            if loss is not None:
-                known = {n: run.tensors[n] for n in graph.outputs if n in run.tensors}
-                run.tensors.update({n: _stored(values) for n, values in loss(known).items()})
-        run.step(op)
+    ops = list(graph.ops())
+    with np.errstate(all="ignore"):
+        for op in ops:
+            if op.stage is Stage.FF:
+                run.step(op)
+        if loss is not None:
+            known = {name: run.tensors[name] for name in graph.outputs if name in run.tensors}
+            run.tensors.update({name: _stored(values) for name, values in loss(known).items()})
+        for op in ops:
+            if op.stage is not Stage.FF:
+                run.step(op)
     new = run.new
     compact = _selections(graph, new.half)
     after = TrainingState(new.master, new.momentum, new.half, compact)

@@ -11,6 +11,7 @@ from hwsim.experiments.training_iteration import (
     CrossEntropy,
     compare_with_golden,
     differing,
+    undefined_tensors,
     vector_path,
 )
 from hwsim.sat.training_state import Iteration, TrainingState
@@ -111,3 +112,38 @@ def test_a_network_without_values_gets_random_ones(method):
     tensors = int(record["elements"].split()[2])
     assert tensors > len(graph)
     assert not graph.weights
+
+
+def overflowing():
+    """Return an iteration whose second layer, packed with zeros, meets infinities."""
+    b = GraphBuilder("net")
+    x = b.conv("first", b.input("x", (1, 3, 4, 4)), 16, 1, bias=False)
+    y = b.conv("depthwise", x, 16, 3, pad=1, groups=16, bias=False)
+    b.weights["first.weight"] = np.full((16, 3, 1, 1), 60000.0, dtype=np.float32)
+    graph = training_graph(b.build([y]), "bdwp", (2, 8))
+    machine = make_machine("sat")
+    return graph, machine.lower(graph, map_graph(graph, machine, dataflow="ws"))
+
+
+def test_what_follows_from_infinities_is_left_out_of_the_comparison():
+    graph, program = overflowing()
+    packings = {f["name"]: f["mapping"]["placement"].get("packing") for f in program.meta["ops"]}
+    assert packings["depthwise"] != "single"
+    record = compare_with_golden(graph, program, seed=0)
+    assert record["equal"]
+    # Defined: x, y.grad, the first product, depthwise.bp (of dY), first.wu and its update.
+    tensors = 5 + 3
+    assert record["elements"].endswith(f" in {tensors} tensors")
+
+
+def test_undefined_are_the_results_of_what_is_not_finite():
+    graph, _ = overflowing()
+    finite = {name: np.ones(1, dtype=np.float16) for name in graph.tensors}
+    state = TrainingState({}, {}, {})
+    assert undefined_tensors(graph, Iteration(finite, state, 0)) == set()
+    finite["depthwise.wu"] = np.array([np.nan], dtype=np.float16)
+    assert undefined_tensors(graph, Iteration(finite, state, 0)) == {
+        "depthwise.weight.next",
+        *(f"depthwise.weight ({part})" for part in ("master", "momentum", "half")),
+        "count of non-finite gradients",
+    }
