@@ -54,19 +54,17 @@ def parse_mapping(device: Device, word: str) -> NDArray[np.int64]:
             p for f, c in parts for p in ([(f, c), ("Bg", "")] if f == "Ba" and not c else [(f, c)])
         ]
     left = field_bits(device)
+    numbered = {f: sum(int(c) for g, c in parts if g == f and c) for f in FIELDS}
     placed = dict.fromkeys(FIELDS, 0)
-    open_fields = set(FIELDS)
     pieces, shift = [], 0
     for field, count in reversed(parts):
-        if field not in open_fields:
-            need = f"each of {', '.join(FIELDS)} once without a number, numbered parts below it"
+        if field not in FIELDS or [f for f, c in parts if not c].count(field) > 1:
+            need = f"each of {', '.join(FIELDS)} once without a number"
             raise InputError("memory.mapping", need, f"{field}{count} in {word!r}")
-        bits = int(count) if count else left[field] - placed[field]
-        if placed[field] + bits > left[field]:
+        bits = int(count) if count else left[field] - numbered[field]
+        if bits < 0 or placed[field] + bits > left[field]:
             need = f"at most {left[field]} bits of {field}"
             raise InputError("memory.mapping", need, repr(word))
-        if not count:
-            open_fields.discard(field)
         pieces.append((FIELDS.index(field), shift, (1 << bits) - 1, placed[field]))
         placed[field] += bits
         shift += bits

@@ -109,9 +109,9 @@ def _check_state(replay: _Replay, command: str, bank: int, row: int) -> Iterator
     if command == "REFpb" and state.row >= 0:
         yield "REFpb to a closed bank", -1, state.row
     if command == "REFab":
-        for other in _rank_banks(replay, bank):
-            if replay.banks.get(other, state).row >= 0:
-                yield "REFab with every bank closed", -1, replay.banks[other].row
+        rows = [replay.banks.get(other, _Bank()).row for other in _rank_banks(replay, bank)]
+        if max(rows) >= 0:
+            yield "REFab with every bank closed", -1, max(rows)
 
 
 def _check_data_bus(replay: _Replay, command: str, clock: int, bank: int) -> Iterator[_Problem]:

@@ -266,12 +266,18 @@ def dram_next_time(d, limit):
     Advances the state up to the smaller of the two: nothing may be submitted before it.
     """
     until = clock_of(d, limit)
+    target = until
     if d.now[LIVE] == 0:
         if until == NEVER:
             return NEVER
-        if d.fixed[HAS_REFRESH] != 0:
-            skip_idle(d, until)
-    run_until(d, until)
+        if d.fixed[HAS_REFRESH] != 0:  # long enough to close all rows and refresh
+            target = min(until, d.now[NOW] + 3 * d.fixed[REFRESH_INTERVAL])
+    while True:
+        run_until(d, target)
+        if target == until:
+            break
+        skip_idle(d, until)
+        target = until
     request = first_done(d)
     return NEVER if request < 0 else d.requests[request, DONE_CYCLE]
 

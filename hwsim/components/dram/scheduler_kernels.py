@@ -36,6 +36,7 @@ from hwsim.components.dram.state import (
     DONE,
     DONE_CLOCK,
     DONE_CYCLE,
+    DRAIN_LEFT,
     DRAINING,
     DUE,
     ENTRY,
@@ -265,20 +266,21 @@ def close_bank(d, bank):
 @njit_inline
 def choose_kind(d, g, t):
     """Switch between reads and writes by the watermarks; return the clock to look again."""
-    controllers, fixed = d.controllers, d.fixed
-    reads, writes = controllers[g, COUNT + READ], controllers[g, COUNT + WRITE]
-    if controllers[g, DRAINING] == WRITE:
-        if writes == 0 or (writes <= fixed[LOW] and reads > 0):
-            controllers[g, DRAINING] = READ
-            controllers[g, WRITE_SINCE] = t
-            controllers[g, TURNAROUNDS] += 1
+    c, fixed = d.controllers, d.fixed
+    reads, writes = c[g, COUNT + READ], c[g, COUNT + WRITE]
+    if c[g, DRAINING] == WRITE:
+        if writes == 0 or (c[g, DRAIN_LEFT] <= 0 and reads > 0):
+            c[g, DRAINING] = READ
+            c[g, WRITE_SINCE] = t
+            c[g, TURNAROUNDS] += 1
     elif writes > 0:
-        is_old = t - controllers[g, WRITE_SINCE] >= fixed[WRITE_AGE]
+        is_old = t - c[g, WRITE_SINCE] >= fixed[WRITE_AGE]
         if writes >= fixed[HIGH] or reads == 0 or is_old:
-            controllers[g, DRAINING] = WRITE
-            controllers[g, TURNAROUNDS] += 1
-    if writes > 0 and controllers[g, DRAINING] == READ:
-        return controllers[g, WRITE_SINCE] + fixed[WRITE_AGE]
+            c[g, DRAINING] = WRITE
+            c[g, DRAIN_LEFT] = writes if is_old else writes - fixed[LOW]
+            c[g, TURNAROUNDS] += 1
+    if writes > 0 and c[g, DRAINING] == READ:
+        return c[g, WRITE_SINCE] + fixed[WRITE_AGE]
     return NEVER
 
 
@@ -372,16 +374,22 @@ def convert(time, num, den):
 
 
 @njit_inline
+def convert_down(time, num, den):
+    """Return ``time * num / den`` rounded down, within the same limits."""
+    whole = time // den
+    return whole * num + (time - whole * den) * num // den
+
+
+@njit_inline
 def mark_data(d, requester, begin, end):
     """Mark the caller's cycles in which clocks [begin, end) of data of ``requester`` lie."""
     streams = d.streams
     if begin >= streams[requester, MARK_FROM] and end <= streams[requester, MARK_TO]:
         return
     num, den = d.fixed[CLOCK_NUM], d.fixed[CLOCK_DEN]
-    last = convert(end, den, num)
-    cycle = convert(begin + 1, den, num) - 1
+    cycle, last = convert_down(begin, den, num), convert(end, den, num)
     streams[requester, MARK_FROM] = convert(cycle, num, den)
-    streams[requester, MARK_TO] = convert(last, num, den) - (num < den)
+    streams[requester, MARK_TO] = convert_down(last, num, den)
     mask = d.fixed[MARKS] - 1
     while cycle < last:
         if d.marks[requester, cycle & mask] != cycle:
@@ -401,6 +409,7 @@ def transfer(d, g, kind, bank, e, t):
     unlink(d, g, kind, bank, e)
     d.now[HAS_ROOM] = 1
     d.now[BURSTS_DONE] += 1
+    d.controllers[g, DRAIN_LEFT] -= kind
     requests[request, LEFT] -= 1
     if requests[request, LEFT] == 0:
         cycle = convert(end, fixed[CLOCK_DEN], fixed[CLOCK_NUM]) + fixed[PATH_CYCLES]

@@ -47,7 +47,7 @@ PENDING_BANK, PENDING_ROW = 7, 9
 COUNT, ACTIVE, DRAINING, WRITE_SINCE, PLAN_KEY, PLAN_COMMAND, PLAN_BANK, PLAN_ENTRY = (
     *(0, 2, 4, 5, 6, 7, 8, 9),
 )
-FREE_ENTRY, TURNAROUNDS, COUNTS = 10, 11, 12
+FREE_ENTRY, TURNAROUNDS, DRAIN_LEFT, COUNTS = 10, 11, 12, 13
 # COUNTS: issued commands by command; then bursts by outcome, by kind: hit, miss, conflict.
 OUTCOMES = COUNTS + N_COMMANDS
 CONTROLLER_COLUMNS = OUTCOMES + 6
@@ -124,7 +124,7 @@ class Controller:
     drain_high, drain_low : int
         Queued writes at which draining begins and ends while reads wait.
     write_age_clocks : int
-        Draining begins as well when writes have waited so long.
+        Draining begins as well when writes have waited so long, and serves all of them.
     """
 
     scheduler: Literal["frfcfs", "fcfs"] = "frfcfs"
