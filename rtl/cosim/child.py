@@ -20,7 +20,18 @@ __all__ = ["main"]
 WARNINGS = ["-Wall", "-Wno-style", "-Wno-WIDTHEXPAND"]
 """Every warning is fatal but this: Yosys writes narrow operands and relies on extension."""
 
+RANDOM = ["--x-assign", "unique", "--x-initial", "unique"]
+"""Whatever reset and initial values leave undefined is random, so that it shows."""
+
 TOP = "harness"
+
+VISIBLE = "\n".join(
+    ["`verilator_config"]
+    + [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ("clk", "rst", "stim", "seen")]
+)
+"""What the bench touches. cocotb's runner makes every variable of the design public, which keeps
+Verilator from optimising, takes minutes to compile for an array, and there Verilator 5.49 loses
+scopes besides (``vpi_handle_by_name`` reads a name that was freed)."""
 
 
 def main(job_file: str) -> None:
@@ -28,12 +39,13 @@ def main(job_file: str) -> None:
     job: dict[str, Any] = json.loads(Path(job_file).read_text())
     runner = get_runner("verilator")
     if job["action"] == "build":
+        visible = Path(job["folder"]) / "visible.vlt"
+        visible.write_text(VISIBLE + "\n")
         runner.build(
             sources=[job["source"]],
             hdl_toplevel=TOP,
             build_dir=job["folder"],
-            # Whatever reset and initial values leave undefined is random, so that it shows.
-            build_args=[*WARNINGS, "--x-assign", "unique", "--x-initial", "unique"],
+            build_args=[*RANDOM, *WARNINGS, "--no-public-flat-rw", str(visible)],
             always=True,
         )
     else:

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwsim.core.errors import InputError
 from rtl.common.fifo import Fifo, FifoSpec
-from rtl.cosim.harness import streams
+from rtl.cosim.harness import plain_ports, streams
 
 __all__ = ["FAULTS", "Fault", "Faulty"]
 
@@ -26,7 +26,7 @@ class Faulty(wiring.Component):
     Parameters
     ----------
     unit : wiring.Component
-        All ports are streams.
+        With at least one output stream.
     fault : Fault
         ``flip``: the lowest payload bit of every fourth transfer is inverted. ``drop``: every
         fourth transfer is swallowed. ``retract``: an offer that was not accepted is taken back for
@@ -51,6 +51,10 @@ class Faulty(wiring.Component):
         inner, outer = streams(self.unit, In), streams(self, In)
         for name, port in inner.items():
             _connect(m, outer[name], port)
+        for name, port in plain_ports(self.unit, In).items():
+            m.d.comb += port.eq(plain_ports(self, In)[name])
+        for name, port in plain_ports(self, Out).items():
+            m.d.comb += port.eq(plain_ports(self.unit, Out)[name])
         inner, outer = streams(self.unit, Out), streams(self, Out)
         first, *rest = inner
         for name in rest:
@@ -75,7 +79,9 @@ class Faulty(wiring.Component):
             m.d.comb += Value.cast(sink.payload).eq(Value.cast(source.payload) ^ (number == 3))
         elif self.fault == "drop":
             with m.If(number == 3):
-                m.d.comb += [sink.valid.eq(0), source.ready.eq(1)]
+                m.d.comb += sink.valid.eq(0)
+                if not source.signature.always_ready:
+                    m.d.comb += source.ready.eq(1)
         else:
             with m.If(was_refused):
                 m.d.comb += [sink.valid.eq(0), source.ready.eq(0)]
@@ -85,5 +91,6 @@ def _connect(m: Module, source: stream.Interface, sink: stream.Interface) -> Non
     m.d.comb += [
         Value.cast(sink.payload).eq(Value.cast(source.payload)),
         sink.valid.eq(source.valid),
-        source.ready.eq(sink.ready),
     ]
+    if not source.signature.always_ready:
+        m.d.comb += source.ready.eq(sink.ready)

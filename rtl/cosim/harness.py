@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockDomain, Module, Shape, Value, unsigned
+from amaranth.hdl import Cat, ClockDomain, Module, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.core.errors import InputError
 from rtl.cosim.ports import PortMap, StreamPort
 
-__all__ = ["Harness", "port_map", "streams"]
+__all__ = ["Harness", "plain_ports", "port_map", "streams"]
 
 
 def streams(unit: wiring.Component, flow: wiring.Flow) -> dict[str, stream.Interface]:
@@ -26,7 +26,7 @@ def streams(unit: wiring.Component, flow: wiring.Flow) -> dict[str, stream.Inter
 
 
 def port_map(unit: wiring.Component) -> PortMap:
-    """Return how a bench sees ``unit``; plain outputs are left alone.
+    """Return how a bench sees ``unit``.
 
     Raises :class:`InputError` for an input that must be valid in every cycle: a bench that pauses
     its source cannot drive one.
@@ -35,19 +35,27 @@ def port_map(unit: wiring.Component) -> PortMap:
         if port.signature.always_valid:
             raise InputError(name, "an input stream that may pause", "always_valid=True")
     return PortMap(
-        tuple(StreamPort(n, _width(p.payload)) for n, p in streams(unit, In).items()),
-        tuple(StreamPort(n, _width(p.payload)) for n, p in streams(unit, Out).items()),
-        tuple((name, _width(value)) for name, value in _statics(unit).items()),
+        _stream_ports(unit, In),
+        _stream_ports(unit, Out),
+        tuple((name, _width(value)) for name, value in plain_ports(unit, In).items()),
+        tuple((name, _width(value)) for name, value in plain_ports(unit, Out).items()),
+    )
+
+
+def _stream_ports(unit: wiring.Component, flow: wiring.Flow) -> tuple[StreamPort, ...]:
+    return tuple(
+        StreamPort(name, _width(port.payload), port.signature.always_ready)
+        for name, port in streams(unit, flow).items()
     )
 
 
 class Harness(wiring.Component):
-    """Wrap a unit: ``stim`` drives all its inputs, ``seen`` shows all its streams.
+    """Wrap a unit: ``stim`` drives all its inputs, ``seen`` shows all its outputs.
 
     Parameters
     ----------
     unit : wiring.Component
-        Any unit with stream ports.
+        Any unit; its inputs may pause.
     domain : ClockDomain, optional
         Its ``sync`` domain; absent: clock and reset become top-level ports.
 
@@ -78,29 +86,30 @@ class Harness(wiring.Component):
         if self._domain is not None:
             m.domains.sync = self._domain
         m.submodules.unit = self.unit
+        sources, sinks = streams(self.unit, In), streams(self.unit, Out)
         driven: list[Value] = []
-        for port in streams(self.unit, In).values():
+        for port in sources.values():
             driven += [port.valid, Value.cast(port.payload)]
-        sinks = streams(self.unit, Out)
-        driven += [port.ready for port in sinks.values() if not port.signature.always_ready]
-        if any(port.signature.always_ready for port in sinks.values()):
-            # Keeps one ready bit per sink in the layout; a constant cannot be driven.
-            raise InputError("unit", "output streams with back-pressure", "always_ready=True")
-        driven += [Value.cast(value) for value in _statics(self.unit).values()]
+        for port in sinks.values():
+            # A constant cannot be driven; the bit keeps its place in the layout.
+            driven.append(Signal() if port.signature.always_ready else port.ready)
+        driven += plain_ports(self.unit, In).values()
         m.d.comb += Cat(driven).eq(self.stim)
-        shown: list[Value] = [port.ready for port in streams(self.unit, In).values()]
+        shown: list[Value] = [port.ready for port in sources.values()]
         for port in sinks.values():
             shown += [port.valid, Value.cast(port.payload)]
+        shown += plain_ports(self.unit, Out).values()
         m.d.comb += self.seen.eq(Cat(shown))
         return m
 
 
-def _statics(unit: wiring.Component) -> dict[str, Value]:
+def plain_ports(unit: wiring.Component, flow: wiring.Flow) -> dict[str, Value]:
+    """Return the plain inputs or outputs of ``unit`` by joined path."""
     found: dict[str, Value] = {}
 
     def visit(path: str, member: wiring.Member, value: object) -> None:
-        if member.is_port and member.flow == In:
-            found[path] = value
+        if member.is_port and member.flow == flow:
+            found[path] = Value.cast(value)
 
     _walk(unit, visit)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,11 +60,14 @@ class Observed:
         Every stream of the unit.
     unknown_cycles : int64[*]
         Cycles, from the first of reset, in which a bit was neither 0 nor 1.
+    probes : {name: list[int]}
+        Every plain output in every cycle; index 0 is the first cycle of reset.
     """
 
     driver: str
     streams: dict[str, StreamTrace]
     unknown_cycles: NDArray[np.int64]
+    probes: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def outputs(self) -> dict[str, list[int]]:
@@ -105,10 +108,13 @@ class Observed:
             ports.sinks, ports.sink_offsets(), ports.ready_offsets(), strict=True
         ):
             payload = _field(seen, bit + 1, port.width_bits)
-            traces[port.name] = StreamTrace(
-                port.name, True, _bit(seen, bit), _bit(stim, ready), payload
-            )
-        return cls(driver, traces, unknown)
+            accepts = np.ones(len(stim), np.bool_) if port.is_always_ready else _bit(stim, ready)
+            traces[port.name] = StreamTrace(port.name, True, _bit(seen, bit), accepts, payload)
+        probes = {
+            name: _field(seen, bit, width_bits)
+            for (name, width_bits), bit in zip(ports.probes, ports.probe_offsets(), strict=True)
+        }
+        return cls(driver, traces, unknown, probes)
 
     @classmethod
     def from_player(cls, driver: str, ports: PortMap, player: Player) -> Observed:

@@ -22,7 +22,8 @@ class Player:
     """Drive one batch of vectors and record every cycle.
 
     A source offers its next word in the first cycle without a gap and then holds it until it is
-    accepted; a sink is ready in every cycle without a stall. Patterns end in "no gap, no stall".
+    accepted; a sink is ready in every cycle without a stall. A wave gives a plain input one value
+    per cycle, and keeps the last. Patterns end in "no gap, no stall".
 
     Parameters
     ----------
@@ -41,6 +42,11 @@ class Player:
         self.stim: list[int] = []
         self.seen: list[int] = []
         self._statics = ports.pack_statics(batch["statics"])
+        self._waves = [
+            [ports.pack_statics({name: value}) for value in batch["waves"][name]]
+            for name, _ in ports.statics
+            if batch["waves"].get(name)
+        ]
         self._limit = RESET_CYCLES + int(batch["limit_cycles"])
         self._sources = [
             _Source(number, offset, batch["inputs"][port.name], batch["gaps"].get(port.name, ""))
@@ -74,6 +80,8 @@ class Player:
             cycle = len(self.seen) - RESET_CYCLES
             for source in self._sources:
                 word |= source.drive(cycle)
+            for wave in self._waves:
+                word |= wave[min(cycle, len(wave) - 1)]
             for _, ready, stalls in self._sinks:
                 if cycle >= len(stalls) or stalls[cycle] == "0":
                     word |= ready
@@ -90,6 +98,8 @@ class Player:
         for source in self._sources:
             source.observe(seen)
             is_quiet &= source.is_empty
+        cycles = len(self.seen) - RESET_CYCLES
+        is_quiet &= all(cycles >= len(wave) for wave in self._waves)
         for number, (valid, ready, _) in enumerate(self._sinks):
             if seen >> valid & 1 and self.stim[-1] & ready:
                 self._missing[number] -= 1

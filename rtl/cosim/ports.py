@@ -19,10 +19,14 @@ def mask(width_bits: int) -> int:
 
 @dataclass(frozen=True)
 class StreamPort:
-    """One stream of a unit: its path joined by ``__`` and the width of its payload."""
+    """One stream of a unit: its path joined by ``__`` and the width of its payload.
+
+    ``is_always_ready``: the side that receives cannot refuse.
+    """
 
     name: str
     width_bits: int
+    is_always_ready: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,9 @@ class PortMap:
     """All ports of a unit that a bench handles.
 
     The word driven (``stim``) holds, least significant first, {valid, payload} per source, ready
-    per sink, the value per static input. The word seen (``seen``) holds ready per source and
-    {valid, payload} per sink.
+    per sink (of no effect if it is always ready), the value per plain input. The word seen
+    (``seen``) holds ready per source (1 if it is always ready), {valid, payload} per sink, the
+    value per plain output.
 
     Attributes
     ----------
@@ -40,12 +45,15 @@ class PortMap:
     sinks : tuple[StreamPort, ...]
         Streams out of the unit.
     statics : tuple[tuple[str, int], ...]
-        Plain inputs {name, width in bits}, constant during a batch.
+        Plain inputs {name, width in bits}: constant during a batch, or played as a wave.
+    probes : tuple[tuple[str, int], ...]
+        Plain outputs {name, width in bits}.
     """
 
     sources: tuple[StreamPort, ...]
     sinks: tuple[StreamPort, ...]
     statics: tuple[tuple[str, int], ...] = ()
+    probes: tuple[tuple[str, int], ...] = ()
 
     def source_offsets(self) -> list[int]:
         """Return the bit of ``stim`` holding each source's valid; its payload follows."""
@@ -70,6 +78,11 @@ class PortMap:
             bit += width_bits
         return word
 
+    def probe_offsets(self) -> list[int]:
+        """Return the lowest bit of ``seen`` of each plain output."""
+        start = len(self.sources) + sum(1 + port.width_bits for port in self.sinks)
+        return [start + bit for bit in _offsets(width_bits for _, width_bits in self.probes)]
+
     @property
     def stim_bits(self) -> int:
         """Return the width of the word driven."""
@@ -79,7 +92,8 @@ class PortMap:
     @property
     def seen_bits(self) -> int:
         """Return the width of the word seen."""
-        return len(self.sources) + sum(1 + port.width_bits for port in self.sinks)
+        streams = len(self.sources) + sum(1 + port.width_bits for port in self.sinks)
+        return streams + sum(width_bits for _, width_bits in self.probes)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description, read back by :meth:`from_json`."""
@@ -92,6 +106,7 @@ class PortMap:
             tuple(StreamPort(**port) for port in values["sources"]),
             tuple(StreamPort(**port) for port in values["sinks"]),
             tuple((name, width_bits) for name, width_bits in values["statics"]),
+            tuple((name, width_bits) for name, width_bits in values["probes"]),
         )
 
 

