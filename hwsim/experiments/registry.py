@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENTS", "experiment_charts", "run_experiments", "unchecked_figures"]
 
 EXPERIMENTS = {
+    "energy": "hwsim.experiments.energy_boards",
     "models": "hwsim.experiments.model_totals",
     "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",

@@ -10,7 +10,9 @@ from hwsim.components.energy import (
     TECHNOLOGIES,
     ActionEnergy,
     EnergyTable,
+    average_power_w,
     energy_by_component,
+    static_energy_pj,
 )
 from hwsim.core.errors import InputError
 
@@ -29,19 +31,59 @@ HOROWITZ_PJ = {  # Horowitz, ISSCC 2014, 45 nm at 0.9 V; memories per 64-bit acc
     "sram_32kb_byte": 20 / 8,
     "sram_1mb_byte": 100 / 8,
     "dram_byte": (1300 + 2600) / 2 / 8,
+    "instruction": 70,
 }
 
+JOUPPI_PJ = {  # Jouppi et al., ISCA 2021, Table 2, 7 nm; memories per 64-bit access
+    "int8_add": 0.007,
+    "int32_add": 0.03,
+    "bf16_add": 0.11,
+    "fp16_add": 0.16,
+    "fp32_add": 0.38,
+    "int8_mult": 0.07,
+    "int32_mult": 1.48,
+    "bf16_mult": 0.21,
+    "fp16_mult": 0.34,
+    "fp32_mult": 1.31,
+    "sram_8kb_byte": 7.5 / 8,
+    "sram_32kb_byte": 8.5 / 8,
+    "sram_1mb_byte": 14 / 8,
+    "dram_byte": (250 + 450) / 2 / 8,
+}
 
-@pytest.mark.parametrize(("action", "energy_pj"), HOROWITZ_PJ.items())
-def test_table_holds_the_published_number(action: str, energy_pj: float) -> None:
-    assert ASIC.action_pj(action) == pytest.approx(energy_pj, rel=1e-12)
+LITERATURE = ("Horowitz 2014", "Jouppi et al. 2021, Table 2", "Keckler et al. 2011")
+
+
+@pytest.mark.parametrize(
+    ("table", "action", "energy_pj"),
+    [("asic-45nm", *item) for item in HOROWITZ_PJ.items()]
+    + [("asic-7nm", *item) for item in JOUPPI_PJ.items()],
+)
+def test_table_holds_the_published_number(table: str, action: str, energy_pj: float) -> None:
+    assert EnergyTable.named(table).action_pj(action) == pytest.approx(energy_pj, rel=1e-12)
+
+
+def test_tables_know_the_same_actions() -> None:
+    """A machine can be moved to any technology."""
+    actions = {frozenset(EnergyTable.named(name).actions) for name in TECHNOLOGIES}
+    assert len(actions) == 1
+
+
+def test_7nm_is_below_45nm_in_every_operation() -> None:
+    newer = EnergyTable.named("asic-7nm")
+    ratios = [
+        ASIC.action_pj(name) / newer.action_pj(name)
+        for name in ASIC.actions
+        if name not in ("optical_byte", "dram_byte")
+    ]
+    assert min(ratios) > 1
 
 
 @pytest.mark.parametrize("name", TECHNOLOGIES)
 def test_every_number_has_a_source_or_is_called_assumed(name: str) -> None:
     table = EnergyTable.named(name)
     for action in table.actions.values():
-        assert action.source.startswith(("Horowitz 2014", "assumed: "))
+        assert action.source.startswith((*LITERATURE, "assumed: "))
     assert table.static_source.startswith("assumed: ")
 
 
@@ -67,6 +109,32 @@ def test_fpga_scales_logic_by_process_and_overhead_memory_by_process() -> None:
     assert fpga.action_pj("fp16_mult") == pytest.approx(1.1 * process * 14)
     assert fpga.action_pj("sram_32kb_byte") == pytest.approx(2.5 * process)
     assert fpga.action_pj("dram_byte") == pytest.approx(1300 / 8)
+
+
+def test_mobile_chip_differs_from_7nm_in_instructions_memory_and_leakage_only() -> None:
+    mobile, asic = EnergyTable.named("mobile-7nm"), EnergyTable.named("asic-7nm")
+    differing = {name for name in asic.actions if mobile.actions[name] != asic.actions[name]}
+    assert differing == {"instruction", "dram_byte"}
+    assert mobile.action_pj("instruction") == pytest.approx(1e12 / (2.6e9 * 1.5), rel=0.01)
+    assert mobile.static_mw < asic.static_mw
+
+
+def test_components_sum_to_the_total_and_the_total_to_the_power() -> None:
+    counts = {"array": {"fp16_mult": 7, "fp32_add": 11}, "noc": {"router_byte": 13}}
+    energy = energy_by_component(ASIC, counts, 1000, 10**9)
+    total = sum(energy.values())
+    by_hand = 7 * 1.1 + 11 * 0.9 + 13 * 2.5 + 0.05 * 1e-6 * 1e12
+    assert total == pytest.approx(by_hand, rel=1e-9)
+    assert average_power_w(total, 1000, 10**9) == pytest.approx(by_hand * 1e-12 / 1e-6)
+    assert average_power_w(total, 0, 10**9) == 0
+
+
+def test_a_machine_may_bring_its_own_static_power() -> None:
+    energy = energy_by_component(ASIC, {}, 500, 10**9, static_mw=2000)
+    assert energy == {STATIC: static_energy_pj(2000, 500, 10**9)}
+    assert energy[STATIC] == pytest.approx(2 * 500e-9 * 1e12)
+    with pytest.raises(InputError, match="energy.static_mw: need a power >= 0, found -1"):
+        energy_by_component(ASIC, {}, 1, 1, static_mw=-1)
 
 
 def test_unknown_names_and_negative_counts_are_refused_naming_the_nearest() -> None:
