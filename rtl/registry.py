@@ -11,12 +11,13 @@ from pydantic import BaseModel
 
 from hwsim.core.errors import unknown_name
 from hwsim.core.machine import UnitTiming
-from hwsim.sat.spec import ArraySpec, SoreSpec, SorterSpec
+from hwsim.sat.spec import ArraySpec, PreGenSpec, SoreSpec, SorterSpec
 from rtl.common import fifo
 from rtl.formal.bench import Properties
 from rtl.formal.data_provider import data_provider_properties
 from rtl.formal.fifo import fifo_properties
 from rtl.formal.float_pipeline import float_pipeline_properties
+from rtl.formal.pre_gen import pre_gen_properties
 from rtl.formal.sore import sore_properties
 from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
@@ -27,6 +28,7 @@ from rtl.sat import (
     fp32_add,
     fp32_mul,
     fp32_to_fp16,
+    pre_gen,
     sore,
     topn_network,
     topn_sorter,
@@ -36,6 +38,9 @@ __all__ = ["UNITS", "Unit", "find_unit"]
 
 SORE_SPEC = SoreSpec(lanes=8, sorter=SorterSpec(nm_n=2, nm_m=4))
 """A quarter of the lanes that SAT has, so that every unit of the engine compiles in seconds."""
+
+PREGEN_SPEC = PreGenSpec(sore=SoreSpec(lanes=4, sorter=SorterSpec(nm_n=2, nm_m=4)))
+"""Two engines with as many sorters together."""
 
 SORE_PROOF_SPEC = SoreSpec(lanes=4, sorter=SorterSpec(nm_n=1, nm_m=2))
 """Two tiles side by side."""
@@ -129,6 +134,15 @@ UNITS: dict[str, Unit] = {
             sore.timing,
             sore_properties,
             SORE_PROOF_SPEC,
+        ),
+        Unit(
+            "sat/pre_gen",
+            "pre-generation: compact groups of new weights along both directions",
+            PREGEN_SPEC,
+            pre_gen.PreGen,
+            pre_gen.timing,
+            pre_gen_properties,
+            PreGenSpec(sore=SoreSpec(lanes=2, sorter=SorterSpec(nm_n=1, nm_m=2))),
         ),
         Unit(
             "sat/fp16_mul",

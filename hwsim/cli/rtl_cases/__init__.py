@@ -14,6 +14,7 @@ from hwsim.cli.rtl_cases.fifo import fifo_cases
 from hwsim.cli.rtl_cases.float_units import FLOAT_CASES
 from hwsim.cli.rtl_cases.reduction import (
     data_provider_cases,
+    pre_gen_cases,
     sore_cases,
     topn_network_cases,
 )
@@ -26,6 +27,7 @@ CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     **FLOAT_CASES,
     "sat/topn_sorter": topn_sorter_cases,
     "sat/data_provider": data_provider_cases,
+    "sat/pre_gen": pre_gen_cases,
     "sat/sore": sore_cases,
     "sat/topn_network": topn_network_cases,
 }

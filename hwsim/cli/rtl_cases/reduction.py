@@ -1,4 +1,4 @@
-"""Draw what is played against SORE, its data provider and the compare network."""
+"""Draw what is played against SORE, its data provider, pre-generation and the compare network."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hwsim.cli.rtl_cases.sorter import random_groups
 from hwsim.core.sparsity import index_bits
 from hwsim.sat.data_provider import play_provider, provide_rows
 from hwsim.sat.float_units import play_pipeline
+from hwsim.sat.pre_gen import pregen_schedule, pregenerate
 from hwsim.sat.sorter import network_timing, play_lane, reduce_rows, topn_group
-from hwsim.sat.spec import SoreSpec, SorterSpec
+from hwsim.sat.spec import PreGenSpec, SoreSpec, SorterSpec
 from rtl.cosim.vectors import Schedule, Vectors, pack_words, random_stalls
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "data_provider_cases",
     "pack_groups",
     "pack_rows",
+    "pre_gen_case",
+    "pre_gen_cases",
     "sore_case",
     "sore_cases",
     "topn_network_case",
@@ -75,15 +78,11 @@ def sore_case(
 ) -> Case:
     """Return what SORE must do with ``rows`` uint16[sets * nm_m, lanes]; all lanes are one."""
     rng = np.random.default_rng(seed)
-    values, indices = reduce_rows(spec, rows)
-    slots = spec.lanes * spec.sorter.nm_n
     gaps = random_stalls(rng, 2 * len(rows), stall_share)
     stalls = random_stalls(rng, 2 * len(rows), stall_share)
     vectors = Vectors(
         inputs={"i": pack_rows(rows)},
-        expected={
-            "o": pack_groups(values.reshape(-1, slots), indices.reshape(-1, slots), spec.sorter)
-        },
+        expected={"o": _pack_sets(reduce_rows(spec, rows), spec)},
         source_gaps={"i": gaps},
         sink_stalls={"o": stalls},
         seed=seed,
@@ -91,6 +90,31 @@ def sore_case(
     )
     accepts, emits = play_lane(spec.sorter, len(rows), gaps, stalls)
     return vectors, Schedule({"i": accepts}, {"o": emits})
+
+
+def pre_gen_case(
+    spec: PreGenSpec, rows: NDArray[np.uint16], *, stall_share: float = 0.0, seed: int = 0
+) -> Case:
+    """Return what pre-generation must do with ``rows`` uint16[blocks * nm_m, lanes].
+
+    Cycles are predicted while nobody stalls.
+    """
+    rng = np.random.default_rng(seed)
+    ff, bp = pregenerate(spec, rows)
+    vectors = Vectors(
+        inputs={"i": pack_rows(rows)},
+        expected={"o_ff": _pack_sets(ff, spec.sore), "o_bp": _pack_sets(bp, spec.sore)},
+        source_gaps={"i": random_stalls(rng, 2 * len(rows), stall_share)},
+        sink_stalls={
+            name: random_stalls(rng, 2 * len(rows), stall_share) for name in ("o_ff", "o_bp")
+        },
+        seed=seed,
+        name="weights",
+    )
+    if vectors.has_stalls:
+        return vectors, None
+    accepts, ff_emits, bp_emits = pregen_schedule(spec, len(ff[0]))
+    return vectors, Schedule({"i": accepts}, {"o_ff": ff_emits, "o_bp": bp_emits})
 
 
 def topn_network_case(
@@ -136,6 +160,15 @@ def sore_cases(spec: SoreSpec, seed: int) -> list[Case]:
     return drawn
 
 
+def pre_gen_cases(spec: PreGenSpec, seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for stall_share in (0.0, 0.4):
+        rows = random_groups(rng, 64 * spec.sore.sorter.nm_m, spec.sore.lanes)
+        drawn.append(pre_gen_case(spec, rows, stall_share=stall_share, seed=seed))
+    return drawn
+
+
 def topn_network_cases(spec: SorterSpec, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     drawn = []
@@ -143,3 +176,9 @@ def topn_network_cases(spec: SorterSpec, seed: int) -> list[Case]:
         bits = random_groups(rng, 2048, spec.nm_m)
         drawn.append(topn_network_case(spec, bits, stall_share=stall_share, seed=seed))
     return drawn
+
+
+def _pack_sets(groups: tuple[NDArray[np.uint16], NDArray[np.uint8]], spec: SoreSpec) -> list[int]:
+    """Return one word per set of {values, indices}[sets, lanes, nm_n], lane 0 lowest."""
+    values, indices = (field.reshape(len(field), -1) for field in groups)
+    return pack_groups(values, indices, spec.sorter)
