@@ -160,7 +160,7 @@ def iteration(method):
     x = b.conv("last", b.conv("strided", x, 24, 3, stride=2, pad=1), 16, 1)
     graph = training_graph(b.build([x]), method, (2, 8))
     machine = make_machine("sat")
-    return Session(graph, machine, machine.lower(graph, map_graph(graph, machine)))
+    return Session(graph, machine, machine.lower(graph, map_graph(graph, machine)), None)
 
 
 CHECKED = (OpKind.WEIGHT_UPDATE, OpKind.NM_PRUNE)
@@ -249,7 +249,7 @@ def test_records_say_how_many_weights_were_compared():
     graph = training_graph(b.build([x]), "bdwp", (2, 8), input_gradients=("x",))
     machine = make_machine("sat")
     program = machine.lower(graph, map_graph(graph, machine))
-    records = verify.verify_layers(Session(graph, machine, program), seed=0)
+    records = verify.verify_layers(Session(graph, machine, program, None), seed=0)
     found = {record["layer"]: record.get("elements") for record in records}
     assert found["body.weight.update"] == f"{verify.MAX_ELEMS} of {64 * 32 * 9}"
     assert found["body.bp.prune"] == f"{verify.MAX_ELEMS} of {64 * 32 * 9}"
