@@ -11,7 +11,7 @@ from amaranth.hdl import Assert, Assume, ClockDomain, Module, ResetSignal, Signa
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.cosim.harness import streams
+from rtl.cosim.harness import plain_ports, streams
 
 __all__ = ["Properties", "proof_rtlil"]
 
@@ -25,13 +25,14 @@ def proof_rtlil(unit: wiring.Component, properties: Properties) -> str:
     """Return RTLIL that asserts the stream rules and ``properties`` of ``unit``.
 
     Every input is free in every cycle, reset included, except that sources obey the stream rules
-    themselves. A proof by induction needs ``properties`` to relate the unit's registers to what
-    its streams did so far; they may add state of their own in the ``sync`` domain.
+    themselves. No rule holds for streams without back-pressure, in which nothing ever waits. A
+    proof by induction needs ``properties`` to relate the unit's registers to what its streams did
+    so far; they may add state of their own in the ``sync`` domain.
 
     Parameters
     ----------
     unit : wiring.Component
-        Not yet elaborated; all inputs are streams.
+        Not yet elaborated.
     properties : (m, unit) -> None
         Called once, before the unit is elaborated.
     """
@@ -44,7 +45,11 @@ def proof_rtlil(unit: wiring.Component, properties: Properties) -> str:
         m.d.comb += port.valid.eq(AnySeq(1))
         m.d.comb += Value.cast(port.payload).eq(AnySeq(len(Value.cast(port.payload))))
         m.d.comb += Assume(_is_offer_held(m, port, name))
+    for port in plain_ports(unit, In).values():
+        m.d.comb += port.eq(AnySeq(len(port)))
     for name, port in streams(unit, Out).items():
+        if port.signature.always_ready:
+            continue
         m.d.comb += port.ready.eq(AnySeq(1))
         m.d.comb += Assert(_is_offer_held(m, port, name))
         m.d.comb += Assert(~(was_reset & port.valid))

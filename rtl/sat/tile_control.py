@@ -164,7 +164,7 @@ class TileControl(wiring.Component):
                 self.is_running.eq(1),
                 self.rows_left.eq(job.lane.count),
                 self.tiles_left.eq(self.tiles_left - 1),
-                self.o_is_zero.eq((self.k_tile == 0) & ~job.lane.is_continued),
+                self.o_is_zero.eq(~self.k_tile.any() & ~job.lane.is_continued),
                 self.k_tile.eq(Mux(self.k_tile == job.k_tiles - 1, 0, self.k_tile + 1)),
             ]
         with m.Else():
@@ -176,7 +176,7 @@ class TileControl(wiring.Component):
 
     def _walk_output(self, m: Module) -> None:
         lane = self.job.lane
-        is_shift_over = self.o_shift & (self.o_place == 0) & (self.shift_row == 0)
+        is_shift_over = self.o_shift & ~self.o_place.any() & ~self.shift_row.any()
         is_block_over = Signal()
         m.d.comb += is_block_over.eq(self.is_draining & is_shift_over)
         begins_block = (self.is_decoding | is_block_over) & (self.tiles_left != 0)
@@ -203,10 +203,10 @@ class TileControl(wiring.Component):
         """Count the places of every row down; a row's places are the block's entries."""
         rows = self.spec.array.rows
         with m.If(self.o_shift):
-            with m.If(self.o_place == 0):
+            with m.If(~self.o_place.any()):
                 m.d.sync += self.o_place.eq(self.entries - 1)
                 m.d.sync += self.shift_row.eq(
-                    Mux(self.shift_row == 0, rows - 1, self.shift_row - 1)
+                    Mux(self.shift_row.any(), self.shift_row - 1, rows - 1)
                 )
             with m.Else():
                 m.d.sync += self.o_place.eq(self.o_place - 1)

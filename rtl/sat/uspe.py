@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -64,7 +64,8 @@ class Uspe(wiring.Component):
 
     An operation (``i_west``) names a partial sum (``entry``) and brings an activation group. The
     weight's index selects the element that is multiplied: the product is exact in FP32, the sum
-    rounds to nearest even. Two operations on one entry must be at least L cycles apart.
+    rounds to nearest even. An operation that adds to the result of another must come at least L
+    cycles after it.
 
     * Weight-stationary (``i_is_os`` = 0): ``slot`` selects the weight in use. ``is_first``: the
       product is added to the sum that came from the north; ``is_last``: the sum goes south.
@@ -140,6 +141,8 @@ class Uspe(wiring.Component):
         self.addend = Signal(32)
         self.product = Signal(32)
         self.total = Signal(32)
+        self.is_stored = Signal()  # a word is written to the partial sums
+        self.stored = Signal(sum_layout(spec))
         control = data.StructLayout(
             {"entry": unsigned(entry_bits(spec)), "is_first": 1, "is_last": 1}
         )
@@ -176,17 +179,18 @@ class Uspe(wiring.Component):
 
     def _select(self, group: data.View, index: Value) -> Value:
         """Return the element of ``group`` that the weight belongs to."""
-        return group[index]
+        return Array(group[element] for element in range(self.spec.nm_m))[index]
 
     def _weights(self, m: Module) -> data.View:
         """Shift, take over and pass on weights; return the one of this cycle's operation."""
         shadow = self.shadow
         shifted = Signal.like(shadow, name="shifted")
-        above = [self.i_weight.payload, *(shadow[slot] for slot in range(self.spec.nm_n - 1))]
+        slots = [Value.cast(shadow[slot]) for slot in range(self.spec.nm_n)]
+        above = [Value.cast(self.i_weight.payload), *slots[:-1]]
         # Output-stationary, the first shadow register carries weights south.
         is_shifting = self.i_weight.valid | self.i_is_os
         for slot, weight in enumerate(above):
-            m.d.comb += shifted[slot].eq(Mux(is_shifting, weight, shadow[slot]))
+            m.d.comb += Value.cast(shifted[slot]).eq(Mux(is_shifting, weight, slots[slot]))
         m.d.sync += shadow.eq(shifted)
         if self.weights is not shadow:
             with m.If(self.i_take_over):
@@ -198,11 +202,13 @@ class Uspe(wiring.Component):
         with m.Else():
             m.d.comb += [
                 self.o_weight.valid.eq(self.i_weight.valid),
-                self.o_weight.payload.eq(shadow[self.i_last_slot]),
+                self.o_weight.payload.eq(Array(slots)[self.i_last_slot]),
             ]
         weight = Signal(weight_layout(self.spec))
-        in_use = self.weights[self.i_west.payload.slot]
-        m.d.comb += weight.eq(Mux(self.i_is_os, self.i_weight.payload, in_use))
+        in_use = Array(Value.cast(self.weights[slot]) for slot in range(self.spec.nm_n))
+        m.d.comb += Value.cast(weight).eq(
+            Mux(self.i_is_os, Value.cast(self.i_weight.payload), in_use[self.i_west.payload.slot])
+        )
         return weight
 
     def _operations(self, m: Module) -> None:
@@ -228,9 +234,12 @@ class Uspe(wiring.Component):
             sums.addr.eq(Mux(self.i_shift, self.i_place, adding.entry)),
             north.addr.eq(adding.entry),
             self.addend.eq(Mux(adding.is_first, Mux(self.i_is_os, 0, north.data), sums.data)),
-            into_sums.addr.eq(Mux(self.i_shift, self.i_place, done.entry)),
-            into_sums.data.eq(Mux(self.i_shift, self.i_psum.payload.value, self.total)),
-            into_sums.en.eq(self.i_shift | (is_done & (self.i_is_os | ~done.is_last))),
+            self.is_stored.eq(self.i_shift | (is_done & (self.i_is_os | ~done.is_last))),
+            self.stored.entry.eq(Mux(self.i_shift, self.i_place, done.entry)),
+            self.stored.value.eq(Mux(self.i_shift, self.i_psum.payload.value, self.total)),
+            into_sums.en.eq(self.is_stored),
+            into_sums.addr.eq(self.stored.entry),
+            into_sums.data.eq(self.stored.value),
             into_north.addr.eq(self.i_psum.payload.entry),
             into_north.data.eq(self.i_psum.payload.value),
             into_north.en.eq(self.i_psum.valid & ~self.i_is_os),

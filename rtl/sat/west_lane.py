@@ -148,7 +148,7 @@ class WestLane(wiring.Component):
             self.o.valid.eq(is_active & (self.turn < entries)),
             self.o.payload.entry.eq(self.turn),
             self.o.payload.slot.eq(self.slot),
-            self.o.payload.is_first.eq((self.slot == 0) & (~config.is_os | self.is_fresh)),
+            self.o.payload.is_first.eq(~self.slot.any() & (~config.is_os | self.is_fresh)),
             self.o.payload.is_last.eq(
                 is_last_slot & (~config.is_os | ((self.left == 1) & is_last_entry))
             ),
@@ -207,7 +207,7 @@ class WestLane(wiring.Component):
             m.d.comb += [
                 write.addr.eq(write_at),
                 write.data.eq(word),
-                write.en.eq(self.i.ready & (self.beat == beat)),
+                write.en.eq(self.i.ready & (self.beat == beat if beat else ~self.beat.any())),
                 read.addr.eq(read_at),
             ]
             words.append(Mux(write.en & (write_at == read_at), word, read.data))
