@@ -83,7 +83,8 @@ class DramCurrents(_Part):
 
     def rank_mw(self, current: str) -> float:
         """Return the power of the rank while its chips draw ``current``, as ``"idd0"``."""
-        return self.chips * sum(rail.volts * getattr(rail, f"{current}_ma") for rail in self.rails)
+        chip_mw = sum(rail.volts * float(getattr(rail, f"{current}_ma")) for rail in self.rails)
+        return self.chips * chip_mw
 
     def energies(self) -> DramEnergy:
         """Return the energies that the currents give (mW x ns = pJ)."""

@@ -15,10 +15,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.components.jit import njit_entry
+from hwsim.components.jit import njit_entry, njit_inline
 from hwsim.core.errors import InputError
 
 __all__ = ["fill_progressively", "max_min_rates"]
+
+
+@njit_inline
+def find_bottleneck(room, users):
+    """Return the link that is full first if its users grow alike, and what each of them gets."""
+    bottleneck, share = -1, np.inf
+    for link in range(room.shape[0]):
+        if users[link] > 0 and room[link] / users[link] < share:
+            bottleneck, share = link, room[link] / users[link]
+    return bottleneck, share
 
 
 @njit_entry
@@ -48,10 +58,7 @@ def fill_progressively(first, links, room, users, rates):
         rates[flow] = np.inf if first[flow] == first[flow + 1] else -1.0
         left += 1 if rates[flow] < 0 else 0
     while left > 0:
-        bottleneck, share = -1, np.inf
-        for link in range(room.shape[0]):
-            if users[link] > 0 and room[link] / users[link] < share:
-                bottleneck, share = link, room[link] / users[link]
+        bottleneck, share = find_bottleneck(room, users)
         for flow in range(n_flows):
             if rates[flow] >= 0:
                 continue

@@ -280,13 +280,22 @@ def run_packets(
     end = int(kernels.advance_network(state, kernels.NEVER if until is None else until))
     if end == kernels.NEVER:
         _raise_deadlock(state)
-    packets = state.packets[np.argsort(order, kind="stable")] if len(order) else state.packets[:0]
+    return _collect(state, plan, order, until)
+
+
+def _collect(
+    state: kernels.Network, plan: Topology, order: NDArray[np.int64], until: int | None
+) -> NetworkRun:
+    """Return what happened to the packets that were submitted in ``order``."""
+    packets = np.empty((len(order), kernels.PACKET_COLUMNS), np.int64)
+    packets[order] = state.packets[: len(order)]
     delivered = packets[:, kernels.DELIVERED]
-    last = int(delivered.max(initial=0))
+    if until is not None:
+        delivered = np.where(delivered < until, delivered, -1)
     return NetworkRun(
-        cycles=last if until is None else until,
+        cycles=int(delivered.max(initial=0)) if until is None else until,
         entered_cycles=packets[:, kernels.ENTERED],
-        delivered_cycles=delivered if until is None else np.where(delivered < until, delivered, -1),
+        delivered_cycles=delivered,
         busy_cycles=state.outputs[:, :, kernels.BUSY],
         stall_cycles=state.outputs[:, :, kernels.STALL],
         source_busy_cycles=state.sources[:, kernels.SOURCE_BUSY],

@@ -143,6 +143,15 @@ def play_requests(
     first, following = _chain(trace[:, kernels.T_PORT], spec.ports)
     if not (trace[following >= 0, 0] <= trace[following[following >= 0], 0]).all():
         raise InputError("sram.cycles", "cycles that do not decrease on a port", "a decrease")
+    return _play(spec, trace, first, following)
+
+
+def _play(
+    spec: SramSpec,
+    trace: NDArray[np.int64],
+    first: NDArray[np.int64],
+    following: NDArray[np.int64],
+) -> SramRun:
     state = sram_state(spec)
     grant, done = np.zeros((2, len(trace)), np.int64)
     end = int(kernels.play_trace(state, trace, first, following, grant, done))

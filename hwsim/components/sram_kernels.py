@@ -137,6 +137,25 @@ def sram_cycle(sram, t):
     return asking
 
 
+@njit_inline
+def present_heads(sram, trace, first, t):
+    """Present each free port's next request if it is due; return (ports asking, next arrival)."""
+    asking, soonest = 0, -1
+    for port in range(sram.ports.shape[0]):
+        request = first[port]
+        if request < 0:
+            continue
+        if sram.ports[port, STATE] == FREE:
+            arrival = trace[request, T_CYCLE]
+            if arrival > t:
+                if soonest < 0 or arrival < soonest:
+                    soonest = arrival
+                continue
+            sram_present(sram, port, trace[request, T_ADDRESS], trace[request, T_KIND], t)
+        asking += 1
+    return asking, soonest
+
+
 @njit_entry
 def play_trace(sram, trace, first, following, grant, done):
     """Serve a whole trace, each port's requests in order; return the cycle after the last grant.
@@ -153,29 +172,16 @@ def play_trace(sram, trace, first, following, grant, done):
         Filled with the cycles of grant and completion.
     """
     ports = sram.ports
-    n_ports = ports.shape[0]
     t = 0
     while True:
-        asking, soonest = 0, -1
-        for port in range(n_ports):
-            request = first[port]
-            if request < 0:
-                continue
-            if ports[port, STATE] == FREE:
-                arrival = trace[request, T_CYCLE]
-                if arrival > t:
-                    if soonest < 0 or arrival < soonest:
-                        soonest = arrival
-                    continue
-                sram_present(sram, port, trace[request, T_ADDRESS], trace[request, T_KIND], t)
-            asking += 1
+        asking, soonest = present_heads(sram, trace, first, t)
         if asking == 0:
             if soonest < 0:
                 return t
             t = soonest
             continue
         sram_cycle(sram, t)
-        for port in range(n_ports):
+        for port in range(ports.shape[0]):
             request = first[port]
             if request >= 0 and ports[port, STATE] == FREE and trace[request, T_CYCLE] <= t:
                 grant[request] = ports[port, GRANT_CYCLE]

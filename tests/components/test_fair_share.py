@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from hwsim.components.fair_share import fill_progressively, max_min_rates
+from hwsim.components import fair_share
+from hwsim.components.fair_share import max_min_rates
+from hwsim.components.jit import interpreted
 from hwsim.core.errors import InputError
 
 LINKS = 5
@@ -106,13 +108,16 @@ def test_a_flow_without_links_is_not_limited_and_a_dead_link_stops_its_flows() -
     assert max_min_rates([], [1.0]).tolist() == []
 
 
-def test_interpreted_kernel_agrees_with_the_compiled_one() -> None:
+def test_interpreted_kernel_agrees_with_the_compiled_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     links, first = rng.integers(0, 7, 60), np.arange(0, 61, 3)
     results = []
-    for fill in (fill_progressively, fill_progressively.py_func):
+    for is_compiled in (True, False):
+        if not is_compiled:
+            for name in ("find_bottleneck", "fill_progressively"):
+                monkeypatch.setattr(fair_share, name, interpreted(getattr(fair_share, name)))
         room, rates = np.arange(1.0, 8.0), np.zeros(20)
-        fill(first, links, room, np.zeros(7, np.int64), rates)
+        fair_share.fill_progressively(first, links, room, np.zeros(7, np.int64), rates)
         results.append((room.tolist(), rates.tolist()))
     assert results[0] == results[1]
 
