@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -153,14 +155,20 @@ def test_verification_leaves_no_operands_behind(session):
     assert session.program.tensors == {}
 
 
+def lowered(graph):
+    """Return of a session what verification reads."""
+    machine = make_machine("sat")
+    program = machine.lower(graph, map_graph(graph, machine))
+    return SimpleNamespace(graph=graph, machine=machine, program=program)
+
+
 def iteration(method):
     """Return a session of an iteration of three convolutions, by ``method`` at 2:8."""
     b = GraphBuilder("net")
     x = b.relu("act", b.conv("first", b.input("x", (2, 3, 6, 6)), 16, 3, pad=1))
     x = b.conv("last", b.conv("strided", x, 24, 3, stride=2, pad=1), 16, 1)
     graph = training_graph(b.build([x]), method, (2, 8))
-    machine = make_machine("sat")
-    return Session(graph, machine, machine.lower(graph, map_graph(graph, machine)), None)
+    return lowered(graph)
 
 
 CHECKED = (OpKind.WEIGHT_UPDATE, OpKind.NM_PRUNE)
@@ -247,9 +255,7 @@ def test_records_say_how_many_weights_were_compared():
     b = GraphBuilder("net")
     x = b.conv("body", b.input("x", (1, 32, 4, 4)), 64, 3, pad=1, bias=False)
     graph = training_graph(b.build([x]), "bdwp", (2, 8), input_gradients=("x",))
-    machine = make_machine("sat")
-    program = machine.lower(graph, map_graph(graph, machine))
-    records = verify.verify_layers(Session(graph, machine, program, None), seed=0)
+    records = verify.verify_layers(lowered(graph), seed=0)
     found = {record["layer"]: record.get("elements") for record in records}
     assert found["body.weight.update"] == f"{verify.MAX_ELEMS} of {64 * 32 * 9}"
     assert found["body.bp.prune"] == f"{verify.MAX_ELEMS} of {64 * 32 * 9}"
