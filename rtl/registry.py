@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hwsim.core.errors import unknown_name
 from hwsim.core.machine import UnitTiming
-from hwsim.sat.spec import ArraySpec, PreGenSpec, SoreSpec, SorterSpec
+from hwsim.sat.spec import ArraySpec, PreGenSpec, SatSpec, SoreSpec, SorterSpec, WuveSpec
 from rtl.common import fifo
 from rtl.formal.bench import Properties
 from rtl.formal.data_provider import data_provider_properties
@@ -21,6 +21,7 @@ from rtl.formal.pre_gen import pre_gen_properties
 from rtl.formal.sore import sore_properties
 from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
+from rtl.formal.wuve import wuve_properties
 from rtl.sat import (
     data_provider,
     fp16_mul,
@@ -32,6 +33,7 @@ from rtl.sat import (
     sore,
     topn_network,
     topn_sorter,
+    wuve,
 )
 
 __all__ = ["UNITS", "Unit", "find_unit"]
@@ -44,6 +46,9 @@ PREGEN_SPEC = PreGenSpec(sore=SoreSpec(lanes=4, sorter=SorterSpec(nm_n=2, nm_m=4
 
 SORE_PROOF_SPEC = SoreSpec(lanes=4, sorter=SorterSpec(nm_n=1, nm_m=2))
 """Two tiles side by side."""
+
+WUVE_SPEC = SatSpec(wuve=WuveSpec(lanes=2))
+"""Two of SAT's lanes, which are alike, so that the engine compiles in seconds."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,18 @@ UNITS: dict[str, Unit] = {
             fp32_to_fp16.Fp32ToFp16,
             fp32_to_fp16.timing,
             float_pipeline_properties,
+        ),
+        Unit(
+            "sat/wuve",
+            "weight update engine: SGD with momentum on FP32 masters, FP16 gradients and copy",
+            WUVE_SPEC,
+            wuve.Wuve,
+            wuve.timing,
+            wuve_properties,
+            SatSpec(
+                array=ArraySpec(multiplier_latency_cycles=1, adder_latency_cycles=1),
+                wuve=WuveSpec(lanes=1),
+            ),
         ),
     )
 }

@@ -17,6 +17,8 @@ whether to skip such an update is the recipe's business, :func:`count_nonfinite`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,7 @@ from hwsim.sat.float_units import (
 )
 from hwsim.sat.spec import SatSpec
 
-__all__ = ["count_nonfinite", "update_weights", "wuve_timing"]
+__all__ = ["count_nonfinite", "play_wuve", "update_weights", "wuve_timing"]
 
 
 def update_weights(
@@ -98,6 +100,59 @@ def wuve_timing(spec: SatSpec) -> UnitTiming:
     multiply = multiplier_timing(spec.array).latency_cycles
     add = adder_timing(spec.array).latency_cycles
     return UnitTiming(2 * convert + 2 * multiply + 3 * add, 1)
+
+
+def play_wuve(
+    timing: UnitTiming,
+    transfers: int,
+    source_gaps: Sequence[NDArray[np.bool_]],
+    sink_stalls: Sequence[NDArray[np.bool_]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return accept and emit cycles under any stalls.
+
+    All inputs are accepted together, in the cycles in which the stages move; these move when the
+    last one is empty or each output has emitted its word of it by then, at its own time.
+
+    Parameters
+    ----------
+    timing : UnitTiming
+        Interval 1; the latency is the number of stages.
+    transfers : int
+        Transfers offered per input, in order.
+    source_gaps, sink_stalls : bool[cycles] per input, per output
+        True where a producer begins no offer, a consumer refuses; never after their end.
+
+    Returns
+    -------
+    accept_cycles : int64[transfers]
+    emit_cycles : int64[outputs, transfers]
+    """
+    ages: list[int] = []  # moves since acceptance of each transfer in flight, oldest first
+    accepts: list[int] = []
+    emits: list[list[int]] = [[] for _ in sink_stalls]
+    offered = [0] * len(source_gaps)
+    cycle, moved_out = 0, 0
+    while moved_out < transfers:
+        for port, gaps in enumerate(source_gaps):
+            is_gap = cycle < len(gaps) and gaps[cycle]
+            if offered[port] == len(accepts) < transfers and not is_gap:
+                offered[port] += 1
+        is_waiting = bool(ages) and ages[0] == timing.latency_cycles
+        if is_waiting:
+            for port, stalls in enumerate(sink_stalls):
+                is_stalled = cycle < len(stalls) and stalls[cycle]
+                if len(emits[port]) == moved_out and not is_stalled:
+                    emits[port].append(cycle)
+        if not is_waiting or all(len(words) > moved_out for words in emits):
+            if is_waiting:
+                ages.pop(0)
+                moved_out += 1
+            if all(count > len(accepts) for count in offered):
+                accepts.append(cycle)
+                ages.append(0)
+            ages = [age + 1 for age in ages]
+        cycle += 1
+    return np.array(accepts, dtype=np.int64), np.array(emits, dtype=np.int64)
 
 
 def _check(

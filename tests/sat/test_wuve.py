@@ -9,7 +9,7 @@ from hwsim.core.errors import InputError, SpecError
 from hwsim.core.machine import UnitTiming
 from hwsim.sat.float_units import add_fp32, multiply_fp32, narrow_fp32, widen_fp16
 from hwsim.sat.spec import ArraySpec, SatSpec
-from hwsim.sat.wuve import count_nonfinite, update_weights, wuve_timing
+from hwsim.sat.wuve import count_nonfinite, play_wuve, update_weights, wuve_timing
 
 RATES = {"lr": 0.1, "mu": 0.9, "wd": 5e-4, "inv_scale": 1 / 1024}
 
@@ -89,3 +89,23 @@ def test_latency_is_that_of_the_longest_chain(multiply, add):
 def test_a_multiplier_without_a_register_is_refused():
     with pytest.raises(SpecError, match="array.multiplier_latency_cycles: need >= 1"):
         wuve_timing(SatSpec(array=ArraySpec(multiplier_latency_cycles=0)))
+
+
+def _bits(*cycles: int) -> np.ndarray:
+    return np.array([cycle in cycles for cycle in range(20)], dtype=np.bool_)
+
+
+def test_inputs_wait_for_the_last_one_and_outputs_leave_at_their_own_time():
+    # The momentum comes in cycle 2; the second output takes its word two cycles late.
+    gaps = [_bits(), _bits(), _bits(0, 1)]
+    stalls = [_bits(), _bits(5, 6), _bits()]
+    accepts, emits = play_wuve(UnitTiming(3, 1), 3, gaps, stalls)
+    # The stages stand still in cycles 5 and 6, in which the first transfer is in the last one.
+    assert accepts.tolist() == [2, 3, 4]
+    assert emits.tolist() == [[5, 8, 9], [7, 8, 9], [5, 8, 9]]
+
+
+def test_a_full_engine_accepts_nothing_until_all_outputs_have_left():
+    accepts, emits = play_wuve(UnitTiming(1, 1), 2, [_bits()], [_bits(1, 2), _bits(3)])
+    assert accepts.tolist() == [0, 3]
+    assert emits.tolist() == [[3, 4], [1, 4]]

@@ -19,17 +19,19 @@ from hwsim.cli.rtl_cases.reduction import (
     topn_network_cases,
 )
 from hwsim.cli.rtl_cases.sorter import topn_sorter_cases
+from hwsim.cli.rtl_cases.update import wuve_cases
 
 __all__ = ["CASES", "Case", "cases"]
 
 CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "common/fifo": fifo_cases,
-    **FLOAT_CASES,
-    "sat/topn_sorter": topn_sorter_cases,
     "sat/data_provider": data_provider_cases,
+    **FLOAT_CASES,
     "sat/pre_gen": pre_gen_cases,
     "sat/sore": sore_cases,
     "sat/topn_network": topn_network_cases,
+    "sat/topn_sorter": topn_sorter_cases,
+    "sat/wuve": wuve_cases,
 }
 """Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""
 
