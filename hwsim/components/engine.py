@@ -36,6 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components import engine_kernels as kernels
+from hwsim.components.dram.controller import Counts, count_events
+from hwsim.components.dram.parameters import DramParameters
 from hwsim.components.dram.simple import MemoryParameters, memory_state
 from hwsim.components.engine_trace import MAX_TRACE_EVENTS, build_trace
 from hwsim.core.errors import HwsimError, InputError
@@ -46,6 +48,9 @@ __all__ = ["EngineRun", "Progress", "run_program"]
 
 STEPS_PER_CALL = 1_000_000
 """Time steps between two looks at Ctrl-C and two progress reports, about 0.2 s."""
+
+DRAM_STEPS_PER_CALL = 64
+"""The same with DRAM, where one step may serve some thousand bursts."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of completed ops and of all ops."""
@@ -82,6 +87,8 @@ class EngineRun:
         Cycles in which something happened and that were stepped.
     trace : Trace or None
         Events, if asked for.
+    dram : Counts or None
+        Commands and row hits of a DRAM memory.
     """
 
     cycles: int
@@ -97,6 +104,7 @@ class EngineRun:
     skipped_instructions: int
     steps: int
     trace: Trace | None = None
+    dram: Counts | None = None
 
     @property
     def op_cycles(self) -> NDArray[np.int64]:
@@ -110,7 +118,7 @@ class EngineRun:
 
 def run_program(
     program: Program,
-    memory: MemoryParameters,
+    memory: MemoryParameters | DramParameters,
     queue_depth: int,
     *,
     max_outstanding: int = 4,
@@ -125,14 +133,15 @@ def run_program(
     ----------
     program : Program
         Instructions, units, channels and ops.
-    memory : MemoryParameters
-        The off-chip memory, one FIFO server shared by all units.
+    memory : MemoryParameters or DramParameters
+        The off-chip memory shared by all units: one FIFO server, or DRAM command by command.
     queue_depth : int
         Instructions that wait in front of each unit.
     max_outstanding : int
         Memory requests in flight per unit.
     fast_forward : bool
-        Whether to skip recurring loop periods; the result is the same. Off with ``trace``.
+        Whether to skip recurring loop periods; the result is the same. Off with ``trace``, and
+        with DRAM, whose addresses do not recur.
     trace, max_events : bool, int
         Whether to record events, and how many before the trace is truncated.
     progress : callable, optional
@@ -152,7 +161,8 @@ def run_program(
             raise InputError(name, "at least 1", str(value))
     code = _pack_code(program)
     tally = _tally(code, len(program.op_names))
-    fixed = [max_outstanding, fast_forward and not trace, trace, max_events if trace else 0]
+    may_skip = fast_forward and not trace and isinstance(memory, MemoryParameters)
+    fixed = [max_outstanding, may_skip, trace, max_events if trace else 0]
     engine = _new_engine(program, code, tally, memory, queue_depth, fixed)
     _run(program, engine, progress)
     run = _collect(program, engine, tally)
@@ -252,7 +262,7 @@ def _new_engine(
     program: Program,
     code: NDArray[np.int64],
     tally: NDArray[np.int64],
-    memory: MemoryParameters,
+    memory: MemoryParameters | DramParameters,
     queue_depth: int,
     fixed: list[int],
 ) -> kernels.Engine:
@@ -273,6 +283,12 @@ def _new_engine(
     ops[:, kernels.REMAINING] = tally[:, _COMPLETIONS]
     ops[:, kernels.OP_START] = -1
     in_flight = n_units * int(now[kernels.MAX_OUTSTANDING])
+    capacity = max(in_flight, 1)
+    simple, dram = MemoryParameters(), None
+    if isinstance(memory, DramParameters):
+        dram = memory.state(n_units, capacity)
+    else:
+        simple = memory
     longest = accounts + 1 + n_units * (4 + queue_depth) + len(tokens) + 3 + 5 * in_flight
     return kernels.Engine(
         code=code,
@@ -280,7 +296,8 @@ def _new_engine(
         channels=channels,
         ops=ops,
         loops=np.zeros((MAX_LOOP_DEPTH + 1, kernels.SAVED_STATE + longest), np.int64),
-        memory=memory_state(memory, max(in_flight, 1)),
+        memory=memory_state(simple, capacity),
+        dram=dram,
         now=now,
         trace=np.zeros((int(now[kernels.MAX_EVENTS]) + 1, 3), np.int64),
     )
@@ -289,8 +306,9 @@ def _new_engine(
 def _run(program: Program, engine: kernels.Engine, progress: Progress | None) -> None:
     """Step in bounded calls until all is done."""
     total = len(program.op_names)
+    steps = STEPS_PER_CALL if engine.dram is None else DRAM_STEPS_PER_CALL
     while True:
-        status = kernels.run_steps(engine, STEPS_PER_CALL)
+        status = kernels.run_steps(engine, steps)
         if progress is not None:
             progress(int(engine.now[kernels.DONE_OPS]), total)
         if status == kernels.FINISHED:
@@ -342,4 +360,5 @@ def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64])
         instructions=instructions,
         skipped_instructions=int(engine.now[kernels.SKIPPED]),
         steps=int(engine.now[kernels.STEPS]),
+        dram=None if engine.dram is None else count_events(engine.dram),
     )

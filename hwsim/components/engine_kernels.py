@@ -19,19 +19,19 @@ its array arguments and the depth of inlining. Hence few wide arrays, and calls 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwsim.components.dram.simple import (
-    NEVER,
-    memory_data_cycles,
-    memory_next_time,
-    memory_pop,
-    memory_shift,
-    memory_snapshot,
-    memory_submit,
+from hwsim.components.dram.port import (
+    port_data_cycles,
+    port_next_time,
+    port_pop,
+    port_requester,
+    port_submit,
+    port_tag,
 )
+from hwsim.components.dram.simple import NEVER, memory_shift, memory_snapshot
 from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 from hwsim.core.program import END, LOOP
 from hwsim.core.result import STALL_REASONS
@@ -69,8 +69,6 @@ MAX_OUTSTANDING, HAS_FAST_FORWARD, HAS_TRACE, MAX_EVENTS = range(9, 13)
 CONTINUE, FINISHED, DEADLOCK = range(3)
 """What :func:`run_steps` returns."""
 
-REQUEST_REQUESTER, REQUEST_TAG = 0, 1
-
 
 class Engine(NamedTuple):
     """All state of a run, int64 throughout."""
@@ -80,7 +78,8 @@ class Engine(NamedTuple):
     channels: np.ndarray  # [channel, 2]
     ops: np.ndarray  # [op, OP_ACCOUNT + units * ACCOUNTS]
     loops: np.ndarray  # [depth + 1, SAVED_STATE + snapshot]
-    memory: np.ndarray  # see dram.py; tag = instruction + instructions * trace row
+    memory: np.ndarray  # see dram/simple.py; tag = instruction + instructions * trace row
+    dram: Any  # see dram/state.py; None: memory is used. Its arrays are of no use then
     now: np.ndarray  # [13]
     trace: np.ndarray  # [MAX_EVENTS + 1, 3] instruction, start, end; the last row is a dump
 
@@ -102,7 +101,7 @@ def charge_lost(code, units, u, since, until):
 
 
 @njit_inline
-def charge_units(code, units, memory, since, until):
+def charge_units(code, units, memory, dram, since, until):
     """Account [since, until) of every unit to the status that it held all the while."""
     length = until - since
     for u in range(units.shape[0]):
@@ -111,7 +110,7 @@ def charge_units(code, units, memory, since, until):
         if status < RUNNING:
             units[u, ACCOUNT + 1 + status] += length
         elif status == TRANSFERRING:
-            busy = memory_data_cycles(memory, u, since, until)
+            busy = port_data_cycles(memory, dram, u, since, until)
             units[u, ACCOUNT + 1 + DRAM] += length - busy
         elif code[units[u, INSTR], LOST] == 0:
             busy = length
@@ -175,11 +174,11 @@ def finish_requests(e):
     """Complete the requests that the memory has finished, in its order."""
     code, memory, now = e.code, e.memory, e.now
     while True:
-        row = memory_pop(memory, now[NOW])
+        row = port_pop(memory, e.dram, now[NOW])
         if row < 0:
             return
-        i = memory[row, REQUEST_TAG]
-        e.units[memory[row, REQUEST_REQUESTER], OUTSTANDING] -= 1
+        i = port_tag(memory, e.dram, row)
+        e.units[port_requester(memory, e.dram, row), OUTSTANDING] -= 1
         if now[HAS_TRACE]:
             e.trace[i // code.shape[0], 2] = now[NOW]
             i %= code.shape[0]
@@ -234,7 +233,7 @@ def start(e, u, i):
     if now[HAS_TRACE]:
         tag += record_start(e.trace, now, i, end) * code.shape[0]
     if size > 0:
-        memory_submit(e.memory, u, tag, size, t)
+        port_submit(e.memory, e.dram, u, tag, size, code[i, IS_WRITE], t)
         units[u, OUTSTANDING] += 1
         return True
     if end == t:
@@ -432,11 +431,11 @@ def count_skipped(code, ops, now, pc, factor):
 def next_time(e):
     """Return the next cycle in which anything can happen."""
     units, now = e.units, e.now
-    t = memory_next_time(e.memory)
+    t = now[NEXT_DISPATCH] if has_room(e.code, units, now) else NEVER
     for u in range(units.shape[0]):
         if units[u, STATUS] == RUNNING:
             t = min(t, units[u, END_TIME])
-    return min(t, now[NEXT_DISPATCH]) if has_room(e.code, units, now) else t
+    return port_next_time(e.memory, e.dram, now[NOW], t)
 
 
 @njit_entry
@@ -460,6 +459,6 @@ def run_steps(e, steps):
         t = next_time(e)
         if t == NEVER:
             return FINISHED if now[DONE_OPS] == ops.shape[0] else DEADLOCK
-        charge_units(e.code, units, e.memory, now[NOW], t)
+        charge_units(e.code, units, e.memory, e.dram, now[NOW], t)
         now[NOW] = t
     return CONTINUE

@@ -75,7 +75,8 @@ def test_gap_to_the_binding_rule_is_uneven_queues(name: str) -> None:
     """With one data bus and a long queue nine tenths of the bound are reached.
 
     The rest is where rules of about the same bound meet (DDR5: bus, tRRD and the long gaps inside
-    a bank group); where one rule binds alone (DDR4-3200: tFAW) it is below 4 %, the last bursts among it, which nothing is left beside.
+    a bank group); where one rule binds alone (DDR4-3200: tFAW) it is below 4 %,
+    the last bursts included, which have nothing left beside them.
     """
     device = load_device(name, 1).model_copy(update={"pseudo_channels": 1})
     requests = random_bursts(device, 6000)
