@@ -47,6 +47,9 @@ def run(
     spec: SpecFile = None,
     settings: Settings = None,
     dataflow: Dataflow = "auto",
+    mapper: Annotated[
+        str, typer.Option("--mapper", help="schedule (overlapping), or greedy (op after op).")
+    ] = "schedule",
     sparsity: Sparsity = "dense",
     pruner: Pruner = "magnitude",
     training: Annotated[
@@ -87,6 +90,7 @@ def run(
     """Simulate one model on one machine."""
     from hwsim.experiments.pipeline import RunRequest
 
+    _require("--mapper", mapper, ("schedule", "greedy"))
     _check_training(phase, training, is_pregenerated=is_pregenerated)
     if estimate and detail != "fast":
         raise InputError("--detail", "no level of detail with --estimate", repr(detail))
@@ -99,6 +103,7 @@ def run(
         spec_file=spec,
         settings=tuple(settings or ()),
         dataflow=dataflow,
+        mapper=mapper,
         sparsity=sparsity,
         pruner=pruner,
         phase=phase,

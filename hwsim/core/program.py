@@ -112,6 +112,14 @@ class Program:
             counts.append(factor if unit >= 0 else 0)
         return np.array(counts, dtype=np.int64)
 
+    def unit_cycles(self, unit: str) -> dict[str, int]:
+        """Return, per op, the cycles of its instructions on ``unit``, whatever overlaps them."""
+        rows = self.instructions
+        cycles = rows["cycles"] * self.dynamic_counts() * (rows["unit"] == self.units.index(unit))
+        total = np.zeros(len(self.op_names), dtype=np.int64)
+        np.add.at(total, np.maximum(rows["op_id"], 0), cycles)
+        return dict(zip(self.op_names, total.tolist(), strict=True))
+
     def verify(self) -> None:
         """Raise :class:`InputError` if loops, units, channels or op ids are inconsistent."""
         depth = 0

@@ -19,6 +19,7 @@ from hwsim.core.sparsity import NM, Pattern, parse_pattern
 from hwsim.experiments.deviations import deviations_of
 from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
+from mappers.schedule import Schedule, schedule_graph
 from models.onnx_import.report import unmodelled_report
 from models.sparsify.magnitude import METHODS, prune
 from models.topology import read_scalesim_config
@@ -40,6 +41,7 @@ class RunRequest:
     spec_file: Path | None = None
     settings: tuple[str, ...] = ()
     dataflow: str = "auto"
+    mapper: str = "schedule"
     sparsity: str = "dense"
     pruner: str = "magnitude"
     phase: str = "infer"
@@ -61,6 +63,7 @@ class Session:
     graph: OpGraph
     machine: Machine
     program: Program
+    schedule: Schedule | None
 
 
 def prepare(request: RunRequest) -> Session:
@@ -87,8 +90,13 @@ def prepare(request: RunRequest) -> Session:
         graph = prune(
             graph, pattern, method=request.pruner, rng=np.random.default_rng(request.seed)
         )
-    mappings = map_graph(graph, machine, dataflow=request.dataflow)
-    return Session(graph, machine, machine.lower(graph, mappings))
+    schedule = None
+    if request.mapper == "schedule":
+        schedule = schedule_graph(graph, machine, dataflow=request.dataflow)
+        mappings = schedule.mappings
+    else:
+        mappings = map_graph(graph, machine, dataflow=request.dataflow)
+    return Session(graph, machine, machine.lower(graph, mappings), schedule)
 
 
 def _with_scalesim_config(request: RunRequest, path: Path) -> RunRequest:
@@ -171,8 +179,14 @@ def execute(
         "phase": request.phase,
         "training": request.training,
         "dataflow": request.dataflow,
+        "mapper": request.mapper,
         "batch": request.batch or 1,
     }
+    if session.schedule is not None:
+        result.extra["bound_cycles"] = {
+            "work": session.schedule.work_bound_cycles,
+            "slots": session.schedule.slot_bound_cycles,
+        }
     if request.phase == "train":
         result.extra["pregenerated"] = request.is_pregenerated
     return result

@@ -145,6 +145,12 @@ def run_schema() -> Schema:
         "notes": _TEXTS,
         "verification": {"type": "array", "items": {"type": "object"}},
         "spec": {"type": "object", "description": "the machine's parameters"},
+        "mapper": _TEXT,
+        "bound_cycles": {
+            **_table(_COUNT),
+            "description": "no order of the same tiles (work), no placement of the products that "
+            "nobody waits for (slots) can take less, by closed form",
+        },
         "pregenerated": {
             "type": "boolean",
             "description": "training: N:M weights are selected right after their update",

@@ -85,7 +85,7 @@ class ArrayEmitter:
             if piece.end > self.tile:
                 return
             if any(piece.rest):
-                self.lanes.chunks(piece.op, piece.rest)
+                self.lanes.beside(piece.op, piece.rest)
             del self.beside[0]
 
     def _pack_body(self, pack: Phase) -> None:
@@ -211,7 +211,7 @@ class ArrayEmitter:
         if is_last:
             self._store(m, n, full)
         if self.beside and any(self.beside[0].each):
-            self.lanes.chunks(self.beside[0].op, self.beside[0].each, self.times)
+            self.lanes.beside(self.beside[0].op, self.beside[0].each, self.times)
 
     def _store(self, m: int, n: int, full: str) -> None:
         """Append fused pointwise passes over a finished tile and its store."""

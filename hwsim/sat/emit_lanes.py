@@ -18,8 +18,11 @@ from hwsim.sat.traffic import OpTraffic
 
 __all__ = ["Amount", "LaneEmitter", "LaneOp", "Piece", "spread"]
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
 """Bytes a chunk moves at most, operands and results together, if the buffer allows (assumed)."""
+
+_BESIDE_CHUNK_BYTES = 256 * 1024
+"""The same beside array tiles: fewer, so that they do not fill the units' queues (assumed)."""
 
 _SMALL_CHUNK_BYTES = 1024
 """Chunks below this are not worth a request each; they are gathered (assumed)."""
@@ -51,20 +54,29 @@ class LaneEmitter:
 
     def __init__(self, code: InstructionBuffer, spec: SatSpec) -> None:
         self.code = code
-        self.limit_bytes = min(_CHUNK_BYTES, spec.buffers.lane_bytes // 4)
+        self.room_bytes = spec.buffers.lane_bytes // 4
         self.has_predecessor = False
 
-    def chunks(self, op: LaneOp, amount: Amount, times: int = 1) -> None:
-        """Append ``amount`` of ``op`` in as few even chunks as the buffer allows.
+    def alone(self, op: LaneOp) -> None:
+        """Append all of ``op`` with nothing beside it."""
+        self.begin(op)
+        self._chunks(op, op.amount, 1, _CHUNK_BYTES)
+
+    def beside(self, op: LaneOp, amount: Amount, times: int = 1) -> None:
+        """Append ``amount`` of ``op``, to run beside what is appended before and after it.
 
         ``times`` is how often the enclosing loops repeat what is appended.
         """
-        if self.limit_bytes < op.work.bytes_per_elem:
-            raise MappingError(
-                f"{op.name}: lane buffer", op.work.bytes_per_elem * 4, self.limit_bytes * 4
-            )
+        self._chunks(op, amount, times, _BESIDE_CHUNK_BYTES)
+
+    def _chunks(self, op: LaneOp, amount: Amount, times: int, limit_bytes: int) -> None:
+        """Append ``amount`` of ``op`` in as few even chunks as limit and buffer allow."""
+        limit_bytes = min(limit_bytes, self.room_bytes)
+        if limit_bytes < op.work.bytes_per_elem:
+            need, have = op.work.bytes_per_elem * 4, self.room_bytes * 4
+            raise MappingError(f"{op.name}: lane buffer", need, have)
         outer, self.code.op_id = self.code.op_id, op.index
-        count = max(1, ceil_div(amount[0] + amount[2], self.limit_bytes))
+        count = max(1, ceil_div(amount[0] + amount[2], limit_bytes))
         for start, repeat in ((0, count - 1), (count - 1, 1)):
             if repeat:
                 part = tuple(_share(total, count, start) for total in amount)
@@ -193,7 +205,7 @@ def _even(op: LaneOp, low: int, high: int, amount: Amount) -> list[Piece]:
     if count and moved // count >= _SMALL_CHUNK_BYTES:
         each = (amount[0] // count, amount[1] // count, amount[2] // count)
         return [Piece(low, high, op, each, _minus(amount, _times(each, count)))]
-    parts = max(1, min(count, ceil_div(moved, _GATHERED_CHUNKS * _CHUNK_BYTES)))
+    parts = max(1, min(count, ceil_div(moved, _GATHERED_CHUNKS * _BESIDE_CHUNK_BYTES)))
     pieces, given = [], (0, 0, 0)
     for part in range(1, parts + 1):
         upto = _scaled(amount, part, parts)

@@ -1,13 +1,15 @@
 """Predict a program's cycles op by op from counts alone, in the same form as a simulated run.
 
-Each op takes the longest of its array, vector and memory work plus one memory latency in and one
-out; ops follow each other. This ignores what the token engine adds: start-up of double buffering
-and waits that do not overlap.
+Each slot takes the longest of its array's, its lane-parallel units' and its memory's work plus one
+memory latency in and one out; slots follow each other, and a slot's cycles are charged to its first
+op. This ignores what the token engine adds: start-up of double buffering and waits that do not
+overlap.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.components.engine import EngineRun
 from hwsim.core.program import Program
@@ -20,6 +22,8 @@ __all__ = ["estimate_program"]
 _BUSY, _FIRST_STALL = 0, 1
 _DRAM = _FIRST_STALL + STALL_REASONS.index("dram")
 _DEPENDENCY = _FIRST_STALL + STALL_REASONS.index("dependency")
+_ARRAY = UNITS.index("stce")
+_LANES = [UNITS.index(name) for name in ("vector", "wuve", "sore")]
 
 
 def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
@@ -28,7 +32,7 @@ def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
     times = program.dynamic_counts()
     ops, units = len(program.op_names), len(UNITS)
     is_work = rows["unit"] >= 0
-    index = (rows["op_id"][is_work], rows["unit"][is_work])
+    index = (_first_of_slot(program)[rows["op_id"][is_work]], rows["unit"][is_work])
     busy = np.zeros((ops, units), dtype=np.int64)
     stalls = np.zeros((ops, units, len(STALL_REASONS)), dtype=np.int64)
     moved = np.zeros((ops, units), dtype=np.int64)
@@ -43,7 +47,8 @@ def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
     memory = _memory_cycles(moved, spec)
     own = busy + stalls.sum(axis=2)
     latency = np.where(moved.sum(axis=1) > 0, 2 * spec.memory.latency_cycles, 0)
-    total = np.maximum(own.max(axis=1), memory.sum(axis=1)) + latency
+    total = np.maximum(own[:, _ARRAY], own[:, _LANES].sum(axis=1))
+    total = np.maximum(total, memory.sum(axis=1)) + latency
     accounts = np.zeros((ops, units, 2 + len(STALL_REASONS)), dtype=np.int64)
     accounts[:, :, _BUSY] = busy + memory
     accounts[:, :, _FIRST_STALL:-1] = stalls
@@ -65,6 +70,17 @@ def estimate_program(program: Program, spec: SatSpec) -> EngineRun:
         skipped_instructions=len(program),
         steps=0,
     )
+
+
+def _first_of_slot(program: Program) -> NDArray[np.int64]:
+    """Return, per op, the first op of its slot : int64[op]."""
+    first: list[int] = []
+    before = None
+    for index, fact in enumerate(program.meta["ops"]):
+        slot = fact["mapping"]["placement"].get("slot")
+        first.append(first[-1] if slot is not None and slot == before else index)
+        before = slot
+    return np.array(first, dtype=np.int64)
 
 
 def _memory_cycles(moved: np.ndarray, spec: SatSpec) -> np.ndarray:

@@ -161,8 +161,7 @@ class _Slot:
             self._products(products, others)
         else:
             for lane_op in others:
-                self.lanes.begin(lane_op)
-                self.lanes.chunks(lane_op, lane_op.amount)
+                self.lanes.alone(lane_op)
         self.code.op_id = members[-1].index
         self._wait_array()
         self._wait_lanes()

@@ -123,6 +123,18 @@ def test_disassembly_names_everything_and_indents_loops() -> None:
     assert looped.disassemble(limit=1).splitlines()[-1] == "… 3 more"
 
 
+def test_a_units_cycles_are_counted_per_op_with_repetitions() -> None:
+    code = program(
+        row(0, op_id=0, cycles=5),
+        row(LOOP, count=3),
+        row(0, op_id=1, cycles=7),
+        row(1, op_id=1, cycles=100),
+        row(END),
+    )
+    assert code.unit_cycles("compute") == {"first": 5, "second": 21}
+    assert code.unit_cycles("memory") == {"first": 0, "second": 300}
+
+
 def test_the_hash_sees_every_field() -> None:
     base = program(row(0, cycles=1))
     assert base.program_hash() == program(row(0, cycles=1)).program_hash()

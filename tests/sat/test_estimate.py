@@ -10,6 +10,8 @@ import pytest
 from hwsim.core.machine import make_machine
 from hwsim.core.units import ceil_div
 from mappers.greedy import map_graph
+from mappers.schedule import schedule_graph
+from models.training import training_graph
 from models.zoo import load_model
 
 
@@ -48,3 +50,15 @@ def test_ideal_memory_costs_nothing(
     machine, program = lower_plan(linear(64, 128, 96), (64, 96, 128), settings)
     estimate = machine.run(program, detail="estimate")
     assert estimate.cycles == int(program.instructions["cycles"].max())
+
+
+def test_a_slot_lasts_as_long_as_its_longest_side() -> None:
+    machine = make_machine("sat")
+    forward = load_model("resnet18-64", batch=32, has_batch_norm=True)
+    graph = training_graph(forward, "bdwp", (2, 8))
+    program = machine.lower(graph, schedule_graph(graph, machine).mappings)
+    simulated, estimated = machine.run(program), machine.run(program, detail="estimate")
+    estimated.check()
+    assert 0.9 <= estimated.cycles / simulated.cycles <= 1.0
+    in_order = machine.lower(graph, map_graph(graph, machine))
+    assert estimated.cycles < machine.run(in_order, detail="estimate").cycles
