@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.components.dram.limits import slowest_bytes_per_s
 from hwsim.core.machine import Bounds
 from hwsim.core.program import Program
 from hwsim.core.units import ceil_div
@@ -30,5 +37,18 @@ def program_bounds(program: Program, spec: SatSpec) -> Bounds:
         rate = spec.memory_bytes_per_cycle
         memory = ceil_div(moved * rate.denominator, rate.numerator)
         latency = requests * (spec.memory.latency_cycles + 1)
-    serial = sum(per_unit) + memory + latency + int(times.sum())
+    slowest = (
+        memory if spec.memory.model != "dram" else _slowest_cycles(rows["mem_bytes"], times, spec)
+    )
+    serial = sum(per_unit) + slowest + latency + int(times.sum())
     return Bounds(max(memory, *per_unit), serial)
+
+
+def _slowest_cycles(sizes: NDArray[np.int64], times: NDArray[np.int64], spec: SatSpec) -> int:
+    """Return the cycles of all DRAM bursts one after the other, and of one refresh."""
+    device = spec.memory.dram_device()
+    bursts = int((-(-sizes // device.burst_bytes) * times).sum())
+    rate = slowest_bytes_per_s(device)
+    clocks = Fraction(bursts * device.burst_bytes * device.clock_hz) / rate
+    clocks += device.timings["RFC_AB"] + device.timings["REFI"] if bursts else 0
+    return ceil(clocks * spec.clock_hz / device.clock_hz)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components.dram import MemoryParameters
+from hwsim.components.dram.parameters import DramParameters
 from hwsim.components.engine import EngineRun, run_program
 from hwsim.core.errors import InputError
 from hwsim.core.program import Program
@@ -69,8 +70,14 @@ def simulate(
     return result
 
 
-def memory_parameters(spec: SatSpec) -> MemoryParameters:
-    """Return the memory behind the DMA engine: exact bytes per cycle as a fraction."""
+def memory_parameters(spec: SatSpec) -> MemoryParameters | DramParameters:
+    """Return the memory behind the DMA engine: DRAM, or exact bytes per cycle as a fraction."""
+    if spec.memory.model == "dram":
+        return DramParameters(
+            spec.memory.dram_device(),
+            cycle_hz=spec.clock_hz,
+            path_cycles=spec.memory.latency_cycles,
+        )
     rate = spec.memory_bytes_per_cycle
     return MemoryParameters(
         num=rate.numerator,

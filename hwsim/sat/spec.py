@@ -7,10 +7,11 @@ default below is an assumption unless a source is named, and DEVIATIONS.md says 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.machine import Spec
 
 __all__ = [
@@ -78,14 +79,30 @@ class BufferSpec(_Part):
 class MemorySpec(_Part):
     """Off-chip memory seen by the DMA engine."""
 
-    model: Literal["ideal", "simple"] = "simple"
+    model: Literal["ideal", "simple", "dram"] = "simple"
     bandwidth_bytes_per_s: int = Field(
-        25_600_000_000, ge=1, description="assumed (recollection, unverified)"
+        25_600_000_000,
+        ge=1,
+        description="assumed (recollection, unverified); with dram the device's peak counts",
     )
     efficiency_percent: int = Field(
-        85, ge=1, le=100, description="share of the peak that long bursts reach (assumed)"
+        85, ge=1, le=100, description="share of the peak that long bursts reach (assumed), simple"
     )
-    latency_cycles: int = Field(40, ge=0, description="first byte after the request (assumed)")
+    latency_cycles: int = Field(
+        40, ge=0, description="first byte after the request (assumed); with dram on top of its own"
+    )
+    device: str = Field("ddr4-2400", description="device of model dram (docs/memory.md)")
+    channels: int | None = Field(None, description="channels of the device, its own if none")
+
+    @model_validator(mode="after")
+    def _has_device(self) -> Self:
+        if self.model == "dram":
+            self.dram_device()
+        return self
+
+    def dram_device(self) -> Device:
+        """Return the device of model ``dram``; :class:`InputError` if it cannot be."""
+        return load_device(self.device, self.channels)
 
 
 class VectorSpec(_Part):
@@ -161,7 +178,12 @@ class SatSpec(Spec):
 
     @property
     def memory_bytes_per_cycle(self) -> Fraction:
-        """Return the bytes the memory delivers per array cycle, efficiency included."""
+        """Return the bytes the memory delivers per array cycle at most.
+
+        That is the peak of the DRAM device, or the fixed rate with its efficiency included.
+        """
+        if self.memory.model == "dram":
+            return Fraction(self.memory.dram_device().peak_bytes_per_s, self.clock_hz)
         peak = Fraction(self.memory.bandwidth_bytes_per_s, self.clock_hz)
         return peak * self.memory.efficiency_percent / 100
 

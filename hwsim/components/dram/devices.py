@@ -212,6 +212,7 @@ def device_names() -> tuple[str, ...]:
     return tuple(_tables())
 
 
+@cache
 def load_device(name: str, channels: int | None = None) -> Device:
     """Return the device called ``name``, with ``channels`` instead of its own if given.
 
