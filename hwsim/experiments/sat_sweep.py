@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
 from hwsim.experiments.sat_training import BATCH
-from mappers.greedy import map_graph
+from mappers.schedule import schedule_graph
 from models.training import training_graph
 from models.zoo import load_model
 
@@ -51,7 +51,7 @@ def speedups() -> dict[tuple[int, int], float]:
             settings.append(f"memory.bandwidth_bytes_per_s={bandwidth}")
             machine = make_machine("sat", settings=settings)
             dense, sparse = (
-                machine.run(machine.lower(graph, map_graph(graph, machine))).cycles
+                machine.run(machine.lower(graph, schedule_graph(graph, machine).mappings)).cycles
                 for graph in graphs
             )
             found[side, bandwidth] = dense / sparse
