@@ -30,8 +30,7 @@ VISIBLE = "\n".join(
     + [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ("clk", "rst", "stim", "seen")]
 )
 """What the bench touches. cocotb's runner makes every variable of the design public, which keeps
-Verilator from optimising, takes minutes to compile for an array, and there Verilator 5.49 loses
-scopes besides (``vpi_handle_by_name`` reads a name that was freed)."""
+Verilator from optimising: minutes to compile for an array."""
 
 
 def main(job_file: str) -> None:

@@ -25,8 +25,9 @@ from rtl.emit import to_verilog
 
 __all__ = ["build_verilator", "run_verilator"]
 
-RUNTIME_OBJECTS = "verilat*.o"
-"""Objects of Verilator's library and cocotb's main: the same for every unit, slow to compile."""
+RUNTIME_OBJECTS = "verilated*.o"
+"""Objects of Verilator's library: the same for every unit, slow to compile. Not cocotb's main
+(verilator.o), which allocates the unit's class and therefore depends on its size."""
 
 
 def run_verilator(unit: wiring.Component, batches: Sequence[Vectors]) -> list[Observed]:
@@ -71,7 +72,9 @@ def build_verilator(harness: Harness) -> Path:
     def build(folder: Path) -> None:
         path = folder / "harness.v"
         path.write_text(source)
-        runtime = cache_root() / "verilator" / f"runtime-{content_key(tools, recipe)}"
+        runtime = (
+            cache_root() / "verilator" / f"runtime-{content_key(tools, recipe, RUNTIME_OBJECTS)}"
+        )
         for built in runtime.glob(RUNTIME_OBJECTS):
             copied = shutil.copy(built, folder)
             # Newer than all that is about to be written, so that make leaves it alone.
@@ -82,7 +85,7 @@ def build_verilator(harness: Harness) -> Path:
             raise InputError("verilator", "Verilog without warnings", _last_line(log))
         _keep_runtime(folder, runtime)
 
-    return cached_folder("verilator", content_key(source, tools, recipe), build)
+    return cached_folder("verilator", content_key(source, tools, recipe, RUNTIME_OBJECTS), build)
 
 
 def _keep_runtime(folder: Path, runtime: Path) -> None:
