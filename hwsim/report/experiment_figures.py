@@ -56,7 +56,7 @@ def group_chart(
             )
             for row, value in zip(rows, values, strict=True):
                 axes.annotate(
-                    format_percent(value),
+                    format_percent(value, is_signed=True),
                     (max(value, 0.0) * 100, row),
                     xytext=(4, 0),
                     textcoords="offset points",

@@ -67,8 +67,8 @@ def stages_chart(stages: Sequence[StageRow]) -> Chart:
 
     caption = (
         "Cycles that each stage adds to one iteration, against dense training on the same machine. "
-        "FF, BP and WU hold products and the vector work of their stage; numbers in this run's bar "
-        "are the stage's speed-up."
+        "FF, BP and WU hold products and the vector work of their stage; work hidden beside "
+        "another stage adds nothing. Numbers in this run's bar are the stage's speed-up."
     )
     size = (WIDE_INCHES, 1.25 + 0.42 * len(bars))
     return draw_chart("stages", "Stage by stage", caption, size, draw, is_wide=True)
