@@ -104,6 +104,15 @@ def stepping(n: int) -> Iterator[Row]:
     yield row(name, rate, "instructions/s", n=n, detail=engine)
 
 
+def dram(n: int) -> Iterator[Row]:
+    """DRAM command by command, one channel."""
+    for pattern in ("stream", "random", "mixed"):
+        facts = run_child(f"dram-{pattern}", n)
+        rate = _rate(facts, "requests")
+        name = f"DRAM command by command, DDR4-3200, 64-byte requests, {pattern}"
+        yield row(name, rate, "requests/s", n=n, least=2e6, detail=facts)
+
+
 def commands(n: int) -> Iterator[Row]:
     """What a user waits for at the prompt, interpreter start included."""
     help_time = time_command([*_HWSIM, "--help"], n=n, warmups=1)
@@ -130,6 +139,7 @@ def _command_row(name: str, samples: Samples, most: float | None) -> Row:
 GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "networks": networks,
     "stepping": stepping,
+    "dram": dram,
     "commands": commands,
 }
 """Name -> function that yields rows, given the number of samples per median."""

@@ -14,6 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.measure import Samples, peak_rss_bytes, present_rss_bytes, sample
+from hwsim.components.dram.characterise import pattern_requests
+from hwsim.components.dram.controller import serve
+from hwsim.components.dram.devices import load_device
 from hwsim.components.engine import run_program
 from hwsim.core.formats import encode_nm
 from hwsim.core.graph import OpGraph
@@ -48,6 +51,9 @@ PE_GEMMS: dict[str, tuple[Literal["ws", "os"], ArrayGemm]] = {
     "2:8 ws": ("ws", ArrayGemm(784, 1024, 64, *_NM)),
     "dense os": ("os", ArrayGemm(784, 256, 64)),
 }
+
+
+DRAM_REQUESTS = 300_000
 
 
 def _facts(samples: Samples, cycles: int, **more: Any) -> Facts:
@@ -132,6 +138,19 @@ def token_engine(n: int) -> Facts:
     return _facts(sample(work, n=n), work(), instructions=len(program))
 
 
+def dram(pattern: str, n: int) -> Facts:
+    """Serve 300,000 reads or writes of 64 bytes from one channel of DDR4-3200, nothing skipped."""
+    device = load_device("ddr4-3200")
+    fresh = pattern_requests(device, pattern, DRAM_REQUESTS, np.random.default_rng(0))
+
+    def work() -> int:
+        requests = fresh.copy()
+        serve(device, requests)
+        return int(requests["done"].max())
+
+    return _facts(sample(work, n=n), work(), requests=DRAM_REQUESTS)
+
+
 WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "resnet50-batch1": lambda n: pipeline(1, n),
     "resnet50-batch512": lambda n: pipeline(512, n),
@@ -141,6 +160,9 @@ WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "pe-2:8-ws": lambda n: pe_stepping("2:8 ws", n),
     "pe-dense-os": lambda n: pe_stepping("dense os", n),
     "token-engine": token_engine,
+    "dram-stream": lambda n: dram("stream", n),
+    "dram-random": lambda n: dram("random", n),
+    "dram-mixed": lambda n: dram("mixed", n),
 }
 """Name -> function of the number of samples."""
 

@@ -22,7 +22,7 @@ from hwsim.report.text import NO_TIER, headline, tier_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render_overview", "render_run", "run_title", "slugs_of"]
+__all__ = ["render_memory", "render_overview", "render_run", "run_title", "slugs_of"]
 
 
 def run_title(run: Run) -> str:
@@ -191,4 +191,17 @@ def render_run(
         energy=_energy_rows(run),
         counters=COUNTERS,
         figures=[_figure(chart) for chart in charts],
+    )
+
+
+def render_memory(
+    document: Mapping[str, Any], provenance: Mapping[str, Any], charts: Sequence[Chart]
+) -> str:
+    """Return the page of a memory device; ``document`` is that of ``hwsim memory --json``."""
+    return _render(
+        "memory.html",
+        document=document,
+        provenance=provenance,
+        figures=[_figure(chart) for chart in charts],
+        columns=_columns(document["patterns"]),
     )
