@@ -11,13 +11,23 @@ from pydantic import BaseModel
 
 from hwsim.core.errors import unknown_name
 from hwsim.core.machine import UnitTiming
-from hwsim.sat.spec import ArraySpec, PreGenSpec, SatSpec, SoreSpec, SorterSpec, WuveSpec
+from hwsim.sat.spec import (
+    ArraySpec,
+    PackerSpec,
+    PreGenSpec,
+    SatSpec,
+    SoreSpec,
+    SorterSpec,
+    WuveSpec,
+)
 from rtl.common import fifo
 from rtl.formal.bench import Properties
 from rtl.formal.data_provider import data_provider_properties
 from rtl.formal.fifo import fifo_properties
 from rtl.formal.float_pipeline import float_pipeline_properties
+from rtl.formal.nm_packing import nm_packer_properties, nm_unpacker_properties
 from rtl.formal.pre_gen import pre_gen_properties
+from rtl.formal.pre_gen_words import pre_gen_words_properties
 from rtl.formal.sore import sore_properties
 from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
@@ -29,7 +39,10 @@ from rtl.sat import (
     fp32_add,
     fp32_mul,
     fp32_to_fp16,
+    nm_packer,
+    nm_unpacker,
     pre_gen,
+    pre_gen_words,
     sore,
     topn_network,
     topn_sorter,
@@ -41,14 +54,19 @@ __all__ = ["UNITS", "Unit", "find_unit"]
 SORE_SPEC = SoreSpec(lanes=8, sorter=SorterSpec(nm_n=2, nm_m=4))
 """A quarter of the lanes that SAT has, so that every unit of the engine compiles in seconds."""
 
-PREGEN_SPEC = PreGenSpec(sore=SoreSpec(lanes=4, sorter=SorterSpec(nm_n=2, nm_m=4)))
-"""Two engines with as many sorters together."""
+PREGEN_SPEC = PreGenSpec(sore=SORE_SPEC)
+"""Both directions of that, and words of 64 bits."""
 
 SORE_PROOF_SPEC = SoreSpec(lanes=4, sorter=SorterSpec(nm_n=1, nm_m=2))
 """Two tiles side by side."""
 
+PREGEN_PROOF_SPEC = PreGenSpec(sore=SoreSpec(lanes=2, sorter=SorterSpec(nm_n=1, nm_m=2)))
+
 WUVE_SPEC = SatSpec(wuve=WuveSpec(lanes=2))
 """Two of SAT's lanes, which are alike, so that the engine compiles in seconds."""
+
+PACKER_PROOF_SPEC = PackerSpec(sorter=SorterSpec(nm_n=1, nm_m=2), word_bits=64)
+"""The smallest group and word; the width of either is no part of the argument."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +165,16 @@ UNITS: dict[str, Unit] = {
             pre_gen.PreGen,
             pre_gen.timing,
             pre_gen_properties,
-            PreGenSpec(sore=SoreSpec(lanes=2, sorter=SorterSpec(nm_n=1, nm_m=2))),
+            PREGEN_PROOF_SPEC,
+        ),
+        Unit(
+            "sat/pre_gen_words",
+            "pre-generation packed: memory words of compact weights along both directions",
+            PREGEN_SPEC,
+            pre_gen_words.PreGenWords,
+            pre_gen_words.timing,
+            pre_gen_words_properties,
+            PREGEN_PROOF_SPEC,
         ),
         Unit(
             "sat/fp16_mul",
@@ -200,6 +227,24 @@ UNITS: dict[str, Unit] = {
                 array=ArraySpec(multiplier_latency_cycles=1, adder_latency_cycles=1),
                 wuve=WuveSpec(lanes=1),
             ),
+        ),
+        Unit(
+            "sat/nm_packer",
+            "compact N:M groups into memory words",
+            PackerSpec(),
+            nm_packer.NmPacker,
+            nm_packer.timing,
+            nm_packer_properties,
+            PACKER_PROOF_SPEC,
+        ),
+        Unit(
+            "sat/nm_unpacker",
+            "memory words into compact N:M groups",
+            PackerSpec(),
+            nm_unpacker.NmUnpacker,
+            nm_unpacker.timing,
+            nm_unpacker_properties,
+            PACKER_PROOF_SPEC,
         ),
     )
 }

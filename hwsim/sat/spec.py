@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.machine import Spec
+from hwsim.core.sparsity import index_bits
 
 __all__ = [
     "PRESETS",
     "ArraySpec",
     "BufferSpec",
     "MemorySpec",
+    "PackerSpec",
     "PreGenSpec",
     "SatSpec",
     "SorterSpec",
@@ -133,6 +135,18 @@ class SoreSpec(_Part):
 
     lanes: int = Field(32, ge=1)
     sorter: SorterSpec = SorterSpec()
+
+
+class PackerSpec(_Part):
+    """What turns compact N:M groups into memory words, and words into groups."""
+
+    sorter: SorterSpec = SorterSpec()
+    word_bits: Literal[64, 128, 512] = Field(512, description="width of the memory port (assumed)")
+
+    @property
+    def group_bits(self) -> int:
+        """Return the bits of one group: value and index per slot."""
+        return self.sorter.nm_n * (self.sorter.value_bits + index_bits(self.sorter.nm_m))
 
 
 class PreGenSpec(_Part):

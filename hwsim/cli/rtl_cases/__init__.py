@@ -12,12 +12,14 @@ from typing import Any
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.fifo import fifo_cases
 from hwsim.cli.rtl_cases.float_units import FLOAT_CASES
+from hwsim.cli.rtl_cases.packing import nm_packer_cases, nm_unpacker_cases
 from hwsim.cli.rtl_cases.reduction import (
     data_provider_cases,
     pre_gen_cases,
     sore_cases,
     topn_network_cases,
 )
+from hwsim.cli.rtl_cases.selection import pre_gen_words_cases
 from hwsim.cli.rtl_cases.sorter import topn_sorter_cases
 from hwsim.cli.rtl_cases.update import wuve_cases
 
@@ -27,7 +29,10 @@ CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "common/fifo": fifo_cases,
     "sat/data_provider": data_provider_cases,
     **FLOAT_CASES,
+    "sat/nm_packer": nm_packer_cases,
+    "sat/nm_unpacker": nm_unpacker_cases,
     "sat/pre_gen": pre_gen_cases,
+    "sat/pre_gen_words": pre_gen_words_cases,
     "sat/sore": sore_cases,
     "sat/topn_network": topn_network_cases,
     "sat/topn_sorter": topn_sorter_cases,
