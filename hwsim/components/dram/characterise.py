@@ -36,6 +36,8 @@ LOADS = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 BLOCK_BYTES = 64
 STRIDE_BYTES = 4096 + BLOCK_BYTES
+INTERVALS, LATENCY_INTERVALS = 4, 2
+"""Refresh intervals that a measurement spans at least, of shares and of latencies."""
 IN_FLIGHT_PER_BUS = 64
 """Requests per data bus that wait inside when as many as possible are asked for."""
 
@@ -117,18 +119,28 @@ def characterise(
 ) -> PatternResult:
     """Return what ``pattern`` gets when ``n`` requests all come at once.
 
-    By default there are enough for some refreshes.
+    They come in the middle of a refresh interval, so that a run of whole intervals, which is the
+    default at the peak rate, holds as many refreshes.
     """
-    n = n or max(20_000, 1500 * device.controllers)
+    n = n or _requests_per_interval(device) * INTERVALS
     requests = pattern_requests(device, pattern, n, np.random.default_rng(seed))
+    begin = device.timings["REFI"] // 2
+    requests["arrival"] = begin
     dram = serve(device, requests, controller, in_flight=IN_FLIGHT_PER_BUS * device.controllers)
-    end = int(requests["done"].max())
-    counts = count_events(dram)
-    return _to_result(device, pattern, n * BLOCK_BYTES, end, counts)
+    clocks = int(requests["done"].max()) - begin
+    return _to_result(device, pattern, n * BLOCK_BYTES, clocks, count_events(dram))
 
 
-def _to_result(device: Device, pattern: str, size: int, end: int, counts: Counts) -> PatternResult:
-    rate = size * device.clock_hz / end
+def _requests_per_interval(device: Device) -> int:
+    """Return the requests that the peak rate moves between two all-bank refreshes."""
+    seconds = device.timings["REFI"] / device.clock_hz
+    return int(device.peak_bytes_per_s * seconds / BLOCK_BYTES) + 1
+
+
+def _to_result(
+    device: Device, pattern: str, size: int, clocks: int, counts: Counts
+) -> PatternResult:
+    rate = size * device.clock_hz / clocks
     rule = binding_rule(device) if pattern == "random" else "bus"
     limit = random_limits(device)[rule] if pattern == "random" else refresh_limit(device)
     return PatternResult(
@@ -140,7 +152,7 @@ def _to_result(device: Device, pattern: str, size: int, end: int, counts: Counts
         hits=counts.hits,
         misses=counts.misses,
         conflicts=counts.conflicts,
-        refresh_share=counts.refresh_share(device, end),
+        refresh_share=counts.refresh_share(device, clocks),
         turnarounds=counts.turnarounds,
     )
 
@@ -152,15 +164,15 @@ def loaded_latency(
 
     The first tenth of the requests is left out: the memory starts empty.
     """
-    n = n or max(10_000, 800 * device.controllers)
     points = []
     for load in LOADS:
-        requests = pattern_requests(device, pattern, n, np.random.default_rng(seed), load)
-        serve(device, requests, controller, in_flight=max(n, 1))
-        kept = requests[n // 10 :]
+        many = n or max(4000, int(_requests_per_interval(device) * LATENCY_INTERVALS * load))
+        requests = pattern_requests(device, pattern, many, np.random.default_rng(seed), load)
+        serve(device, requests, controller, in_flight=many)
+        kept = requests[many // 10 :]
         waited = (kept["done"] - kept["arrival"]) * (1e9 / device.clock_hz)
         span = int(requests["done"].max() - requests["arrival"][0])
-        achieved = n * BLOCK_BYTES * device.clock_hz / span / device.peak_bytes_per_s
+        achieved = many * BLOCK_BYTES * device.clock_hz / span / device.peak_bytes_per_s
         points.append(
             LoadPoint(load, achieved, float(waited.mean()), float(np.percentile(waited, 95)))
         )
