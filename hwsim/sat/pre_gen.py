@@ -26,6 +26,7 @@ from hwsim.sat.sorter import engine_timing, reduce_rows
 from hwsim.sat.spec import PreGenSpec, SoreSpec
 
 __all__ = [
+    "Groups",
     "collect_bp",
     "collect_ff",
     "pregen_schedule",

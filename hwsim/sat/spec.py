@@ -156,6 +156,9 @@ class PreGenSpec(_Part):
     engines: Literal[1, 2] = Field(
         2, description="SOREs: one per direction, or one for both at half the rate (assumed)"
     )
+    word_bits: Literal[64, 128, 512] = Field(
+        64, description="words of the compact weights, per tile of nm_m lanes (assumed)"
+    )
 
 
 class SatSpec(Spec):

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from amaranth.asserts import AnyConst, AnySeq
+from amaranth.asserts import AnyConst
 from amaranth.hdl import Array, Assert, Assume, Module, Mux, Signal
 
 from rtl.sat.data_provider import DataProvider
 
-__all__ = ["assert_permutation", "data_provider_properties"]
+__all__ = ["data_provider_properties"]
 
 
 def data_provider_properties(m: Module, unit: DataProvider) -> None:
-    """Assert :func:`assert_permutation` for a direction that is free in every cycle."""
-    m.d.comb += unit.i_dir.eq(AnySeq(1))
-    assert_permutation(m, unit)
-
-
-def assert_permutation(m: Module, unit: DataProvider) -> None:
     """Assert that a word watched anywhere in any block leaves where its direction puts it.
 
     The watched place (row of the block, lane) is an arbitrary constant, so what is asserted of it
     holds for every word: unchanged, it is in the next row that leaves, in its lane; transposed, in
     row ``column`` of the block that leaves, in lane ``tile + row``. One row leaves per row
-    accepted, and none is refused unless it has nowhere to go.
+    accepted, and none is refused unless it has nowhere to go. The
+    direction may change in every cycle.
     """
     nm_m, lanes = unit.spec.sorter.nm_m, unit.spec.lanes
     accepted = unit.i.valid & unit.i.ready

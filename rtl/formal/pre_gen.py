@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Assert, Module, Mux, Signal, Value
 from amaranth.lib import stream
 
-from rtl.formal.data_provider import assert_permutation
+from rtl.formal.data_provider import data_provider_properties
 from rtl.formal.sore import sore_properties
 from rtl.sat.pre_gen import PreGen
 
@@ -18,7 +18,7 @@ def pre_gen_properties(m: Module, unit: PreGen) -> None:
     With what is asserted of the provider (its permutation) and of each SORE (the top-n function of
     every lane), each block's groups leave once, along rows on ``o_ff`` and across them on ``o_bp``.
     """
-    assert_permutation(m, unit.provider)
+    data_provider_properties(m, unit.provider)
     for engine in unit.engines:
         sore_properties(m, engine)
     turned = _taken(unit.provider.o)

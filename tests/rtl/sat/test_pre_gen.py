@@ -22,7 +22,7 @@ from rtl.cosim.verilator import run_verilator
 from rtl.formal.bench import proof_rtlil
 from rtl.formal.pre_gen import pre_gen_properties
 from rtl.formal.prove import prove_rtlil
-from rtl.registry import PREGEN_SPEC, SORE_SPEC
+from rtl.registry import PREGEN_SPEC
 from rtl.sat import pre_gen
 from rtl.sat.pre_gen import PreGen
 
@@ -90,7 +90,7 @@ def test_rtl_equals_golden_and_cycle_model_on_pysim(shape, engines, stall_share)
 
 
 @pytest.mark.evidence("sat", "T3")
-@pytest.mark.parametrize("spec", [PREGEN_SPEC, PreGenSpec(sore=SORE_SPEC, engines=1)])
+@pytest.mark.parametrize("spec", [PREGEN_SPEC, PREGEN_SPEC.model_copy(update={"engines": 1})])
 def test_rows_by_the_ten_thousand_under_random_stalls_on_verilator(spec):
     # Rows in, and groups of both directions out: 1e5 transfers over both numbers of engines.
     drawn = [
