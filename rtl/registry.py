@@ -27,6 +27,7 @@ from rtl.formal.fifo import fifo_properties
 from rtl.formal.float_pipeline import float_pipeline_properties
 from rtl.formal.nm_packing import nm_packer_properties, nm_unpacker_properties
 from rtl.formal.pre_gen import pre_gen_properties
+from rtl.formal.pre_gen_words import pre_gen_words_properties
 from rtl.formal.sore import sore_properties
 from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
@@ -41,6 +42,7 @@ from rtl.sat import (
     nm_packer,
     nm_unpacker,
     pre_gen,
+    pre_gen_words,
     sore,
     topn_network,
     topn_sorter,
@@ -52,12 +54,13 @@ __all__ = ["UNITS", "Unit", "find_unit"]
 SORE_SPEC = SoreSpec(lanes=8, sorter=SorterSpec(nm_n=2, nm_m=4))
 """A quarter of the lanes that SAT has, so that every unit of the engine compiles in seconds."""
 
-PREGEN_SPEC = PreGenSpec(sore=SoreSpec(lanes=4, sorter=SorterSpec(nm_n=2, nm_m=4)))
-"""Two engines with as many sorters together."""
+PREGEN_SPEC = PreGenSpec(sore=SORE_SPEC)
+"""Both directions of that, and words of 64 bits."""
 
 SORE_PROOF_SPEC = SoreSpec(lanes=4, sorter=SorterSpec(nm_n=1, nm_m=2))
 """Two tiles side by side."""
 
+PREGEN_PROOF_SPEC = PreGenSpec(sore=SoreSpec(lanes=2, sorter=SorterSpec(nm_n=1, nm_m=2)))
 
 WUVE_SPEC = SatSpec(wuve=WuveSpec(lanes=2))
 """Two of SAT's lanes, which are alike, so that the engine compiles in seconds."""
@@ -162,7 +165,16 @@ UNITS: dict[str, Unit] = {
             pre_gen.PreGen,
             pre_gen.timing,
             pre_gen_properties,
-            PreGenSpec(sore=SoreSpec(lanes=2, sorter=SorterSpec(nm_n=1, nm_m=2))),
+            PREGEN_PROOF_SPEC,
+        ),
+        Unit(
+            "sat/pre_gen_words",
+            "pre-generation packed: memory words of compact weights along both directions",
+            PREGEN_SPEC,
+            pre_gen_words.PreGenWords,
+            pre_gen_words.timing,
+            pre_gen_words_properties,
+            PREGEN_PROOF_SPEC,
         ),
         Unit(
             "sat/fp16_mul",

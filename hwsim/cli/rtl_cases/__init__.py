@@ -19,6 +19,7 @@ from hwsim.cli.rtl_cases.reduction import (
     sore_cases,
     topn_network_cases,
 )
+from hwsim.cli.rtl_cases.selection import pre_gen_words_cases
 from hwsim.cli.rtl_cases.sorter import topn_sorter_cases
 from hwsim.cli.rtl_cases.update import wuve_cases
 
@@ -31,6 +32,7 @@ CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "sat/nm_packer": nm_packer_cases,
     "sat/nm_unpacker": nm_unpacker_cases,
     "sat/pre_gen": pre_gen_cases,
+    "sat/pre_gen_words": pre_gen_words_cases,
     "sat/sore": sore_cases,
     "sat/topn_network": topn_network_cases,
     "sat/topn_sorter": topn_sorter_cases,
