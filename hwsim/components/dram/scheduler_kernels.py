@@ -331,9 +331,42 @@ def oldest_key(d, g, kind):
 
 
 @njit_inline
+def scan_banks(d, g, t, best, key, is_due):
+    """Return the least (time, key) of ``best``, ``key`` and the banks' candidates, and its place.
+
+    The place in the list of banks is -1 if it is the one given.
+    """
+    ready, active, shared = d.ready, d.active, d.shared
+    kind = d.controllers[g, DRAINING]
+    row, count = 2 * g + kind, d.controllers[g, ACTIVE + kind]
+    only = oldest_key(d, g, kind) if d.fixed[IS_FCFS] != 0 else NONE
+    is_checked = is_due or only >= 0 or d.fixed[RANKS] > 1
+    rank, chosen = NONE, NONE
+    if count > 0:
+        rank = d.nodes[active[row, 0, BANK], RANK_LEVEL]
+        gather_shared(d, active[row, 0, BANK])
+    for k in range(count):
+        need, order = active[row, k, NEED], active[row, k, KEY]
+        time = max(active[row, k, BANK_READY], ready[active[row, k, GROUP_NODE], need])
+        if is_checked:
+            b = active[row, k, BANK]
+            if (is_due and is_refreshing(d, b, t)) or (only >= 0 and order != only):
+                continue
+            if rank != d.nodes[b, RANK_LEVEL]:
+                rank = d.nodes[b, RANK_LEVEL]
+                gather_shared(d, b)
+        time = max(max(time, shared[need]), t)
+        is_first = time < best or (time == best and order < key)
+        best = time if is_first else best  # selects: nobody could predict branches
+        key = order if is_first else key
+        chosen = k if is_first else chosen
+    return best, key, chosen
+
+
+@njit_inline
 def make_plan(d, g, t):
     """Find what controller ``g`` does next, at clock ``t`` or later, if nothing arrives."""
-    c, ready, active, shared = d.controllers, d.ready, d.active, d.shared
+    c = d.controllers
     wake = choose_kind(d, g, t)
     best, key, command, bank, entry = NEVER, NEVER, NONE, NONE, NONE
     is_due = False
@@ -342,21 +375,11 @@ def make_plan(d, g, t):
         wake = min(wake, due)
         is_due = command >= 0
         key = REFRESH_KEY if is_due else NEVER
-    row = 2 * g + c[g, DRAINING]
-    count = c[g, ACTIVE + c[g, DRAINING]]
-    only = oldest_key(d, g, c[g, DRAINING]) if d.fixed[IS_FCFS] != 0 else NONE
-    rank = NONE
-    for k in range(count):
-        b, need, order = active[row, k, BANK], active[row, k, NEED], active[row, k, KEY]
-        time = max(active[row, k, BANK_READY], ready[active[row, k, GROUP_NODE], need])
-        if time > best or (is_due and is_refreshing(d, b, t)) or (only >= 0 and order != only):
-            continue
-        if rank != d.nodes[b, RANK_LEVEL]:
-            rank = d.nodes[b, RANK_LEVEL]
-            gather_shared(d, b)
-        time = max(max(time, shared[need]), t)
-        if time < best or (time == best and order < key):
-            best, key, command, bank, entry = time, order, need, b, active[row, k, ENTRY]
+    best, key, chosen = scan_banks(d, g, t, best, key, is_due)
+    if chosen >= 0:
+        row = 2 * g + c[g, DRAINING]
+        command, bank = d.active[row, chosen, NEED], d.active[row, chosen, BANK]
+        entry = d.active[row, chosen, ENTRY]
     d.plan_time[g] = min(best, wake)
     c[g, PLAN_KEY] = key
     c[g, PLAN_COMMAND] = command if best < wake else NONE  # look again: something may come first
