@@ -8,7 +8,8 @@ from amaranth.back import rtlil
 
 # No public function takes RTLIL text; this is what amaranth.back.verilog.convert ends in.
 from amaranth.back.verilog import _convert_rtlil_text
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import Signal, Value
+from amaranth.lib import wiring
 
 __all__ = ["share_modules", "to_rtlil", "to_verilog"]
 
@@ -22,7 +23,7 @@ PORT = re.compile(
 CELL = re.compile(r"(?m)^(  cell )(\\\S+)")
 
 
-def to_verilog(unit: Elaboratable, name: str) -> str:
+def to_verilog(unit: wiring.Component, name: str) -> str:
     """Return the Verilog of ``unit`` (not yet elaborated) as module ``name``.
 
     Source locations are left out, so that the text depends on the logic alone.
@@ -30,12 +31,24 @@ def to_verilog(unit: Elaboratable, name: str) -> str:
     return _convert_rtlil_text(to_rtlil(unit, name), strip_internal_attrs=True)
 
 
-def to_rtlil(unit: Elaboratable, name: str) -> str:
+def to_rtlil(unit: wiring.Component, name: str) -> str:
     """Return the RTLIL (Yosys' own text) of ``unit`` (not yet elaborated) as module ``name``.
 
     Submodules of equal logic are one module.
     """
-    return share_modules(rtlil.convert(unit, name=name, emit_src=False))
+    return share_modules(rtlil.convert(unit, name=name, ports=_ports(unit), emit_src=False))
+
+
+def _ports(unit: wiring.Component) -> dict[str, tuple[Signal, None]]:
+    """Return the ports of ``unit`` by joined path, directions left to Amaranth.
+
+    Without the ``ready`` of a stream that is always ready: it is a constant.
+    """
+    ports = {
+        "__".join(map(str, path)): Value.cast(value)
+        for path, _, value in unit.signature.flatten(unit)
+    }
+    return {name: (port, None) for name, port in ports.items() if isinstance(port, Signal)}
 
 
 def share_modules(text: str) -> str:

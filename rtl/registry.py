@@ -18,6 +18,7 @@ from hwsim.sat.spec import (
     SatSpec,
     SoreSpec,
     SorterSpec,
+    TileSpec,
     WuveSpec,
 )
 from rtl.common import fifo
@@ -29,8 +30,10 @@ from rtl.formal.nm_packing import nm_packer_properties, nm_unpacker_properties
 from rtl.formal.pre_gen import pre_gen_properties
 from rtl.formal.pre_gen_words import pre_gen_words_properties
 from rtl.formal.sore import sore_properties
+from rtl.formal.systolic_tile import systolic_tile_properties
 from rtl.formal.topn_network import topn_network_properties
 from rtl.formal.topn_sorter import topn_sorter_properties
+from rtl.formal.uspe import uspe_properties
 from rtl.formal.wuve import wuve_properties
 from rtl.sat import (
     data_provider,
@@ -44,8 +47,10 @@ from rtl.sat import (
     pre_gen,
     pre_gen_words,
     sore,
+    systolic_tile,
     topn_network,
     topn_sorter,
+    uspe,
     wuve,
 )
 
@@ -56,6 +61,18 @@ SORE_SPEC = SoreSpec(lanes=8, sorter=SorterSpec(nm_n=2, nm_m=4))
 
 PREGEN_SPEC = PreGenSpec(sore=SORE_SPEC)
 """Both directions of that, and words of 64 bits."""
+
+TILE_SPEC = TileSpec(array=ArraySpec(rows=4, cols=4))
+"""A corner of the array: PEs, lanes and columns are alike."""
+
+TILE_PROOF_SPEC = TileSpec(
+    array=ArraySpec(
+        rows=1, cols=1, multiplier_latency_cycles=1, adder_latency_cycles=2, interleave=2
+    ),
+    nm_m=2,
+    count_bits=2,
+)
+"""One PE and its lane: the edges are what is proved."""
 
 SORE_PROOF_SPEC = SoreSpec(lanes=4, sorter=SorterSpec(nm_n=1, nm_m=2))
 """Two tiles side by side."""
@@ -175,6 +192,24 @@ UNITS: dict[str, Unit] = {
             pre_gen_words.timing,
             pre_gen_words_properties,
             PREGEN_PROOF_SPEC,
+        ),
+        Unit(
+            "sat/uspe",
+            "one PE of the array: FP16 product onto one of I FP32 sums per cycle, dense or N:M",
+            TileSpec(),
+            uspe.Uspe,
+            uspe.timing,
+            uspe_properties,
+            proof_spec=TileSpec(array=ArraySpec(interleave=2), nm_m=4),
+        ),
+        Unit(
+            "sat/systolic_tile",
+            "R x C PEs with west lanes, skewed edges and control, weight- or output-stationary",
+            TILE_SPEC,
+            systolic_tile.SystolicTile,
+            systolic_tile.timing,
+            systolic_tile_properties,
+            proof_spec=TILE_PROOF_SPEC,
         ),
         Unit(
             "sat/fp16_mul",

@@ -37,6 +37,9 @@ EXTRA_MODULES = (
 )
 """What the ``rtl`` extra brings."""
 
+ARRAY_UNIT = "sat/uspe"
+"""The PE, of which the array is extrapolated."""
+
 
 @app.command("list")
 def list_units(as_json: AsJson = False) -> None:
@@ -109,14 +112,36 @@ def prove(names: Names = None, as_json: AsJson = False) -> None:
 
 @app.command("synth")
 def synth(names: Names = None, as_json: AsJson = False) -> None:
-    """Count the FPGA cells (UltraScale+) of units."""
-    rows = []
+    """Count the FPGA cells (UltraScale+) of units; of a PE, also those of the whole array."""
+    rows: list[dict[str, Any]] = []
     for unit in _units(names):
         from rtl.synth.xilinx import synthesize
 
         _log(f"synthesising {unit.name}")
-        rows.append({"unit": unit.name, **synthesize(unit.build())})
+        if unit.name == ARRAY_UNIT:
+            rows += _array_rows(unit)
+        else:
+            rows.append({"unit": unit.name, **synthesize(unit.build())})
     _print(rows, as_json, list(rows[0]) if rows else [])
+
+
+def _array_rows(unit: Unit) -> list[dict[str, Any]]:
+    """Return the cells of the PE, of the array around it, and the share of the board."""
+    from rtl.synth.array import array_parts, array_total, share_percent
+
+    parts, rows = [], []
+    for name, number, cells in array_parts(unit.spec):
+        _log(f"{name}: {number} in the array")
+        parts.append((name, number, cells))
+        label = unit.name if name == "PE" else f"array: {name} x {number}"
+        rows.append({"unit": label, **cells})
+    size = f"{unit.spec.array.rows} x {unit.spec.array.cols}"
+    total = array_total(parts)
+    share = share_percent(total)
+    rows.append({"unit": f"array: {size} PEs in all", **total})
+    percent = {name: round(share[name], 1) if name in share else None for name in total}
+    rows.append({"unit": "array: % of VCU1525 (XCVU9P, DS890)", **percent})
+    return rows
 
 
 def _cosim_row(unit: Unit, driver: str, seed: int) -> dict[str, Any]:
@@ -183,6 +208,8 @@ def _print(rows: list[dict[str, Any]], as_json: bool, columns: list[str]) -> Non
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "-"
     return str(value)
 
 

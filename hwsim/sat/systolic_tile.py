@@ -18,19 +18,12 @@ from hwsim.core.errors import InputError, SpecError
 from hwsim.core.formats import NMCompact
 from hwsim.core.machine import UnitTiming
 from hwsim.core.units import ceil_div, round_up
-from hwsim.sat.float_units import add_fp32, adder_timing, multiplier_timing, multiply_fp16
+from hwsim.sat.float_units import add_fp32, multiplier_timing, multiply_fp16
 from hwsim.sat.spec import ArraySpec, TileSpec
 
-__all__ = ["EdgeStream", "TileRun", "lane_schedule", "pe_timing", "play_product", "tile_timing"]
+__all__ = ["EdgeStream", "TileRun", "lane_schedule", "play_product", "tile_timing"]
 
 Cycles = NDArray[np.int64]
-
-
-def pe_timing(spec: TileSpec) -> UnitTiming:
-    """Return cycles from an operation of a PE until its sum is ready to be written, and between."""
-    adder = adder_timing(spec.array)
-    multiplier = multiplier_timing(spec.array)
-    return UnitTiming(multiplier.latency_cycles + adder.latency_cycles - 1, 1)
 
 
 def tile_timing(spec: TileSpec) -> UnitTiming:

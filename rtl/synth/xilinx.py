@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from hwsim.core.errors import InputError
 from rtl.emit import to_rtlil
 
-__all__ = ["RESOURCES", "count_cells", "synthesize"]
+__all__ = ["MEMORY_LUTS", "RESOURCES", "count_cells", "synthesize"]
 
 RESOURCES: dict[str, tuple[str, ...]] = {
     "lut": ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6"),
@@ -27,6 +27,19 @@ RESOURCES: dict[str, tuple[str, ...]] = {
     "uram": ("URAM288",),
 }
 """Resource -> the cells of UltraScale+ that count as it, one each."""
+
+MEMORY_LUTS: dict[str, int] = {
+    "RAM32M16": 8,
+    "RAM64M8": 8,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM128X1D": 4,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "SRL16E": 1,
+    "SRLC32E": 1,
+}
+"""Cell -> the LUTs of a SLICEM that it occupies (AMD, UltraScale Libraries Guide, UG974)."""
 
 WORKER = """
 import sys
@@ -75,8 +88,13 @@ def synthesize(unit: wiring.Component) -> dict[str, int]:
 
 
 def count_cells(cells: dict[str, int]) -> dict[str, int]:
-    """Return the sum per resource of ``cells`` {cell type: count}."""
-    return {
+    """Return the sum per resource of ``cells`` {cell type: count}.
+
+    ``memory_lut``: LUTs that work as memory or shift registers, beside those counted as ``lut``.
+    """
+    counts = {
         resource: sum(cells.get(cell, 0) for cell in members)
         for resource, members in RESOURCES.items()
     }
+    memory = sum(cells.get(cell, 0) * luts for cell, luts in MEMORY_LUTS.items())
+    return {**counts, "memory_lut": memory}

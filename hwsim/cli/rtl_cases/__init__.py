@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hwsim.cli.rtl_cases.array import systolic_tile_cases
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.fifo import fifo_cases
 from hwsim.cli.rtl_cases.float_units import FLOAT_CASES
@@ -22,6 +23,7 @@ from hwsim.cli.rtl_cases.reduction import (
 from hwsim.cli.rtl_cases.selection import pre_gen_words_cases
 from hwsim.cli.rtl_cases.sorter import topn_sorter_cases
 from hwsim.cli.rtl_cases.update import wuve_cases
+from hwsim.cli.rtl_cases.uspe import uspe_cases
 
 __all__ = ["CASES", "Case", "cases"]
 
@@ -34,8 +36,10 @@ CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "sat/pre_gen": pre_gen_cases,
     "sat/pre_gen_words": pre_gen_words_cases,
     "sat/sore": sore_cases,
+    "sat/systolic_tile": systolic_tile_cases,
     "sat/topn_network": topn_network_cases,
     "sat/topn_sorter": topn_sorter_cases,
+    "sat/uspe": uspe_cases,
     "sat/wuve": wuve_cases,
 }
 """Unit -> (spec, seed) -> cases; every unit of ``rtl.registry.UNITS`` has an entry."""

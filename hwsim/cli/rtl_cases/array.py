@@ -150,12 +150,14 @@ def _packed(words: NDArray[Any], width_bits: int) -> list[int]:
 def systolic_tile_cases(spec: TileSpec, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     array = spec.array
-    sizes = (2 * array.rows + 1, 3 * array.rows * spec.nm_m // 2, array.cols + 1)
+    sizes = (array.rows + 1, array.rows * spec.nm_m + 1, array.cols + 1)
+    sparse = (spec.nm_n, spec.nm_m)
     products = [
-        random_product(rng, spec, sizes, pattern, dataflow, is_continued=is_continued)
-        for pattern in ((1, 1), (spec.nm_n, spec.nm_m))
-        for dataflow, is_continued in (("ws", False), ("os", False), ("os", True))
+        random_product(rng, spec, sizes, sparse, "ws"),
+        random_product(rng, spec, (3, array.rows + 1, 2), (1, 1), "ws", is_continued=True),
+        random_product(rng, spec, sizes, sparse, "os", is_continued=True),
+        random_product(rng, spec, (3, array.rows + 1, 2), (1, 1), "os"),
     ]
     return [
-        systolic_tile_case(spec, products, stall_share=share, seed=seed) for share in (0.0, 0.4)
+        systolic_tile_case(spec, products, stall_share=share, seed=seed) for share in (0.0, 0.05)
     ]
