@@ -10,6 +10,7 @@ from pathlib import Path
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph
 from models import cnn, transformer
+from models.workload import Workload
 
 __all__ = ["ZOO", "ZooEntry", "load_model", "model_names"]
 
@@ -154,6 +155,7 @@ def load_model(
     inputs: Mapping[str, Shape] | None = None,
     cache_dir: Path | None = None,
     has_batch_norm: bool = False,
+    workload: Workload | None = None,
 ) -> OpGraph:
     """Return the verified graph of ``source``.
 
@@ -172,6 +174,8 @@ def load_model(
         Keep batch normalisations as operators, for training, instead of folding them into biases
         as inference does. The forward multiply-accumulates are the same. Models from files keep
         what the file has, with a note.
+    workload : Workload, optional
+        What is done with the model; a network of fixed layers knows ``infer`` and ``train`` only.
 
     Raises
     ------
@@ -186,9 +190,18 @@ def load_model(
             raise InputError(f"--input {name}", "extents of at least 1", f"{shape}")
         if batch is not None and shape[0] != batch:
             raise InputError(f"--input {name}", f"the first extent {batch} of --batch", f"{shape}")
+    _require_layers(source, workload or Workload())
     if source in ZOO:
         return _load_zoo(source, batch, shapes, cache_dir, has_batch_norm)
     return _with_note(_load_file(source, batch, shapes), has_batch_norm)
+
+
+def _require_layers(source: str, workload: Workload) -> None:
+    """Raise :class:`InputError` for a workload that a network of fixed layers does not have."""
+    if workload.phase not in ("infer", "train"):
+        raise InputError("--phase", f"infer or train for {source}", repr(workload.phase))
+    if workload.other is not None:
+        raise InputError("--b", f"no second operand for {source}", repr(workload.other))
 
 
 def _load_zoo(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "run", "sim"]
 
-Model = Annotated[str, typer.Argument(help="Zoo name, or a .onnx, .csv or .npz file.")]
+Model = Annotated[str, typer.Argument(help="Zoo name, file or generator; see docs/contracts.md.")]
 MachineName = Annotated[str, typer.Option("--machine", help="See `hwsim machines`.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Named parameter set.")]
 SpecFile = Annotated[Path | None, typer.Option("--spec", help="TOML, JSON or SCALE-Sim .cfg.")]
@@ -56,8 +56,21 @@ def run(
         str, typer.Option("--training", help="dense, sr-ste, sdgp, sdwp or bdwp (phase train).")
     ] = "dense",
     phase: Annotated[
-        str, typer.Option("--phase", help="infer, or train: one iteration.")
-    ] = "infer",
+        str | None,
+        typer.Option("--phase", help="infer, train, prefill, decode, request; see the machine."),
+    ] = None,
+    seq: Annotated[int | None, typer.Option("--seq", help="Tokens of a prefill.")] = None,
+    kv: Annotated[int | None, typer.Option("--kv", help="Tokens before a decode step.")] = None,
+    prompt: Annotated[int | None, typer.Option("--prompt", help="Tokens a request reads.")] = None,
+    generate: Annotated[
+        int | None, typer.Option("--generate", help="Tokens a request writes.")
+    ] = None,
+    kernel: Annotated[
+        str, typer.Option("--kernel", help="Algorithm, on machines that offer several.")
+    ] = "auto",
+    other: Annotated[
+        str | None, typer.Option("--b", help="Second operand of a sparse product.")
+    ] = None,
     schedule: Annotated[
         str | None,
         typer.Option("--schedule", help="Whole training run, e.g. sdgf-step:2:8:steps=90,fine=9."),
@@ -91,6 +104,7 @@ def run(
     from hwsim.experiments.pipeline import RunRequest
 
     _require("--mapper", mapper, ("schedule", "greedy"))
+    phase = phase or _default_phase(machine, preset)
     _check_training(phase, training, is_pregenerated=is_pregenerated)
     if estimate and detail != "fast":
         raise InputError("--detail", "no level of detail with --estimate", repr(detail))
@@ -109,6 +123,12 @@ def run(
         phase=phase,
         training=training,
         is_pregenerated=is_pregenerated,
+        seq_tokens=seq,
+        kv_tokens=kv,
+        prompt_tokens=prompt,
+        generate_tokens=generate,
+        kernel=kernel,
+        other=other,
         batch=batch,
         inputs=parse_inputs(inputs or []),
         seed=seed,
@@ -120,9 +140,15 @@ def run(
     return _deliver(result, json_out, trace, report)
 
 
+def _default_phase(machine: str, preset: str | None) -> str:
+    """Return the phase that ``machine`` runs if none is asked for."""
+    from hwsim.core.machine import make_machine
+
+    return make_machine(machine, preset).capabilities().phases[0]
+
+
 def _check_training(phase: str, training: str, *, is_pregenerated: bool) -> None:
     """Raise :class:`InputError` for training flags that do not go together."""
-    _require("--phase", phase, ("infer", "train"))
     methods = ("dense", "sr-ste", "sdgp", "sdwp", "bdwp")
     _require("--training", training, methods if phase == "train" else ("dense",))
     if not is_pregenerated and training in ("dense", "sdgp"):

@@ -174,7 +174,9 @@ class Capabilities:
     ``op_kinds`` are executed; ``treatment`` says in words how special cases (depthwise,
     elementwise, unmodelled) are handled. ``patterns`` are accepted weight patterns. ``has_slots``
     says that ops of other units can run beside the compute unit's if their mappings name the same
-    ``slot`` (see :class:`~hwsim.core.mapping.Mapping`).
+    ``slot`` (see :class:`~hwsim.core.mapping.Mapping`). ``phases`` are those of a model's life that
+    can be asked for, the first by default; ``kernels`` the algorithms to choose from, if there are
+    several. ``has_dense_baseline`` says that a run can be set beside the same model kept dense.
     """
 
     op_kinds: frozenset[str]
@@ -183,6 +185,9 @@ class Capabilities:
     presets: tuple[str, ...]
     treatment: dict[str, str] = field(default_factory=dict)
     has_slots: bool = False
+    phases: tuple[str, ...] = ("infer",)
+    kernels: tuple[str, ...] = ()
+    has_dense_baseline: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from models.onnx_import.report import unmodelled_report
 from models.sparsify.magnitude import METHODS, prune
 from models.topology import read_scalesim_config
 from models.training import training_graph
+from models.workload import Workload
 from models.zoo import load_model
 
 __all__ = ["RunRequest", "Session", "attach_baseline", "dense_request", "execute", "prepare"]
@@ -47,6 +48,12 @@ class RunRequest:
     phase: str = "infer"
     training: str = "dense"
     is_pregenerated: bool = True
+    seq_tokens: int | None = None
+    kv_tokens: int | None = None
+    prompt_tokens: int | None = None
+    generate_tokens: int | None = None
+    kernel: str = "auto"
+    other: str | None = None
     batch: int | None = None
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seed: int = 0
@@ -54,6 +61,20 @@ class RunRequest:
     is_traced: bool = False
     has_baseline: bool = True
     is_verified: bool = False
+
+    @property
+    def workload(self) -> Workload:
+        """Return what is done with the model."""
+        return Workload(
+            phase=self.phase,
+            seq_tokens=self.seq_tokens,
+            kv_tokens=self.kv_tokens,
+            prompt_tokens=self.prompt_tokens,
+            generate_tokens=self.generate_tokens,
+            kernel=self.kernel,
+            other=self.other,
+            seed=self.seed,
+        )
 
 
 @dataclass
@@ -72,11 +93,13 @@ def prepare(request: RunRequest) -> Session:
         request = _with_scalesim_config(request, request.spec_file)
     values = load_spec_values(request.spec_file) if request.spec_file else None
     machine = make_machine(request.machine, request.preset, values, request.settings)
+    _check_workload(request.workload, machine)
     graph = load_model(
         request.model,
         batch=request.batch,
         inputs=request.inputs,
         has_batch_norm=request.phase == "train",
+        workload=request.workload,
     )
     if request.pruner not in METHODS:
         raise unknown_name("--pruner", request.pruner, METHODS)
@@ -97,6 +120,18 @@ def prepare(request: RunRequest) -> Session:
     else:
         mappings = map_graph(graph, machine, dataflow=request.dataflow)
     return Session(graph, machine, machine.lower(graph, mappings), schedule)
+
+
+def _check_workload(workload: Workload, machine: Machine) -> None:
+    """Raise :class:`InputError` for a phase or kernel that the machine does not have."""
+    workload.check()
+    known = machine.capabilities()
+    if workload.phase not in known.phases:
+        need = f"one of {', '.join(known.phases)} on {machine.name}"
+        raise InputError("--phase", need, repr(workload.phase))
+    if workload.kernel not in ("auto", *known.kernels):
+        need = f"auto{''.join(f', {name}' for name in known.kernels)} on {machine.name}"
+        raise InputError("--kernel", need, repr(workload.kernel))
 
 
 def _with_scalesim_config(request: RunRequest, path: Path) -> RunRequest:
@@ -163,7 +198,7 @@ def execute(
     tell("simulate")
     result = session.machine.run(session.program, trace=request.is_traced, detail=request.detail)
     result.provenance = replace(result.provenance, seed=request.seed)
-    if request.has_baseline:
+    if request.has_baseline and session.machine.capabilities().has_dense_baseline:
         tell("dense baseline")
         is_dense = request.sparsity == request.training == "dense"
         attach_baseline(result, result if is_dense else _dense_run(request))

@@ -27,6 +27,8 @@ __all__ = ["SatMachine"]
 _GEMM_KINDS = frozenset(GEMM_KINDS)
 _ALL_KINDS = frozenset(kind.value for kind in OpKind if kind is not OpKind.UNMODELLED)
 
+_PHASES = ("infer", "train")
+
 
 class SatMachine(Machine):
     """The N:M sparse training accelerator of Fang et al. (2023)."""
@@ -60,7 +62,12 @@ class SatMachine(Machine):
                 "other": "operators that are not matrix products are listed, not timed",
             }
             return Capabilities(
-                _GEMM_KINDS, ("ws", "os", "is"), ("dense", "nm"), tuple(PRESETS), treatment
+                _GEMM_KINDS,
+                ("ws", "os", "is"),
+                ("dense", "nm"),
+                tuple(PRESETS),
+                treatment,
+                phases=_PHASES,
             )
         treatment = {
             "depthwise": (
@@ -73,7 +80,15 @@ class SatMachine(Machine):
             "training": "WUVE updates weights, SORE selects N:M groups",
         }
         patterns = ("dense", "nm")
-        return Capabilities(_ALL_KINDS, ("ws", "os"), patterns, tuple(PRESETS), treatment, True)
+        return Capabilities(
+            _ALL_KINDS,
+            ("ws", "os"),
+            patterns,
+            tuple(PRESETS),
+            treatment,
+            has_slots=True,
+            phases=_PHASES,
+        )
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         is_pruned = op.weight is not None and not op.weight.pattern.is_dense

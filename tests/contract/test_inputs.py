@@ -63,6 +63,7 @@ def test_results_are_json_with_every_promised_key(case: Any) -> None:
     assert document["energy_pj"] == pytest.approx(energy, rel=1e-9)
 
 
+@pytest.mark.graphs("convolutions")
 def test_a_mapping_that_does_not_fit_names_resource_need_and_have(
     machine: Machine, machine_name: str, lower: Lower
 ) -> None:
@@ -129,6 +130,7 @@ def test_settings_win_over_the_spec_file_and_that_over_the_preset(machine_name: 
     assert from_set.clock_hz == preset + 2
 
 
+@pytest.mark.graphs("one_product")
 def test_a_dataflow_the_machine_lacks_is_refused(
     machine: Machine, machine_name: str, lower: Lower
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_dataflow_the_machine_lacks_is_refused(
     assert all(name in one_line(caught.value) for name in machine.capabilities().dataflows)
 
 
+@pytest.mark.graphs("one_product")
 def test_an_unknown_detail_is_refused(machine_name: str, lower: Lower) -> None:
     case = lower(machine_name, None, "one_product")
     with pytest.raises(InputError) as caught:

@@ -57,6 +57,7 @@ def test_cycles_lie_within_bounds(case: Any) -> None:
     assert 0 < bounds.min_cycles <= cycles <= bounds.max_cycles
 
 
+@pytest.mark.graphs("one_product")
 def test_work_that_the_bounds_do_not_know_leaves_them(machine_name: str, lower: Lower) -> None:
     case = lower(machine_name, None, "one_product")
     bounds = case.machine.bounds(case.program)
@@ -84,6 +85,7 @@ def test_every_detail_of_stepping_gives_the_same_cycles(case: Any) -> None:
     assert case.machine.run(case.program, detail="tile").to_json() == fast
 
 
+@pytest.mark.graphs("convolutions", "attention", "sparse_2_8")
 def test_more_bandwidth_never_costs_cycles(machine_name: str, lower: Lower) -> None:
     for graph in ("convolutions", "attention", "sparse_2_8"):
         program = lower(machine_name, None, graph).program
@@ -108,6 +110,7 @@ def test_estimates_are_close_to_simulated_cycles(case: Any) -> None:
     estimated.check()
 
 
+@pytest.mark.graphs("one_product")
 def test_check_notices_a_lost_cycle_and_a_lost_byte(machine_name: str, lower: Lower) -> None:
     case = lower(machine_name, None, "one_product")
     run = case.machine.run(case.program)
@@ -135,6 +138,7 @@ def weight_gradient_cycles(case: Any) -> dict[str, int]:
     return found
 
 
+@pytest.mark.graphs("training_dense", "training_bdwp", "training_sdgp")
 def test_weight_gradients_are_the_same_work_under_every_method(
     machine_name: str, lower: Lower
 ) -> None:
@@ -145,6 +149,7 @@ def test_weight_gradients_are_the_same_work_under_every_method(
     assert all(weight_gradient_cycles(case) == dense for case in cases.values())
 
 
+@pytest.mark.graphs("training_dense", "training_bdwp", "training_sdgp")
 def test_training_is_not_faster_than_its_multiply_accumulates_allow(
     machine_name: str, lower: Lower
 ) -> None:
@@ -159,6 +164,7 @@ def test_training_is_not_faster_than_its_multiply_accumulates_allow(
         assert dense.cycles / run.cycles < bound, method
 
 
+@pytest.mark.graphs("training_dense", "training_bdwp", "training_sdgp")
 def test_every_stage_of_an_iteration_is_timed(machine_name: str, lower: Lower) -> None:
     for method in METHODS:
         case = lower(machine_name, None, f"training_{method}")

@@ -46,6 +46,7 @@ def test_golden_is_close_to_the_exact_product(case: Any, draw_values: Draw) -> N
 
 @pytest.mark.evidence("machine_name", "T0")
 @pytest.mark.parametrize("m", [1, 4, 8])
+@pytest.mark.graphs("convolutions")
 def test_dense_weights_through_the_sparse_path_give_the_dense_values(
     machine_name: str, lower: Lower, draw_values: Draw, sparsified: Callable[..., Any], m: int
 ) -> None:
@@ -62,6 +63,7 @@ def test_dense_weights_through_the_sparse_path_give_the_dense_values(
 
 @pytest.mark.evidence("machine_name", "T0")
 @pytest.mark.parametrize("value", [0.0, 65504.0, -65504.0, 2.0**-24])
+@pytest.mark.graphs("sparse_2_8")
 def test_extreme_operands_equal_golden(
     machine_name: str, lower: Lower, draw_values: Draw, value: float
 ) -> None:
@@ -72,6 +74,7 @@ def test_extreme_operands_equal_golden(
     assert same_bits(case.machine.execute(program, inputs), case.machine.golden(program, inputs))
 
 
+@pytest.mark.graphs("sparse_2_4")
 def test_results_carry_the_outputs_when_inputs_are_given(
     machine_name: str, lower: Lower, draw_values: Draw
 ) -> None:
@@ -82,6 +85,7 @@ def test_results_carry_the_outputs_when_inputs_are_given(
     assert case.machine.run(program).outputs == {}
 
 
+@pytest.mark.graphs("sparse_2_4")
 def test_a_changed_weight_shows_in_the_comparison(
     machine_name: str, lower: Lower, draw_values: Draw
 ) -> None:

@@ -25,9 +25,9 @@ from rtl.cosim.verilator import run_verilator
 from rtl.formal.bench import proof_rtlil
 from rtl.formal.data_provider import data_provider_properties
 from rtl.formal.prove import prove_rtlil
-from rtl.registry import SORE_SPEC
 from rtl.sat import data_provider
 from rtl.sat.data_provider import DataProvider, row_layout
+from rtl.sat.units import SORE_SPEC
 
 SHAPES = [(2, 2), (4, 2), (6, 3), (8, 4), (8, 8)]
 

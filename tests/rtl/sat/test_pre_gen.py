@@ -22,9 +22,9 @@ from rtl.cosim.verilator import run_verilator
 from rtl.formal.bench import proof_rtlil
 from rtl.formal.pre_gen import pre_gen_properties
 from rtl.formal.prove import prove_rtlil
-from rtl.registry import PREGEN_SPEC
 from rtl.sat import pre_gen
 from rtl.sat.pre_gen import PreGen
+from rtl.sat.units import PREGEN_SPEC
 
 SHAPES = [(2, 1, 2), (4, 1, 2), (8, 2, 4), (6, 2, 3)]
 

@@ -20,9 +20,9 @@ from rtl.cosim.verilator import run_verilator
 from rtl.formal.bench import proof_rtlil
 from rtl.formal.pre_gen_words import pre_gen_words_properties
 from rtl.formal.prove import prove_rtlil
-from rtl.registry import PREGEN_PROOF_SPEC, PREGEN_SPEC
 from rtl.sat import pre_gen_words
 from rtl.sat.pre_gen_words import PreGenWords
+from rtl.sat.units import PREGEN_PROOF_SPEC, PREGEN_SPEC
 
 SHAPES = [(4, 1, 2, 64), (8, 2, 4, 128), (4, 3, 4, 64)]
 

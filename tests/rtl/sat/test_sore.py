@@ -21,9 +21,9 @@ from rtl.cosim.verilator import run_verilator
 from rtl.formal.bench import proof_rtlil
 from rtl.formal.prove import prove_rtlil
 from rtl.formal.sore import sore_properties
-from rtl.registry import SORE_PROOF_SPEC, SORE_SPEC
 from rtl.sat import sore
 from rtl.sat.sore import Sore
+from rtl.sat.units import SORE_PROOF_SPEC, SORE_SPEC
 
 SHAPES = [(1, 1, 2), (2, 2, 4), (3, 2, 8), (4, 3, 5)]
 

@@ -1,0 +1,65 @@
+"""Say what is done with a model beside its inputs: phase, token counts, kernel, second operand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwsim.core.errors import InputError
+
+__all__ = ["PHASES", "Workload"]
+
+PHASES = ("infer", "train", "prefill", "decode", "request")
+"""Inference, a training iteration; of language models: a prompt, one step, a whole request."""
+
+_TOKENS = {
+    "seq_tokens": ("--seq", "prefill"),
+    "kv_tokens": ("--kv", "decode"),
+    "prompt_tokens": ("--prompt", "request"),
+    "generate_tokens": ("--generate", "request"),
+}
+"""Field -> the flag that sets it, and the phase that it belongs to."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is done with a model.
+
+    Attributes
+    ----------
+    phase : str
+        One of ``PHASES``.
+    seq_tokens : int, optional
+        Tokens of the prompt that ``prefill`` runs through.
+    kv_tokens : int, optional
+        Tokens in the cache before the one step of ``decode``.
+    prompt_tokens, generate_tokens : int, optional
+        Tokens read and written by a ``request``.
+    kernel : str
+        Algorithm, on machines that offer several; ``auto`` leaves the choice to the mapper.
+    other : str, optional
+        Source of a second operand, for products of two sparse matrices.
+    seed : int
+        Of everything that a generator draws.
+    """
+
+    phase: str = "infer"
+    seq_tokens: int | None = None
+    kv_tokens: int | None = None
+    prompt_tokens: int | None = None
+    generate_tokens: int | None = None
+    kernel: str = "auto"
+    other: str | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise :class:`InputError` naming a flag that does not go with the phase."""
+        if self.phase not in PHASES:
+            raise InputError("--phase", f"one of {', '.join(PHASES)}", repr(self.phase))
+        for name, (flag, phase) in _TOKENS.items():
+            tokens: int | None = getattr(self, name)
+            if tokens is None:
+                continue
+            if phase != self.phase:
+                raise InputError(flag, f"--phase {phase}", f"--phase {self.phase}")
+            if tokens < 1:
+                raise InputError(flag, "at least 1 token", str(tokens))
