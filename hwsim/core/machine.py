@@ -19,6 +19,7 @@ from hwsim.core.errors import InputError, SpecError, nearest, unknown_name
 from hwsim.core.graph import Op, OpGraph
 from hwsim.core.mapping import Mapping as OpMapping
 from hwsim.core.program import Program
+from hwsim.core.registry import REGISTRY
 from hwsim.core.result import Result
 
 __all__ = [
@@ -31,9 +32,6 @@ __all__ = [
     "machine_names",
     "make_machine",
 ]
-
-REGISTRY: dict[str, str] = {"sat": "hwsim.sat.machine:SatMachine"}
-"""Machine name -> ``module:class``; imported only when asked for."""
 
 
 @dataclass(frozen=True)

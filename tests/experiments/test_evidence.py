@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hwsim.experiments import evidence
+from hwsim.experiments.machine_sources import machine_sources
 from hwsim.report.counters import TIER_MEANINGS
 
 TIERS = list(TIER_MEANINGS)
@@ -121,16 +122,67 @@ def test_recording_on_changed_sources_drops_the_old_records(file):
     assert checks == {"T0": {"new": True}}
 
 
-def test_the_hash_changes_with_any_source_the_machine_uses(tmp_path, monkeypatch):
-    for folder in evidence._SOURCES["sat"]:
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(evidence, "_ROOT", tmp_path)
-    seen = set()
-    for folder in (None, *evidence._SOURCES["sat"]):
-        if folder is not None:
-            (tmp_path / folder / "a.py").write_text("x = 2\n")
-        evidence.source_hash.cache_clear()
-        seen.add(evidence.source_hash("sat"))
-    evidence.source_hash.cache_clear()
-    assert len(seen) == 1 + len(evidence._SOURCES["sat"])
+def lay_out_machine(root):
+    """Write a machine of two files and an unrelated component below ``root``."""
+    texts = {
+        "hwsim/sat/a.py": "import hwsim.core.noun\n",
+        "hwsim/core/noun.py": "x = 1\n",
+        "hwsim/components/unrelated.py": "x = 1\n",
+    }
+    for name, text in texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+@pytest.fixture
+def tree(file, tmp_path, monkeypatch):
+    """Give the machine sources that a test may edit."""
+    root = tmp_path / "tree"
+    lay_out_machine(root)
+    monkeypatch.setattr(evidence, "_ROOT", root)
+    monkeypatch.setattr(evidence, "_sources", lambda machine: machine_sources(machine, root))
+    evidence.record("sat", "T0", "values", True)
+    assert evidence.tier_of("sat") == "T0"
+    return root
+
+
+@pytest.mark.parametrize("name", ["hwsim/sat/a.py", "hwsim/core/noun.py"])
+def test_an_edit_in_what_the_machine_imports_makes_the_record_stale(tree, name):
+    (tree / name).write_text("x = 2\n")
+    assert "sources changed" in evidence.tier_evidence("sat").reason
+
+
+def test_a_file_taken_away_makes_the_record_stale(tree):
+    (tree / "hwsim/core/noun.py").unlink()
+    assert "sources changed" in evidence.tier_evidence("sat").reason
+
+
+def test_an_edit_in_a_component_it_does_not_use_leaves_the_record_valid(tree):
+    (tree / "hwsim/components/unrelated.py").write_text("x = 2\n")
+    (tree / "hwsim/components/another.py").write_text("x = 1\n")
+    assert evidence.tier_of("sat") == "T0"
+
+
+def test_a_machine_that_nobody_checked_has_no_tier(file):
+    assert evidence.tier_of("not-yet-there") == "none"
+
+
+def test_a_record_for_a_machine_without_sources_is_refused(file):
+    with pytest.raises(ValueError, match="machine_name"):
+        evidence.record("machine_name", "T0", "a misspelt marker", True)
+
+
+def test_a_machine_without_rtl_stays_below_t3(file, monkeypatch):
+    monkeypatch.setattr(evidence, "_CO_SIMULATED", {})
+    for tier in TIERS:
+        record_tier(tier)
+    assert evidence.tier_evidence("sat") == evidence.Evidence(
+        "T2", "T3 needs RTL of its units, of which it has none"
+    )
+
+
+def test_another_machines_unit_of_the_same_name_does_not_count(file):
+    for tier in TIERS:
+        record_tier(tier, UNITS[:2])
+    evidence.record("sat", "T3", "tests/rtl/other/test_systolic_tile.py::test_equal", True)
+    assert evidence.tier_evidence("sat").reason == "T3 needs RTL of systolic_tile"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hwsim.core.machine import REGISTRY
+from hwsim.core.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hwsim", "models", "mappers", "rtl")
