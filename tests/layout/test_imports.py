@@ -19,7 +19,10 @@ from hwsim.core.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hwsim", "models", "mappers", "rtl")
-MACHINES = sorted({target.split(".")[1] for target in REGISTRY.values()})
+MACHINES = sorted(
+    {target.split(".")[1] for target in REGISTRY.values()}
+    | {path.parent.name for path in ROOT.glob("hwsim/*/spec.py")}
+)
 BARE = ("amaranth", "cocotb", "pulp", "matplotlib")
 """Libraries that nouns, components and machines do without."""
 
