@@ -1,0 +1,178 @@
+"""Describe a core with its caches and memory: one frozen parameter set.
+
+Numbers without a source are assumptions of this project and listed in DEVIATIONS.md. Rule tables
+of the pipelines, with a source per row, are in ``pipelines.toml``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hwsim.core.errors import SpecError
+from hwsim.core.machine import Spec
+
+__all__ = ["PRESETS", "CacheSpec", "CoreSpec", "CpuSpec", "MemorySpec", "TlbSpec"]
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CoreSpec(_Part):
+    """The pipeline of one core. ``rules`` names a table of ``pipelines.toml``."""
+
+    rules: Literal["a53", "a55", "a57", "a75", "n1", "x86-sse"] = "a57"
+    vector_registers: int = Field(32, ge=8, le=32, description="128-bit registers for kernels")
+    store_queue: int = Field(24, ge=1, description="stores between dispatch and the L1 (assumed)")
+    load_queue: int = Field(48, ge=1, description="loads in flight (assumed)")
+    predicted_trips: int = Field(
+        24, ge=0, description="longest loop whose exit is predicted from its history (assumed)"
+    )
+
+
+class CacheSpec(_Part):
+    """A set-associative cache with least-recently-used replacement, write-back, write-allocate."""
+
+    size_bytes: int = Field(ge=64)
+    ways: int = Field(ge=1, le=32)
+    latency_cycles: int = Field(ge=0, description="added to an access that misses above")
+
+    @model_validator(mode="after")
+    def _has_whole_sets(self) -> Self:
+        if self.sets < 1 or self.sets & (self.sets - 1):
+            need = f"a power of two of sets of {self.ways} lines of 64 bytes"
+            raise SpecError("size_bytes", need, f"{self.size_bytes} bytes")
+        return self
+
+    @property
+    def sets(self) -> int:
+        """Return the number of sets (0 if the size is no whole number of them)."""
+        return 0 if self.size_bytes % (64 * self.ways) else self.size_bytes // (64 * self.ways)
+
+
+class TlbSpec(_Part):
+    """Address translation: two levels of page entries, least recently used; none by default."""
+
+    is_modelled: bool = False
+    entries: int = Field(48, ge=1, description="first level, fully associative (assumed)")
+    second_entries: int = Field(1024, ge=1, description="second level (assumed)")
+    second_cycles: int = Field(6, ge=0, description="found in the second level only (assumed)")
+    walk_cycles: int = Field(30, ge=0, description="found in neither (assumed)")
+    page_bytes: int = Field(4096, ge=4096)
+
+
+class MemorySpec(_Part):
+    """Off-chip memory as one core sees it: a fixed rate behind a latency."""
+
+    bandwidth_bytes_per_s: int = Field(12_000_000_000, ge=1, description="one core's (assumed)")
+    latency_ns: int = Field(100, ge=0, description="load to use beyond the caches (assumed)")
+
+
+class CpuSpec(Spec):
+    """One core of a system on chip, with the caches it can use."""
+
+    clock_hz: int = Field(2_450_000_000, ge=1)
+    core: CoreSpec = CoreSpec()
+    l1: CacheSpec
+    l2: CacheSpec
+    l3: CacheSpec | None = None
+    misses_in_flight: int = Field(8, ge=1, description="lines the L1 can wait for (assumed)")
+    prefetch_lines: int = Field(
+        4, ge=0, description="how far the stride prefetcher of the L1 runs ahead (assumed)"
+    )
+    memory: MemorySpec = MemorySpec()
+    tlb: TlbSpec = TlbSpec()
+    backend: Literal["aarch64", "wasm"] = "aarch64"
+    has_avx: bool = Field(False, description="x86 with AVX: sparse kernels are never chosen")
+    technology: Literal["mobile-7nm"] = "mobile-7nm"
+
+    def capacities(self) -> dict[str, int]:
+        return {"vector_registers": 16 * self.core.vector_registers}
+
+    @property
+    def memory_latency_cycles(self) -> int:
+        """Return the memory's latency in core cycles, rounded up."""
+        return -(-self.memory.latency_ns * self.clock_hz // 1_000_000_000)
+
+
+_LPDDR4X_835 = MemorySpec(bandwidth_bytes_per_s=12_000_000_000, latency_ns=120)
+
+PRESETS: dict[str, CpuSpec] = {
+    # Kryo 280 Gold is an A73. Clock: WikiChip, AnandTech. L1 64 KiB, 3 cycles, shared L2 2 MiB:
+    # AnandTech; 16 ways and the L2's latency are assumed.
+    "sd835": CpuSpec(
+        clock_hz=2_450_000_000,
+        core=CoreSpec(rules="a57"),
+        l1=CacheSpec(size_bytes=64 * KIB, ways=16, latency_cycles=0),
+        l2=CacheSpec(size_bytes=2 * MIB, ways=16, latency_cycles=20),
+        memory=_LPDDR4X_835,
+    ),
+    # Kryo 385 Gold is an A75: private L2 256 KiB, L3 2 MiB (AnandTech, WikiChip).
+    "sd845": CpuSpec(
+        clock_hz=2_800_000_000,
+        core=CoreSpec(rules="a75"),
+        l1=CacheSpec(size_bytes=64 * KIB, ways=16, latency_cycles=0),
+        l2=CacheSpec(size_bytes=256 * KIB, ways=8, latency_cycles=9),
+        l3=CacheSpec(size_bytes=2 * MIB, ways=16, latency_cycles=30),
+        memory=_LPDDR4X_835,
+    ),
+    # Kryo 485 prime is an A76: L1 64 KiB 4 ways, private L2 512 KiB 8 ways, L3 2 MiB (WikiChip).
+    "sd855": CpuSpec(
+        clock_hz=2_840_000_000,
+        core=CoreSpec(rules="n1", store_queue=72, load_queue=68),
+        l1=CacheSpec(size_bytes=64 * KIB, ways=4, latency_cycles=0),
+        l2=CacheSpec(size_bytes=512 * KIB, ways=8, latency_cycles=6),
+        l3=CacheSpec(size_bytes=2 * MIB, ways=16, latency_cycles=26),
+        misses_in_flight=20,
+        memory=MemorySpec(bandwidth_bytes_per_s=14_000_000_000, latency_ns=110),
+    ),
+    # Cortex-A72 at 1.5 GHz, L1 32 KiB 2 ways, L2 1 MiB 16 ways (Raspberry Pi 4; assumed).
+    "rpi4": CpuSpec(
+        clock_hz=1_500_000_000,
+        core=CoreSpec(rules="a57"),
+        l1=CacheSpec(size_bytes=32 * KIB, ways=2, latency_cycles=0),
+        l2=CacheSpec(size_bytes=1 * MIB, ways=16, latency_cycles=18),
+        memory=MemorySpec(bandwidth_bytes_per_s=4_000_000_000, latency_ns=140),
+    ),
+    # The small cores of the same chips (clocks: WikiChip; caches assumed).
+    "sd835-little": CpuSpec(
+        clock_hz=1_900_000_000,
+        core=CoreSpec(rules="a53", store_queue=8, load_queue=8),
+        l1=CacheSpec(size_bytes=32 * KIB, ways=4, latency_cycles=0),
+        l2=CacheSpec(size_bytes=1 * MIB, ways=16, latency_cycles=15),
+        misses_in_flight=3,
+        memory=MemorySpec(bandwidth_bytes_per_s=5_000_000_000, latency_ns=130),
+    ),
+    "sd855-little": CpuSpec(
+        clock_hz=1_800_000_000,
+        core=CoreSpec(rules="a55", store_queue=8, load_queue=8),
+        l1=CacheSpec(size_bytes=32 * KIB, ways=4, latency_cycles=0),
+        l2=CacheSpec(size_bytes=128 * KIB, ways=4, latency_cycles=6),
+        l3=CacheSpec(size_bytes=2 * MIB, ways=16, latency_cycles=25),
+        misses_in_flight=4,
+        memory=MemorySpec(bandwidth_bytes_per_s=6_000_000_000, latency_ns=120),
+    ),
+    # WebAssembly SIMD128 on a current x86 core; 16 XMM registers (assumed throughout).
+    "wasm-x86": CpuSpec(
+        clock_hz=3_660_000_000,
+        core=CoreSpec(
+            rules="x86-sse",
+            vector_registers=16,
+            store_queue=64,
+            load_queue=88,
+            predicted_trips=64,
+        ),
+        l1=CacheSpec(size_bytes=32 * KIB, ways=8, latency_cycles=0),
+        l2=CacheSpec(size_bytes=1 * MIB, ways=8, latency_cycles=10),
+        l3=CacheSpec(size_bytes=32 * MIB, ways=16, latency_cycles=40),
+        misses_in_flight=24,
+        memory=MemorySpec(bandwidth_bytes_per_s=25_000_000_000, latency_ns=90),
+        backend="wasm",
+    ),
+}
+"""Named parameter sets; the first is the default."""
