@@ -26,6 +26,9 @@ MACHINES = sorted(
 BARE = ("amaranth", "cocotb", "pulp", "matplotlib")
 """Libraries that nouns, components and machines do without."""
 
+SPECS = [f"hwsim.{name}.{spec}" for name in MACHINES for spec in ("spec", "unit_spec")]
+"""What hardware may know of a machine."""
+
 Everything = None
 
 
@@ -50,7 +53,7 @@ RULES = [
     Rule("hwsim.report", ("hwsim.core", "hwsim.report"), ("amaranth", "cocotb", "pulp")),
     Rule("models", ("hwsim.core", "models")),
     Rule("mappers", ("hwsim.core", "mappers")),
-    Rule("rtl", ("hwsim.core", *(f"hwsim.{name}.spec" for name in MACHINES), "rtl")),
+    Rule("rtl", ("hwsim.core", *SPECS, "rtl")),
     Rule("hwsim.cli", Everything),
     Rule("hwsim.experiments", Everything),
     Rule("hwsim.explore", Everything),
@@ -131,6 +134,7 @@ def test_every_module_obeys_the_import_rule() -> None:
         ("models.fake", "from mappers.greedy import map_graph"),
         ("mappers.fake", "from hwsim.sat.plan import packings"),
         ("rtl.sat.fake", "from hwsim.sat.timing import lane_cycles"),
+        ("rtl.piuma.fake", "from hwsim.piuma.hash_accumulate import HashTable"),
         ("hwsim.newmachine.fake", "import hwsim.components.engine"),
     ],
 )
@@ -145,6 +149,7 @@ def test_the_checker_catches_a_violation(module: str, source: str) -> None:
         ("hwsim.sat.fake", "from hwsim.components.engine import run_program"),
         ("mappers.fake", "from hwsim.core.machine import make_machine"),
         ("rtl.sat.fake", "from hwsim.sat.spec import SatSpec\nimport amaranth"),
+        ("rtl.piuma.fake", "from hwsim.piuma.unit_spec import HashSpec"),
         ("hwsim.cli.fake", "import mappers.greedy, models.zoo, rtl.emit, hwsim.sat.pe"),
         ("hwsim.coredump.fake", "import os"),
     ],

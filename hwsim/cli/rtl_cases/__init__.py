@@ -14,6 +14,7 @@ from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.fifo import fifo_cases
 from hwsim.cli.rtl_cases.float_units import FLOAT_CASES
 from hwsim.cli.rtl_cases.packing import nm_packer_cases, nm_unpacker_cases
+from hwsim.cli.rtl_cases.piuma import PIUMA_CASES
 from hwsim.cli.rtl_cases.reduction import (
     data_provider_cases,
     pre_gen_cases,
@@ -29,6 +30,7 @@ __all__ = ["CASES", "Case", "cases"]
 
 CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "common/fifo": fifo_cases,
+    **PIUMA_CASES,
     "sat/data_provider": data_provider_cases,
     **FLOAT_CASES,
     "sat/nm_packer": nm_packer_cases,

@@ -1,0 +1,1 @@
+"""Units of the PIUMA threaded machine."""
