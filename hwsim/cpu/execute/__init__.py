@@ -1,0 +1,1 @@
+"""Run generated kernels for real: WebAssembly in an engine, AArch64 in an emulator."""

@@ -1,0 +1,146 @@
+"""Bind a kernel to the arrays of one layer: what to lay out in memory, what to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.cpu.microkernel.gemm import describe_gemm, pack_dense
+from hwsim.cpu.microkernel.ir import Kernel
+from hwsim.cpu.microkernel.spmm import describe_spmm
+from hwsim.cpu.microkernel.target import Target
+from hwsim.cpu.packing import PackedWeights, pack
+
+__all__ = ["UNLIMITED", "Argument", "Call", "gemm_call", "spmm_call"]
+
+UNLIMITED = (-3.4028234663852886e38, 3.4028234663852886e38)
+"""Clamp limits that let every finite float32 pass."""
+
+Argument = int | tuple[str, int]
+"""A number, or the address of an array plus bytes."""
+
+Values = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        The description.
+    arrays : mapping of name to array
+        Inputs and the output, which is there to be overwritten (filled with NaN).
+    arguments : tuple of Argument
+        In the order of ``kernel.arguments``.
+    limits : (float, float)
+        Of the clamp; ignored by kernels without one.
+    output : str
+        Name of the output array.
+    macs : int
+        Multiply-accumulates with a stored weight (zeros inside blocks included).
+    packed : PackedWeights, optional
+        Of a sparse layer.
+    """
+
+    kernel: Kernel
+    arrays: Mapping[str, NDArray[Any]]
+    arguments: tuple[Argument, ...]
+    limits: tuple[float, float]
+    output: str
+    macs: int
+    packed: PackedWeights | None = None
+
+    def values(self, address: Mapping[str, int]) -> list[int]:
+        """Return the integer arguments where arrays lie at ``address``."""
+        return [a if isinstance(a, int) else address[a[0]] + a[1] for a in self.arguments]
+
+    @property
+    def clamp_limits(self) -> tuple[float, float] | None:
+        """Return the float arguments, or None for a kernel without clamp."""
+        return self.limits if self.kernel.uses_clamp else None
+
+
+def _check_layer(weights: Values, x: Values, channels_axis: int) -> None:
+    if weights.ndim != 2 or x.ndim != 2 or weights.shape[1] != x.shape[channels_axis]:
+        need = "weights [co, ci] and an input with ci channels"
+        raise InputError("layer", need, f"{weights.shape} and {x.shape}")
+
+
+def _blank(shape: Sequence[int]) -> NDArray[np.float32]:
+    return np.full(shape, np.nan, dtype=np.float32)
+
+
+def spmm_call(
+    target: Target,
+    weights: Values,
+    bias: Values,
+    x: Values,
+    *,
+    mr: int,
+    nr: int = 1,
+    form: str = "plain",
+    limits: tuple[float, float] = UNLIMITED,
+) -> Call:
+    """Return the call that computes weights[co, ci] @ x[ci, pixels] + bias from packed weights."""
+    _check_layer(weights, x, 0)
+    pixels = x.shape[1]
+    packed = pack(weights, bias, pixels=pixels, nr=nr)
+    kernel = describe_spmm(target, mr, nr, form)
+    widths = packed.block_widths
+    return Call(
+        kernel,
+        {
+            "input": x.astype(np.float32),
+            "weights": packed.stream,
+            "dmap": packed.dmap,
+            "nnzmap": packed.nnzmap,
+            "output": _blank((packed.co, pixels)),
+        },
+        (
+            4 * pixels,
+            packed.co,
+            ("input", packed.first_channel * packed.plane_bytes),
+            ("weights", 0),
+            ("dmap", 0),
+            ("nnzmap", 0),
+            ("output", 0),
+            4 * pixels,
+        ),
+        limits,
+        "output",
+        int((packed.nnzmap * widths).sum()) * pixels,
+        packed,
+    )
+
+
+def gemm_call(
+    target: Target,
+    weights: Values,
+    bias: Values,
+    a: Values,
+    *,
+    mr: int,
+    limits: tuple[float, float] = UNLIMITED,
+) -> Call:
+    """Return the call that computes a[rows, ci] @ weights[co, ci].T + bias."""
+    _check_layer(weights, a, 1)
+    (co, ci), rows = weights.shape, len(a)
+    return Call(
+        describe_gemm(target, mr),
+        {
+            "a": a.astype(np.float32),
+            "weights": pack_dense(weights, bias),
+            "output": _blank((rows, co)),
+        },
+        (rows, co, ci, ("a", 0), 4 * ci, ("weights", 0), ("output", 0), 4 * co),
+        limits,
+        "output",
+        rows * co * ci,
+    )

@@ -1,0 +1,107 @@
+"""Assemble generated WebAssembly and call it in wasmtime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
+from hwsim.cpu.execute.arena import Arena
+from hwsim.cpu.execute.calls import Call
+from hwsim.cpu.microkernel.ir import Kernel
+from hwsim.cpu.microkernel.target import Target
+from hwsim.cpu.microkernel.wasm import PAGE_BYTES, emit_module
+
+__all__ = ["WasmModule", "engine_version", "require_wasmtime", "run_wasm"]
+
+
+def require_wasmtime() -> Any:
+    """Return the wasmtime package; raise :class:`InputError` with what to install if it is not."""
+    try:
+        import wasmtime
+    except ImportError:
+        need = "the package wasmtime (pip install 'hwsim[wasm]')"
+        raise InputError("WebAssembly engine", need, "none installed") from None
+    return wasmtime
+
+
+def engine_version() -> str:
+    """Return name and version of the engine."""
+    return f"wasmtime {require_wasmtime().__version__}"
+
+
+class WasmModule:
+    """Kernels compiled into one instance with one memory.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        Exported by name.
+    target : Target
+        ``wasm`` or ``wasm-relaxed``.
+    arena : Arena
+        Copied into the memory; starts behind address 0.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel], target: Target, arena: Arena) -> None:
+        wasmtime = require_wasmtime()
+        self.text = emit_module(kernels, target, pages=ceil_div(arena.end, PAGE_BYTES))
+        self.arena = arena
+        self._store = wasmtime.Store(wasmtime.Engine())
+        module = wasmtime.Module(self._store.engine, self.text)
+        self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        self._memory = self._exports["memory"]
+        self._memory.write(self._store, arena.image(), arena.start)
+
+    def call(
+        self, name: str, arguments: Sequence[int], limits: tuple[float, float] | None = None
+    ) -> None:
+        """Run kernel ``name``; ``limits`` are those of its clamp."""
+        self._exports[name](self._store, *map(int, arguments), *_floats(limits))
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return array ``name`` of the arena as it is now."""
+        arena = self.arena
+        array = arena.arrays[name]
+        at = arena.address[name]
+        memory = self._memory.read(self._store, at, at + array.nbytes)
+        return np.frombuffer(bytes(memory), array.dtype).reshape(array.shape)
+
+    def time_calls(
+        self,
+        name: str,
+        arguments: Sequence[int],
+        limits: tuple[float, float] | None,
+        *,
+        repeats: int,
+        warm_up: int = 3,
+    ) -> NDArray[np.float64]:
+        """Return the seconds of each of ``repeats`` calls after ``warm_up`` unmeasured ones.
+
+        CPU time of the calling thread, which other processes on the machine do not lengthen.
+        """
+        function, values = self._exports[name], [*map(int, arguments), *_floats(limits)]
+        seconds = np.empty(repeats)
+        for turn in range(-warm_up, repeats):
+            start = time.thread_time_ns()
+            function(self._store, *values)
+            if turn >= 0:
+                seconds[turn] = (time.thread_time_ns() - start) * 1e-9
+        return seconds
+
+
+def run_wasm(call: Call, target: Target) -> NDArray[Any]:
+    """Return the output of ``call``, computed by the engine."""
+    arena = Arena(call.arrays)
+    module = WasmModule([call.kernel], target, arena)
+    module.call(call.kernel.name, call.values(arena.address), call.clamp_limits)
+    return module.read(call.output)
+
+
+def _floats(limits: tuple[float, float] | None) -> tuple[float, ...]:
+    return () if limits is None else (float(limits[0]), float(limits[1]))

@@ -1,0 +1,1 @@
+"""Micro-kernels: one description each, lowered to AArch64, WebAssembly and micro-ops."""

@@ -1,0 +1,184 @@
+"""Describe the dense GEMM micro-kernels, the opponents of the sparse ones.
+
+Activations in rows (HWC layout: a pixel's channels are contiguous), ``nr`` = 8 output channels per
+block, weights packed per block: 8 biases, then 8 weights per input channel (XNNPACK's ``f32-gemm``
+6x8 and 4x8). With lane operands two input channels per turn are read as 8 bytes of each row
+("lane-ld64"); without them a value of a row is broadcast, four channels per turn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.cpu.microkernel.ir import Kernel, KernelBuilder, Reg
+from hwsim.cpu.microkernel.target import Target
+
+__all__ = ["ARGUMENT_NAMES", "BLOCK", "describe_gemm", "pack_dense"]
+
+BLOCK = 8
+"""Output channels per block."""
+
+ARGUMENT_NAMES = (
+    "rows",  # pixels, at least 1
+    "channels",  # output channels, at least 1
+    "depth",  # input channels, at least 1
+    "a",
+    "a_stride",  # bytes from a row to the next
+    "weights",
+    "c",
+    "c_stride",
+)
+
+_TURN = 4
+"""Input channels per turn where values are broadcast."""
+
+
+def pack_dense(
+    weights: NDArray[np.floating], bias: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Return weights[co, k] as the kernel streams them : float32[ceil(co / 8) * 8 * (k + 1)].
+
+    Channels beyond ``co`` are zero.
+    """
+    co, k = weights.shape
+    blocks = -(-co // BLOCK)
+    padded = np.zeros((blocks * BLOCK, k + 1), dtype=np.float32)
+    padded[:co, 0] = 0 if bias is None else bias
+    padded[:co, 1:] = weights
+    return np.ascontiguousarray(padded.reshape(blocks, BLOCK, k + 1).transpose(0, 2, 1)).reshape(-1)
+
+
+def describe_gemm(target: Target, mr: int, nr: int = BLOCK) -> Kernel:
+    """Return the dense kernel of ``mr`` (1 to 8) rows by 8 output channels."""
+    if not 1 <= mr <= 8 or nr != BLOCK:
+        raise InputError("kernel", "gemm of 1 to 8 rows by 8 channels", f"{mr}x{nr}")
+    k = KernelBuilder(f"gemm_{mr}x{nr}", ARGUMENT_NAMES)
+    rows = k.args[0]
+    with k.loop(rows, mr, until="below"):
+        _Rows(k, target, mr).write()
+    for count in (4, 2, 1):
+        if count < mr:
+            with k.when(rows, count, test="bit"):
+                _Rows(k, target, count).write()
+    return k.build()
+
+
+class _Rows:
+    """``count`` rows times all output channels."""
+
+    def __init__(self, k: KernelBuilder, target: Target, count: int) -> None:
+        self.k, self.target, self.count = k, target, count
+
+    def write(self) -> None:
+        """Write the loop over blocks of output channels and go on to the next rows."""
+        k = self.k
+        _, channels, _, a, a_stride, weights, c, c_stride = k.args
+        with k.integers(2) as (self.w, left), k.integers(self.count) as self.out:
+            k.mov(self.w, weights)
+            k.mov(left, channels)
+            self._rows_of(self.out, c, c_stride)
+            with k.loop(left, BLOCK, until="below"), k.vectors(2 * self.count) as acc:
+                self._product(acc)
+                for row, pointer in enumerate(self.out):
+                    k.store(acc[2 * row], pointer)
+                    k.store(acc[2 * row + 1], pointer, 16)
+                for pointer in self.out:
+                    k.addi(pointer, pointer, 4 * BLOCK)
+            with k.when(left), k.vectors(2 * self.count) as acc:
+                self._product(acc)
+                self._store_part(acc, left)
+        for _ in range(self.count):
+            k.add(a, a, a_stride)
+            k.add(c, c, c_stride)
+
+    def _rows_of(self, pointers: list[Reg], base: Reg, stride: Reg) -> None:
+        self.k.mov(pointers[0], base)
+        for above, below in zip(pointers, pointers[1:], strict=False):
+            self.k.add(below, above, stride)
+
+    def _product(self, acc: list[Reg]) -> None:
+        """Write bias, multiply-adds over all input channels, and the clamp."""
+        k = self.k
+        k.load(acc[0], self.w)
+        k.load(acc[1], self.w, 16)
+        k.addi(self.w, self.w, 4 * BLOCK)
+        for row in range(1, self.count):
+            k.mov(acc[2 * row], acc[0])
+            k.mov(acc[2 * row + 1], acc[1])
+        with k.integers(1) as (left,), k.integers(self.count) as rows:
+            k.mov(left, k.args[2])
+            self._rows_of(rows, k.args[3], k.args[4])
+            if self.target.has_lane_operand:
+                self._by_lane(acc, rows, left)
+            else:
+                self._by_broadcast(acc, rows, left)
+        k.clamp(acc)
+
+    def _by_lane(self, acc: list[Reg], rows: list[Reg], left: Reg) -> None:
+        k = self.k
+        with (
+            k.loop(left, 2, until="below"),
+            k.vectors(self.count) as values,
+            k.vectors(4) as weights,
+        ):
+            for value, row in zip(values, rows, strict=True):
+                k.load(value, row, lanes=2, post=8)
+            for at, weight in enumerate(weights):
+                k.load(weight, self.w, 16 * at)
+            k.addi(self.w, self.w, 64)
+            for lane in (0, 1):
+                self._multiply(acc, values, weights[2 * lane :], lane)
+        with k.when(left), k.vectors(self.count) as values, k.vectors(2) as weights:
+            for value, row in zip(values, rows, strict=True):
+                k.load(value, row, lanes=1)
+            for at, weight in enumerate(weights):
+                k.load(weight, self.w, 16 * at)
+            k.addi(self.w, self.w, 32)
+            self._multiply(acc, values, weights, 0)
+
+    def _multiply(self, acc: list[Reg], values: list[Reg], weights: list[Reg], lane: int) -> None:
+        for half in (0, 1):
+            for row, value in enumerate(values):
+                total = acc[2 * row + half]
+                self.k.emit("fma_lane", (total,), (weights[half], value), imm=lane)
+
+    def _by_broadcast(self, acc: list[Reg], rows: list[Reg], left: Reg) -> None:
+        k = self.k
+        with k.loop(left, _TURN, until="below"):
+            for at in range(_TURN):
+                self._broadcast_one(acc, rows, at)
+            for row in rows:
+                k.addi(row, row, 4 * _TURN)
+            k.addi(self.w, self.w, 32 * _TURN)
+        with k.when(left), k.loop(left):
+            self._broadcast_one(acc, rows, 0)
+            for row in rows:
+                k.addi(row, row, 4)
+            k.addi(self.w, self.w, 32)
+
+    def _broadcast_one(self, acc: list[Reg], rows: list[Reg], at: int) -> None:
+        k = self.k
+        with k.vectors(2) as weights, k.vectors(1) as (value,):
+            for half, weight in enumerate(weights):
+                k.load(weight, self.w, 32 * at + 16 * half)
+            for row, pointer in enumerate(rows):
+                k.emit("load_dup", (value,), (pointer,), imm=4 * at)
+                for half, weight in enumerate(weights):
+                    k.emit("fma", (acc[2 * row + half],), (value, weight))
+
+    def _store_part(self, acc: list[Reg], left: Reg) -> None:
+        """Store the channels of a last, partial block: 4, 2 and 1 at a time."""
+        k = self.k
+        with k.when(left, 4, test="bit"):
+            for row, pointer in enumerate(self.out):
+                k.store(acc[2 * row], pointer, post=16)
+                k.mov(acc[2 * row], acc[2 * row + 1])
+        with k.when(left, 2, test="bit"):
+            for row, pointer in enumerate(self.out):
+                k.store(acc[2 * row], pointer, lanes=2, post=8)
+                k.emit("ext", (acc[2 * row],), (acc[2 * row], acc[2 * row]), imm=2)
+        with k.when(left, 1, test="bit"):
+            for row, pointer in enumerate(self.out):
+                k.store(acc[2 * row], pointer, lanes=1)
