@@ -1,0 +1,59 @@
+"""Set the simulated cycles of inner loops beside llvm-mca's, where it is installed.
+
+``python -m benchmarks.llvm_mca [llvm-mca-19]`` prints one line per loop and core, and the version.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+from hwsim.cpu.spec import PRESETS
+from hwsim.experiments.cpu_loops import LOOPS, Loop, steady_state_cycles
+
+__all__ = ["main", "mca_cycles"]
+
+CORES = {"sd835": "cortex-a73", "sd855": "neoverse-n1"}
+"""Preset -> the core whose scheduling table of LLVM its rules are."""
+
+
+def mca_cycles(tool: str, core: str, loop: Loop) -> float:
+    """Return llvm-mca's cycles per trip, the difference of 1000 and 2000 trips."""
+    cycles = []
+    for trips in (1000, 2000):
+        done = subprocess.run(
+            [tool, "-mtriple=aarch64", f"-mcpu={core}", f"-iterations={trips}"],
+            input=loop.assembly(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
+        if found is None:
+            raise ValueError(f"{tool}: no cycle count in its output")
+        cycles.append(int(found[1]))
+    return (cycles[1] - cycles[0]) / 1000
+
+
+def main(arguments: list[str]) -> int:
+    """Print the comparison; 1 if llvm-mca is missing."""
+    tool = arguments[0] if arguments else "llvm-mca"
+    if shutil.which(tool) is None:
+        print(f"{tool}: not installed", file=sys.stderr)
+        return 1
+    version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
+    print(next(line.strip() for line in version.splitlines() if "version" in line))
+    for preset, core in CORES.items():
+        for loop in LOOPS.values():
+            ours, theirs = steady_state_cycles(loop, PRESETS[preset]), mca_cycles(tool, core, loop)
+            error = f"{ours / theirs - 1:+.1%}"
+            print(
+                f"{core:12} {loop.name:10} simulated {ours:6.2f}  llvm-mca {theirs:6.2f}  {error}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

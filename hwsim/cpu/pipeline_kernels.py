@@ -1,0 +1,415 @@
+"""Execute a bound kernel on a pipeline, instruction by instruction, compiled.
+
+One pass in program order computes when each instruction is dispatched, issued and retired:
+
+- *dispatch*: in order, ``width`` slots per cycle, an instruction's slots in one cycle if they fit;
+  it needs room in the window (until the instruction ``window`` slots before has retired) and in the
+  load or store queue. An in-order core dispatches when it issues.
+- *issue*: the first cycle after dispatch in which the operands are ready and the ports that the
+  rule asks for are free, older instructions first. Ports are booked in a calendar, so that a
+  younger instruction takes any cycle that older ones left free: what a scheduler does that picks
+  the oldest ready instruction for every port each cycle. ``stepping.py`` does that literally.
+- *retire*: in order, when complete.
+
+A loop that is left unpredicted (longer than the predictor's history, or other trips than last time)
+refills the front end ``mispredict`` cycles after its last branch has issued.
+
+``code`` has a row per instruction and the ``K_`` columns, ``params`` the ``P_`` entries, ``state``
+the ``S_`` scalars that outlive a kernel. ``lost[reason, used]`` counts cycles that ended with
+``used`` slots taken because of ``reason``. Register 64 is always ready and 65 takes what nobody
+reads.
+"""
+
+from __future__ import annotations
+
+from hwsim.components.jit import njit_entry, njit_inline
+from hwsim.core.result import STALL_REASONS
+from hwsim.cpu.cache_kernels import access_lines, stride_prefetch
+
+__all__ = ["CALENDAR", "CODE_COLUMNS", "RING", "STATES", "run_code"]
+
+(
+    K_KIND,
+    K_UOPS,
+    K_LATENCY,
+    K_ACCUMULATE,
+    K_MASK_A,
+    K_CYCLES_A,
+    K_MASK_B,
+    K_CYCLES_B,
+    K_MASK_C,
+    K_CYCLES_C,
+    K_HINT,
+    K_DST0,
+    K_DST1,
+    K_SRC0,
+    K_SRC1,
+    K_SRC2,
+    K_SRC3,
+    K_IS_FMA,
+    K_MEMORY,
+    K_POINTER,
+    K_OFFSET,
+    K_SIZE,
+    K_BASE,
+    K_BASE_LATENCY,
+    K_UPDATE,
+    K_UPDATED,
+    K_STEP,
+    K_COUNT,
+    K_MATCH,
+    K_MACS,
+    K_IS_BRANCH,
+    CODE_COLUMNS,
+) = range(32)
+
+(P_WIDTH, P_WINDOW, P_IS_IN_ORDER, P_MISPREDICT, P_TRIPS, P_LOADS, P_STORES, P_IDEAL) = range(8)
+(
+    S_CYCLE,
+    S_USED,
+    S_FLOOR,
+    S_RETIRED,
+    S_WHY,
+    S_SLOTS,
+    S_LOADS,
+    S_STORES,
+    S_DRAINED,
+    S_MACS,
+    S_INSTRUCTIONS,
+    S_UOPS,
+    S_ERROR,
+    S_FULL,
+    STATES,
+) = range(15)
+
+LOAD, STORE, PREFETCH = 1, 2, 3
+CALENDAR = 1 << 13
+"""Cycles that the calendar of ports reaches ahead."""
+RING = 1 << 10
+"""Entries kept of the window and of the load and store queues; none may be larger."""
+_PORT_BITS = 16
+_PORTS = (1 << _PORT_BITS) - 1
+
+_RESOURCE = STALL_REASONS.index("resource")
+_QUEUE = STALL_REASONS.index("queue_full")
+_HAZARD = STALL_REASONS.index("hazard")
+_FRONTEND = STALL_REASONS.index("frontend")
+_DRAIN = STALL_REASONS.index("drain")
+_CACHE = STALL_REASONS.index("cache")
+_DRAM = STALL_REASONS.index("dram")
+
+_LOOP, _END = -1, -2
+_STEP, _STEP_STREAM, _REWIND = 1, 2, 3
+_DEPTH = 8
+
+
+@njit_inline
+def _taken(calendar, t, cycles):
+    """Return the mask of ports that are busy in any of ``cycles`` cycles from ``t`` on."""
+    mask = 0
+    for at in range(t, t + cycles):
+        entry = calendar[at & (CALENDAR - 1)]
+        if entry >> _PORT_BITS == at:
+            mask |= entry & _PORTS
+    return mask
+
+
+@njit_inline
+def _book(calendar, t, cycles, port):
+    """Take ``port`` for ``cycles`` cycles from ``t`` on."""
+    for at in range(t, t + cycles):
+        index = at & (CALENDAR - 1)
+        entry = calendar[index]
+        if entry >> _PORT_BITS != at:
+            entry = at << _PORT_BITS
+        calendar[index] = entry | port
+
+
+@njit_inline
+def _place(code, pc, ready, calendar, hints):
+    """Return the first cycle from ``ready`` on with free ports for row ``pc``, and book them."""
+    hint = code[pc, K_HINT]
+    t = ready
+    if hints[hint, 0] <= t < hints[hint, 1]:
+        t = hints[hint, 1]
+    mask_a, cycles_a = code[pc, K_MASK_A], code[pc, K_CYCLES_A]
+    mask_b, cycles_b = code[pc, K_MASK_B], code[pc, K_CYCLES_B]
+    mask_c, cycles_c = code[pc, K_MASK_C], code[pc, K_CYCLES_C]
+    while True:
+        a = mask_a & ~_taken(calendar, t, cycles_a)
+        a &= -a
+        if a != 0 or mask_a == 0:
+            b = mask_b & ~_taken(calendar, t, cycles_b) & ~a
+            b &= -b
+            if b != 0 or mask_b == 0:
+                c = mask_c & ~_taken(calendar, t, cycles_c) & ~(a | b)
+                c &= -c
+                if c != 0 or mask_c == 0:
+                    break
+        t += 1
+    if mask_a != 0:
+        _book(calendar, t, cycles_a, a)
+    if mask_b != 0:
+        _book(calendar, t, cycles_b, b)
+    if mask_c != 0:
+        _book(calendar, t, cycles_c, c)
+    if hints[hint, 0] <= ready <= hints[hint, 1]:
+        hints[hint, 1] = max(t, hints[hint, 1])
+    elif t - ready > hints[hint, 1] - hints[hint, 0] or ready > hints[hint, 1]:
+        hints[hint, 0] = ready
+        hints[hint, 1] = t
+    return t
+
+
+@njit_inline
+def _operands(code, pc, registers, floor):
+    """Return (cycle in which the operands of row ``pc`` are ready, why not before)."""
+    ready, why = floor, _HAZARD
+    first = code[pc, K_SRC0]
+    at = registers[1 if code[pc, K_IS_FMA] else 0, first]
+    if at > ready:
+        ready, why = at, registers[2, first]
+    for column in range(K_SRC1, K_SRC3 + 1):
+        source = code[pc, column]
+        if registers[0, source] > ready:
+            ready, why = registers[0, source], registers[2, source]
+    return ready, why
+
+
+@njit_inline
+def _fetch(code, pc, t, latency, pointers, strides, memory):
+    """Access memory for row ``pc`` issued at ``t``; return (cycle complete, reason of a wait)."""
+    (geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts, pages, stamps2) = memory
+    kind = code[pc, K_MEMORY]
+    address = pointers[code[pc, K_POINTER]] + code[pc, K_OFFSET]
+    size = code[pc, K_SIZE]
+    counts[0 if kind == LOAD else 1] += size if kind != PREFETCH else 0
+    done, source = access_lines(
+        address,
+        size,
+        t,
+        1 if kind == STORE else 0,
+        geometry,
+        tags,
+        stamps,
+        fill,
+        flags,
+        recent,
+        miss_queue,
+        walk,
+        counts,
+        pages,
+        stamps2,
+    )
+    if kind == LOAD and walk[5] > 0:
+        stride_prefetch(
+            pc, address, t, strides, geometry, tags, stamps, fill, flags, miss_queue, walk, counts
+        )
+    if done <= t:
+        return t + latency, _HAZARD
+    return done + latency, _DRAM if source else _CACHE
+
+
+@njit_inline
+def _update(code, pc, pointers, streams, stream_first, stream_at):
+    """Step the pointer or rewind the stream that row ``pc`` names."""
+    update = code[pc, K_UPDATE]
+    if update == _STEP:
+        pointers[code[pc, K_UPDATED]] += code[pc, K_STEP]
+    elif update == _STEP_STREAM:
+        stream = code[pc, K_STEP]
+        if stream_at[stream] < len(streams):
+            pointers[code[pc, K_UPDATED]] += streams[stream_at[stream]]
+        stream_at[stream] += 1
+    elif update == _REWIND:
+        stream_at[code[pc, K_STEP]] = stream_first[code[pc, K_STEP]]
+
+
+@njit_inline
+def _room(cycle, used, uops, width, code, pc, params, state, rings):
+    """Return (cycle, why): when an out-of-order core has room for row ``pc``."""
+    window, window_why, loads, stores = rings
+    t, why = cycle, _FRONTEND
+    if state[S_FLOOR] > t:
+        t = state[S_FLOOR]
+    slot = (state[S_SLOTS] + uops - 1 - params[P_WINDOW]) & (RING - 1)
+    if window[slot] > t:
+        t, why = window[slot], window_why[slot]
+    kind = code[pc, K_MEMORY]
+    if kind in (LOAD, PREFETCH):
+        entry = loads[(state[S_LOADS] - params[P_LOADS]) & (RING - 1)]
+        if entry > t:
+            t, why = entry, _QUEUE
+    elif kind == STORE:
+        entry = stores[(state[S_STORES] - params[P_STORES]) & (RING - 1)]
+        if entry > t:
+            t, why = entry, _QUEUE
+    if t == cycle and used > 0 and used + uops > width:
+        t += 1
+    return t, why
+
+
+@njit_inline
+def _advance(state, t, why, width, lost):
+    """Move the dispatch stage to cycle ``t``; what is unused until then is lost for ``why``."""
+    cycle, used = state[S_CYCLE], state[S_USED]
+    lost[why, used] += 1
+    lost[why, 0] += t - cycle - 1
+    state[S_CYCLE] = t
+    state[S_USED] = 0
+
+
+@njit_inline
+def _execute(
+    code, pc, params, state, registers, calendar, hints, rings, lost, pointers, strides, memory
+):
+    """Dispatch, issue and retire row ``pc``; return the cycle it issues in."""
+    window, window_why, loads, stores = rings
+    width, uops = params[P_WIDTH], code[pc, K_UOPS]
+    if params[P_IS_IN_ORDER]:
+        floor = max(state[S_CYCLE], state[S_FLOOR])
+        if state[S_USED] + uops > width and floor == state[S_CYCLE] and state[S_USED] > 0:
+            floor += 1
+        ready, why = _operands(code, pc, registers, floor)
+        if ready == floor:
+            why = _FRONTEND
+        if code[pc, K_MEMORY] == STORE:
+            entry = stores[(state[S_STORES] - params[P_STORES]) & (RING - 1)]
+            if entry > ready:
+                ready, why = entry, _QUEUE
+        t = _place(code, pc, ready, calendar, hints)
+        if t > state[S_CYCLE]:
+            _advance(state, t, why if t == ready else _RESOURCE, width, lost)
+    else:
+        t, why = _room(state[S_CYCLE], state[S_USED], uops, width, code, pc, params, state, rings)
+        if t > state[S_CYCLE]:
+            _advance(state, t, why, width, lost)
+        ready, why = _operands(code, pc, registers, state[S_CYCLE] + 1)
+        t = _place(code, pc, ready, calendar, hints)
+        why = _RESOURCE if t > ready else why
+        if t - state[S_CYCLE] >= CALENDAR - 64:
+            state[S_ERROR] = 1
+    state[S_USED] += uops
+    while state[S_USED] > width:  # wider than the machine: the rest follows cycle by cycle
+        lost[_FRONTEND, width] += 1
+        state[S_CYCLE] += 1
+        state[S_USED] -= width
+    latency = code[pc, K_LATENCY]
+    complete, missed = t + latency, _HAZARD
+    kind = code[pc, K_MEMORY]
+    if kind != 0 and not params[P_IDEAL]:
+        complete, missed = _fetch(code, pc, t, latency, pointers, strides, memory)
+    data_at = complete
+    if kind in (STORE, PREFETCH):
+        complete = t + latency
+    elif missed != _HAZARD:
+        why = missed
+    for column in (K_DST0, K_DST1):
+        target = code[pc, column]
+        registers[0, target] = complete
+        registers[1, target] = t + code[pc, K_ACCUMULATE] if code[pc, K_IS_FMA] else complete
+        registers[2, target] = missed
+    if code[pc, K_BASE] < 64:
+        base = code[pc, K_BASE]
+        registers[0, base] = registers[1, base] = t + code[pc, K_BASE_LATENCY]
+        registers[2, base] = _HAZARD
+    if complete > state[S_RETIRED]:
+        state[S_RETIRED] = complete
+        state[S_WHY] = why
+    for _ in range(uops):
+        slot = state[S_SLOTS] & (RING - 1)
+        window[slot] = state[S_RETIRED] + 1
+        window_why[slot] = state[S_WHY]
+        state[S_SLOTS] += 1
+    if kind in (LOAD, PREFETCH):
+        loads[state[S_LOADS] & (RING - 1)] = complete
+        state[S_LOADS] += 1
+    elif kind == STORE:
+        state[S_DRAINED] = max(state[S_DRAINED], state[S_RETIRED], data_at)
+        stores[state[S_STORES] & (RING - 1)] = state[S_DRAINED]
+        state[S_STORES] += 1
+    state[S_MACS] += code[pc, K_MACS]
+    state[S_INSTRUCTIONS] += 1
+    state[S_UOPS] += uops
+    return t
+
+
+@njit_entry
+def run_code(
+    code, params, state, registers, calendar, hints, window, window_why, loads, stores, lost,
+    pointers, streams, stream_first, stream_at, strides, loop_start, loop_left, last_trips,
+    geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts, pages, page_stamps,
+):  # fmt: skip
+    """Run a kernel from ``state[S_CYCLE]`` on until all its instructions have retired."""
+    rings = (window, window_why, loads, stores)
+    memory = (
+        geometry,
+        tags,
+        stamps,
+        fill,
+        flags,
+        recent,
+        miss_queue,
+        walk,
+        counts,
+        pages,
+        page_stamps,
+    )
+    depth = 0
+    branch = 0
+    pc = 0
+    rows = code.shape[0]
+    while pc < rows:
+        kind = code[pc, K_KIND]
+        if kind >= 0:
+            t = _execute(
+                code,
+                pc,
+                params,
+                state,
+                registers,
+                calendar,
+                hints,
+                rings,
+                lost,
+                pointers,
+                strides,
+                memory,
+            )
+            if code[pc, K_IS_BRANCH]:
+                branch = t
+            if code[pc, K_UPDATE] != 0:
+                _update(code, pc, pointers, streams, stream_first, stream_at)
+            pc += 1
+        elif kind == _LOOP:
+            trips = code[pc, K_COUNT]
+            if trips < 0:
+                stream = -1 - trips
+                trips = streams[stream_at[stream]] if stream_at[stream] < len(streams) else 0
+                stream_at[stream] += 1
+            if trips <= 0:
+                pc = code[pc, K_MATCH] + 1
+            else:
+                loop_start[depth] = pc
+                loop_left[depth] = trips
+                depth += 1
+                is_known = trips <= params[P_TRIPS]
+                if code[pc, K_COUNT] < 0:
+                    is_known = is_known and last_trips[pc] == trips
+                    last_trips[pc] = trips
+                loop_left[_DEPTH + depth] = 0 if is_known else 1
+                pc += 1
+        elif kind == _END:
+            loop_left[depth - 1] -= 1
+            if loop_left[depth - 1] > 0:
+                pc = loop_start[depth - 1] + 1
+            else:
+                if loop_left[_DEPTH + depth] and branch > 0:
+                    state[S_FLOOR] = max(state[S_FLOOR], branch + params[P_MISPREDICT])
+                depth -= 1
+                pc += 1
+        else:
+            _update(code, pc, pointers, streams, stream_first, stream_at)
+            pc += 1
+    end = max(state[S_RETIRED], state[S_CYCLE] + 1)
+    _advance(state, end, _DRAIN, params[P_WIDTH], lost)
