@@ -145,30 +145,35 @@ class _Strip:
             self._nonzero_by_broadcast(acc, nr)
             return
         with k.integers(1) as (step,), k.vectors(self.count) as pixels:
-            k.emit("load_s32", (step,), (self.d,), post=4)
-            self._load_pixels(pixels)
-            k.add(self.input, self.input, step)
-            self._prefetch_pixels()
-            if nr == 1:
-                with k.vectors(1) as (weight,):
-                    k.emit("load_dup", (weight,), (self.w,), post=4)
-                    self._prefetch_weights()
-                    self._multiply(acc, pixels, weight)
-                return
-            with k.vectors(ceil_div(nr, 4)) as weights:
-                for reg in weights:
-                    k.load(reg, self.w, lanes=min(nr, 4), post=4 * min(nr, 4))
-                self._prefetch_weights()
-                for channel in range(nr):
-                    part = acc[channel * self.count : (channel + 1) * self.count]
-                    for total, pixel in zip(part, pixels, strict=True):
-                        k.emit(
-                            "fma_lane",
-                            (total,),
-                            (pixel, weights[channel // 4]),
-                            imm=channel % 4,
-                            lanes=max(self.lanes, 2),
-                        )
+            width = ceil_div(nr, 4)
+            with k.vectors(width) as weights:
+                if nr == 1:
+                    k.emit("load_dup", (weights[0],), (self.w,), post=4)
+                else:
+                    for reg in weights:
+                        k.load(reg, self.w, lanes=min(nr, 4), post=4 * min(nr, 4))
+                k.emit("load_s32", (step,), (self.d,), post=4)
+                self._load_pixels(pixels)
+                k.add(self.input, self.input, step)
+                # Prefetches stand between multiply-adds, where dispatch slots are free.
+                for turn, channel in enumerate(range(nr)):
+                    for at, pixel in enumerate(pixels):
+                        self._accumulate(acc, nr, channel, at, pixel, weights)
+                        if turn == at == 0:
+                            self._prefetch_pixels()
+                    if turn == 0:
+                        self._prefetch_weights()
+
+    def _accumulate(
+        self, acc: list[Reg], nr: int, channel: int, at: int, pixel: Reg, weights: list[Reg]
+    ) -> None:
+        """Write one multiply-add: by lane of the weights of a block, else by the broadcast one."""
+        total, lanes = acc[channel * self.count + at], max(self.lanes, 2)
+        if nr == 1:
+            self.k.emit("fma", (total,), (pixel, weights[0]), lanes=lanes)
+            return
+        factors = (pixel, weights[channel // 4])
+        self.k.emit("fma_lane", (total,), factors, imm=channel % 4, lanes=lanes)
 
     def _nonzero_by_broadcast(self, acc: list[Reg], nr: int) -> None:
         """Write the same with broadcast weights; each load stands before its use.
@@ -202,15 +207,15 @@ class _Strip:
                 for reg in acc:
                     k.mov(reg, weight)
                 k.emit("load_dup", (weight,), (self.w,), post=4)
-                self._prefetch_weights()
                 with k.when(self.nnz), k.loop(self.nnz):
                     self._multiply(acc, pixels, weight)
                     k.add(self.input, self.input, step)
                     k.emit("load_s32", (step,), (self.d,), post=4)
-                    k.emit("load_dup", (weight,), (self.w,), post=4)
-                    self._prefetch_weights()
                     self._load_pixels(pixels)
+                    k.emit("load_dup", (weight,), (self.w,), post=4)
                     self._prefetch_pixels()
+                    if self.width > 16:
+                        self._prefetch_weights()
                 self._finish(acc, 1)
 
     def _read_count(self) -> None:
