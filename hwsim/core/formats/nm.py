@@ -1,4 +1,4 @@
-"""Encode sparse tensors exactly as machines store them, and decode them again."""
+"""Encode N:M matrices as values and indices, and decode them again."""
 
 from __future__ import annotations
 
