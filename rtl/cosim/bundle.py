@@ -8,9 +8,9 @@ from typing import Any
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
-from rtl.cosim.harness import streams
+from rtl.cosim.harness import connect_stream, plain_ports, streams
 from rtl.cosim.observed import Observed
 from rtl.cosim.vectors import Vectors
 from rtl.cosim.verilator import run_verilator
@@ -38,9 +38,18 @@ class Bundle(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         del platform
         m = Module()
+        m.submodules += self.units.values()
+        sources, sinks = streams(self, In), streams(self, Out)
+        inputs, outputs = plain_ports(self, In), plain_ports(self, Out)
         for name, unit in self.units.items():
-            m.submodules[name] = unit
-            wiring.connect(m, unit, wiring.flipped(getattr(self, name)))
+            for port, stream in streams(unit, In).items():
+                connect_stream(m, sources[f"{name}__{port}"], stream)
+            for port, stream in streams(unit, Out).items():
+                connect_stream(m, stream, sinks[f"{name}__{port}"])
+            for port, value in plain_ports(unit, In).items():
+                m.d.comb += value.eq(inputs[f"{name}__{port}"])
+            for port, value in plain_ports(unit, Out).items():
+                m.d.comb += outputs[f"{name}__{port}"].eq(value)
         return m
 
 
@@ -54,7 +63,7 @@ def run_bundle(
     bundle = Bundle(units)
     ports = {
         flow: {name: list(streams(unit, flow)) for name, unit in units.items()}
-        for flow in (wiring.In, wiring.Out)
+        for flow in (In, Out)
     }
     played = run_verilator(bundle, [_spread(name, vectors, ports) for name, vectors in batches])
     return [_pick(name, observed) for (name, _), observed in zip(batches, played, strict=True)]
@@ -74,8 +83,8 @@ def _spread(
     }
     return replace(
         vectors,
-        inputs={**nothing[wiring.In], **renamed(vectors.inputs)},
-        expected={**nothing[wiring.Out], **renamed(vectors.expected)},
+        inputs={**nothing[In], **renamed(vectors.inputs)},
+        expected={**nothing[Out], **renamed(vectors.expected)},
         source_gaps=renamed(vectors.source_gaps),
         sink_stalls=renamed(vectors.sink_stalls),
         statics=renamed(vectors.statics),

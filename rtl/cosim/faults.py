@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwsim.core.errors import InputError
 from rtl.common.fifo import Fifo, FifoSpec
-from rtl.cosim.harness import plain_ports, streams
+from rtl.cosim.harness import connect_stream, plain_ports, streams
 
 __all__ = ["FAULTS", "Fault", "Faulty"]
 
@@ -50,7 +50,7 @@ class Faulty(wiring.Component):
         m.submodules.unit = self.unit
         inner, outer = streams(self.unit, In), streams(self, In)
         for name, port in inner.items():
-            _connect(m, outer[name], port)
+            connect_stream(m, outer[name], port)
         for name, port in plain_ports(self.unit, In).items():
             m.d.comb += port.eq(plain_ports(self, In)[name])
         for name, port in plain_ports(self, Out).items():
@@ -58,7 +58,7 @@ class Faulty(wiring.Component):
         inner, outer = streams(self.unit, Out), streams(self, Out)
         first, *rest = inner
         for name in rest:
-            _connect(m, inner[name], outer[name])
+            connect_stream(m, inner[name], outer[name])
         self._break(m, inner[first], outer[first])
         return m
 
@@ -66,10 +66,10 @@ class Faulty(wiring.Component):
         if self.fault == "late":
             width_bits = len(Value.cast(source.payload))
             m.submodules.late = late = Fifo(FifoSpec(width_bits=width_bits, depth=2))
-            _connect(m, source, late.i)
-            _connect(m, late.o, sink)
+            connect_stream(m, source, late.i)
+            connect_stream(m, late.o, sink)
             return
-        _connect(m, source, sink)
+        connect_stream(m, source, sink)
         number = Signal(2)
         was_refused = Signal()
         with m.If(source.valid & source.ready):
@@ -85,12 +85,3 @@ class Faulty(wiring.Component):
         else:
             with m.If(was_refused):
                 m.d.comb += [sink.valid.eq(0), source.ready.eq(0)]
-
-
-def _connect(m: Module, source: stream.Interface, sink: stream.Interface) -> None:
-    m.d.comb += [
-        Value.cast(sink.payload).eq(Value.cast(source.payload)),
-        sink.valid.eq(source.valid),
-    ]
-    if not source.signature.always_ready:
-        m.d.comb += source.ready.eq(sink.ready)

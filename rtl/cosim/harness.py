@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hwsim.core.errors import InputError
 from rtl.cosim.ports import PortMap, StreamPort
 
-__all__ = ["Harness", "plain_ports", "port_map", "streams"]
+__all__ = ["Harness", "connect_stream", "plain_ports", "port_map", "streams"]
 
 
 def streams(unit: wiring.Component, flow: wiring.Flow) -> dict[str, stream.Interface]:
@@ -101,6 +101,16 @@ class Harness(wiring.Component):
         shown += plain_ports(self.unit, Out).values()
         m.d.comb += self.seen.eq(Cat(shown))
         return m
+
+
+def connect_stream(m: Module, source: stream.Interface, sink: stream.Interface) -> None:
+    """Let ``sink`` take what ``source`` offers; payloads may be laid out differently."""
+    m.d.comb += [
+        Value.cast(sink.payload).eq(Value.cast(source.payload)),
+        sink.valid.eq(source.valid),
+    ]
+    if not source.signature.always_ready:
+        m.d.comb += source.ready.eq(sink.ready)
 
 
 def plain_ports(unit: wiring.Component, flow: wiring.Flow) -> dict[str, Value]:

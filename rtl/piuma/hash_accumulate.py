@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwsim.core.machine import UnitTiming
 from hwsim.piuma.unit_spec import HashSpec
+from rtl.common.constant import is_number
 
 __all__ = [
     "HashAccumulate",
@@ -168,13 +169,14 @@ class HashAccumulate(wiring.Component):
 
     def _read(self, m: Module, read_at: Signal) -> None:
         """Read the slots from ``read_at`` on; show those read last, from ``slot`` on."""
-        lane_bits = self.spec.comparators.bit_length() - 1
+        lanes = self.spec.comparators
+        lane_bits = lanes.bit_length() - 1
         line, first = read_at[lane_bits:], read_at[:lane_bits]
         reads = [table.read_port(transparent_for=()) for table in self.tables]
         shown = Array([port.data for port in reads])
         for j, port in enumerate(reads):
             # Tables before that of the first slot hold slots of the line that follows.
-            is_behind = (first > j) if lane_bits else C(0)
+            is_behind = first > j if j < lanes - 1 else C(0)
             m.d.comb += [port.addr.eq(line + is_behind), port.en.eq(~self.is_held)]
             place = Signal(self.spec.slot_bits, name=f"place{j}")
             m.d.comb += place.eq(self.slot + j)
@@ -191,7 +193,7 @@ class HashAccumulate(wiring.Component):
         is_sweeping = self.state == State.SWEEP
         for j, table in enumerate(self.tables):
             port = table.write_port()
-            is_chosen = self.write_at[:lane_bits] == j if lane_bits else C(1)
+            is_chosen = is_number(self.write_at[:lane_bits], j) if lane_bits else C(1)
             m.d.comb += [
                 port.en.eq(is_sweeping | (self.is_writing & is_chosen)),
                 port.addr.eq(Mux(is_sweeping, self.line, self.write_at[lane_bits:])),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from hwsim.piuma.unit_spec import HashSpec
+from hwsim.piuma.unit_spec import AtomicSpadSpec, BarrelSpec, HashSpec, SpadCrossbarSpec
+from rtl.formal.piuma_barrel_issue import barrel_issue_properties
 from rtl.formal.piuma_hash_accumulate import hash_accumulate_properties
-from rtl.piuma import hash_accumulate
+from rtl.formal.piuma_spad import atomic_spad_properties, spad_crossbar_properties
+from rtl.piuma import atomic_spad, barrel_issue, hash_accumulate, spad_crossbar
 from rtl.unit import Unit
 
-__all__ = ["HASH_PROOF_SPEC", "PIUMA_UNITS"]
+__all__ = ["HASH_PROOF_SPEC", "PIUMA_UNITS", "SPAD_PROOF_SPEC"]
 
 HASH_PROOF_SPEC = HashSpec(
     slots=4, key_bits=3, column_bits=1, data_bits=2, comparators=2, epoch_bits=2
 )
 """Two lines of two slots: every case of wrapping, forwarding and probing on."""
+
+SPAD_PROOF_SPEC = SpadCrossbarSpec(
+    bank=AtomicSpadSpec(words=2, data_bits=1, tag_bits=1), banks=2, ports=3
+)
+"""More ports than banks, so that turns end at a place that is no power of two."""
 
 PIUMA_UNITS = (
     Unit(
@@ -23,6 +30,33 @@ PIUMA_UNITS = (
         hash_accumulate.timing,
         hash_accumulate_properties,
         HASH_PROOF_SPEC,
+    ),
+    Unit(
+        "piuma/atomic_spad",
+        "one scratchpad bank: loads, stores and atomics, one per cycle",
+        AtomicSpadSpec(),
+        atomic_spad.AtomicSpad,
+        atomic_spad.timing,
+        atomic_spad_properties,
+        AtomicSpadSpec(words=4, data_bits=3, tag_bits=2),
+    ),
+    Unit(
+        "piuma/spad_crossbar",
+        "scratchpad banks behind ports that take turns",
+        SpadCrossbarSpec(),
+        spad_crossbar.SpadCrossbar,
+        spad_crossbar.timing,
+        spad_crossbar_properties,
+        SPAD_PROOF_SPEC,
+    ),
+    Unit(
+        "piuma/barrel_issue",
+        "issue stage of a barrel: threads by turns, one instruction in flight each",
+        BarrelSpec(),
+        barrel_issue.BarrelIssue,
+        barrel_issue.timing,
+        barrel_issue_properties,
+        BarrelSpec(counter_bits=4),
     ),
 )
 """Every unit of PIUMA."""

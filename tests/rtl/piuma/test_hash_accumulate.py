@@ -35,10 +35,10 @@ from rtl.formal.piuma_hash_accumulate import hash_accumulate_properties
 from rtl.formal.prove import prove_rtlil
 from rtl.piuma import hash_accumulate
 from rtl.piuma.hash_accumulate import HashAccumulate
+from rtl.piuma.units import HASH_PROOF_SPEC
 
 HASHES = ("high", "low", "low_xor_row", "mult")
 SMALL = HashSpec(slots=16, key_bits=8, column_bits=4, data_bits=8, hash="low", epoch_bits=2)
-PROOF = HashSpec(slots=4, key_bits=3, column_bits=1, data_bits=2, epoch_bits=2)
 
 
 def _spec(**values) -> HashSpec:
@@ -180,14 +180,13 @@ def test_a_forgotten_hazard_is_found(mutant):
 
 @pytest.mark.parametrize("comparators", [1, 2])
 def test_every_sum_is_proved(comparators):
-    spec = HashSpec(**{**PROOF.model_dump(), "comparators": comparators})
+    spec = HASH_PROOF_SPEC.model_copy(update={"comparators": comparators})
     result = prove_rtlil(proof_rtlil(HashAccumulate(spec), hash_accumulate_properties))
     assert result.is_proved, result.log
 
 
 def test_a_forgotten_hazard_is_refuted():
-    spec = HashSpec(**{**PROOF.model_dump(), "comparators": 2})
-    text = proof_rtlil(ForgetsTheWrite(spec), hash_accumulate_properties)
+    text = proof_rtlil(ForgetsTheWrite(HASH_PROOF_SPEC), hash_accumulate_properties)
     assert prove_rtlil(text, 7).status == "refuted"
 
 

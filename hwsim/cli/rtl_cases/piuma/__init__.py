@@ -6,11 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from hwsim.cli.rtl_cases.case import Case
+from hwsim.cli.rtl_cases.piuma.barrel_issue import barrel_issue_cases
 from hwsim.cli.rtl_cases.piuma.hash_accumulate import hash_accumulate_cases
+from hwsim.cli.rtl_cases.piuma.spad import atomic_spad_cases, spad_crossbar_cases
 
 __all__ = ["PIUMA_CASES"]
 
 PIUMA_CASES: dict[str, Callable[[Any, int], list[Case]]] = {
+    "piuma/atomic_spad": atomic_spad_cases,
+    "piuma/barrel_issue": barrel_issue_cases,
     "piuma/hash_accumulate": hash_accumulate_cases,
+    "piuma/spad_crossbar": spad_crossbar_cases,
 }
 """Unit -> (spec, seed) -> cases."""
