@@ -10,13 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
+from hwsim.cpu.microkernel.depthwise import describe_depthwise, edge_array, pack_depthwise
+from hwsim.cpu.microkernel.first_conv import describe_first_conv, image_edge, pack_first_conv
 from hwsim.cpu.microkernel.gemm import describe_gemm, pack_dense
 from hwsim.cpu.microkernel.ir import Kernel
+from hwsim.cpu.microkernel.pool import describe_global_pool, pool_array
 from hwsim.cpu.microkernel.spmm import describe_spmm
 from hwsim.cpu.microkernel.target import Target
 from hwsim.cpu.packing import PackedWeights, pack
 
-__all__ = ["UNLIMITED", "Argument", "Call", "gemm_call", "spmm_call"]
+__all__ = [
+    "UNLIMITED",
+    "Argument",
+    "Call",
+    "depthwise_call",
+    "first_conv_call",
+    "gemm_call",
+    "global_pool_call",
+    "spmm_call",
+]
 
 UNLIMITED = (-3.4028234663852886e38, 3.4028234663852886e38)
 """Clamp limits that let every finite float32 pass."""
@@ -143,4 +156,73 @@ def gemm_call(
         limits,
         "output",
         rows * co * ci,
+    )
+
+
+def depthwise_call(
+    weights: Values,
+    bias: Values,
+    x: Values,
+    *,
+    stride: int,
+    rows: int | None = None,
+    limits: tuple[float, float] = UNLIMITED,
+) -> Call:
+    """Return the call of a depthwise convolution of x[c, ih, iw] with weights[c, k, k]."""
+    (channels, height, width), kernel = x.shape, weights.shape[1]
+    oh, ow = ceil_div(height, stride), ceil_div(width, stride)
+    return Call(
+        describe_depthwise(kernel, stride, rows),
+        {
+            "input": x.astype(np.float32),
+            "weights": pack_depthwise(weights, bias),
+            "edge": edge_array(width, kernel, stride),
+            "output": _blank((channels, oh, ow)),
+        },
+        (channels, height, 4 * width, ("input", 0), ("weights", 0), ("edge", 0), ("output", 0)),
+        limits,
+        "output",
+        channels * oh * ow * kernel * kernel,
+    )
+
+
+def first_conv_call(
+    weights: Values, bias: Values, x: Values, *, limits: tuple[float, float] = UNLIMITED
+) -> Call:
+    """Return the call of the 3x3 stride-2 convolution of x[ih, iw, 3] with weights[co, 3, 3, 3]."""
+    (height, width, _), co = x.shape, len(weights)
+    oh, ow = ceil_div(height, 2), ceil_div(width, 2)
+    return Call(
+        describe_first_conv(),
+        {
+            "input": x.astype(np.float32),
+            "weights": pack_first_conv(weights, bias),
+            "edge": image_edge(width),
+            "output": _blank((co, oh, ow)),
+        },
+        (
+            *(co, height, 12 * width),
+            *(("input", 0), ("weights", 0), ("edge", 0), ("output", 0)),
+            4 * ow,
+        ),
+        limits,
+        "output",
+        co * oh * ow * 27,
+    )
+
+
+def global_pool_call(x: Values, *, limits: tuple[float, float] = UNLIMITED) -> Call:
+    """Return the call that averages x[c, pixels] over its pixels."""
+    channels, pixels = x.shape
+    return Call(
+        describe_global_pool(),
+        {
+            "input": x.astype(np.float32),
+            "factor": pool_array(pixels),
+            "output": _blank((channels,)),
+        },
+        (channels, 4 * pixels, ("input", 0), ("factor", 0), ("output", 0)),
+        limits,
+        "output",
+        0,
     )

@@ -185,6 +185,9 @@ def _condition(node: If) -> Condition:
     x = _x(node.reg)
     if node.test == "bit":
         head = (_branch(f"tbz {x}, #{node.imm.bit_length() - 1}, {{label}}", node.reg),)
+    elif node.test == "clear":
+        test = MachineInstr(f"tst {x}, #{node.imm}", "alu", (), (_id(node.reg),))
+        head = (test, _branch("b.ne {label}", node.reg))
     elif node.imm == 1:
         head = (_branch(f"cbz {x}, {{label}}", node.reg),)
     else:
@@ -285,7 +288,12 @@ def _transfer(node: Instr) -> tuple[str, str, int]:
 
 
 def _integer(node: Instr) -> list[MachineInstr]:
-    dst, a = node.dst[0], node.src[0]
+    dst = node.dst[0]
+    if node.op == "const":
+        effect = Effect("const", dst, dst, imm=node.imm)
+        text = f"mov {_x(dst)}, #{node.imm}"
+        return [MachineInstr(text, "alu", (_id(dst),), (), None, (effect,))]
+    a = node.src[0]
     ids = tuple(map(_id, node.src))
     names = [_x(reg) for reg in (dst, *node.src)]
     if node.op == "mov":
@@ -299,6 +307,11 @@ def _integer(node: Instr) -> list[MachineInstr]:
         verb = "add" if node.imm >= 0 else "sub"
         text = f"{verb} {names[0]}, {names[1]}, #{abs(node.imm)}"
         effect = Effect("step", dst, a, imm=node.imm)
+        return [MachineInstr(text, "alu", (_id(dst),), ids, None, (effect,))]
+    if node.op == "shift":
+        verb = "lsl" if node.imm >= 0 else "lsr"
+        text = f"{verb} {names[0]}, {names[1]}, #{abs(node.imm)}"
+        effect = Effect("shift", dst, a, imm=node.imm)
         return [MachineInstr(text, "alu", (_id(dst),), ids, None, (effect,))]
     if node.op == "select_lt":
         compare = MachineInstr(f"cmp {names[3]}, {names[4]}", "alu", (), ids[2:])

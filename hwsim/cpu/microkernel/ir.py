@@ -37,8 +37,9 @@ class Instr:
     Attributes
     ----------
     op : str
-        Integer: mov, addi, add, sub, mul, select_lt (dst = src0 if src2 < src3 else src1,
-        unsigned), load_u32, load_s32. Memory: load, load_dup, store, store_high, prefetch.
+        Integer: mov, const, addi, shift (left by imm, right by -imm), add, sub, mul, select_lt
+        (dst = src0 if src2 < src3 else src1, unsigned), load_u32, load_s32.
+        Memory: load, load_dup, store, store_high (lanes 2 and 3), prefetch.
         Vector: fma, fma_lane, mul, mul_lane, add, min, max, and, mov, zero, dup_lane, ext, uzp1,
         uzp2, zip1, zip2, addp (names of the NEON instructions).
     dst : tuple of Reg
@@ -78,15 +79,20 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """Run ``body`` if ``reg`` is at least ``imm`` (unsigned), or, by ``test`` bit, if reg & imm."""
+    """Run ``body`` on a condition.
+
+    ``test``: at_least (``reg`` >= ``imm``, unsigned), bit (``reg`` has the one bit ``imm``) or
+    clear (``reg`` has none of the bits ``imm``).
+    """
 
     reg: Reg
-    test: Literal["at_least", "bit"]
+    test: Test
     imm: int
     body: tuple[Node, ...]
 
 
 Node = Instr | Loop | If
+Test = Literal["at_least", "bit", "clear"]
 
 
 @dataclass(frozen=True)
@@ -211,9 +217,7 @@ class KernelBuilder:
         self._code[-1].append(Loop(counter, step, until, body))
 
     @contextmanager
-    def when(
-        self, reg: Reg, imm: int = 1, *, test: Literal["at_least", "bit"] = "at_least"
-    ) -> Iterator[None]:
+    def when(self, reg: Reg, imm: int = 1, *, test: Test = "at_least") -> Iterator[None]:
         """Run what is written inside on a condition; see :class:`If`."""
         self._code.append([])
         yield
@@ -223,6 +227,14 @@ class KernelBuilder:
     def mov(self, dst: Reg, src: Reg) -> None:
         """Copy a register."""
         self.emit("mov", (dst,), (src,))
+
+    def const(self, dst: Reg, value: int) -> None:
+        """Put a small constant into an integer."""
+        self.emit("const", (dst,), imm=value)
+
+    def shift(self, dst: Reg, src: Reg, by: int) -> None:
+        """Shift an integer left by ``by`` bits, or right (unsigned) by ``-by``."""
+        self.emit("shift", (dst,), (src,), imm=by)
 
     def addi(self, dst: Reg, src: Reg, imm: int) -> None:
         """Add a constant to an integer."""

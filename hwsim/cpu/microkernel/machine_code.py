@@ -27,8 +27,9 @@ class Access:
 class Effect:
     """What an instruction does to an integer register.
 
-    ``op``: set (dst = src), step (dst = src + imm), add, sub, mul (dst = src op other), select
-    (dst = src if test0 < test1 else other), data (dst is loaded from where src points).
+    ``op``: set (dst = src), const (dst = imm), step (dst = src + imm), shift (dst = src << imm, or
+    >> -imm), add, sub, mul (dst = src op other), select (dst = src if test0 < test1 else other),
+    data (dst is loaded from where src points).
     """
 
     op: str
@@ -90,7 +91,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``head`` branches over the body unless ``reg`` is at least ``imm``, or has bit ``imm``."""
+    """``head`` branches over the body unless ``reg`` passes ``test``; see the description's If."""
 
     reg: Reg
     test: str

@@ -230,6 +230,11 @@ class _Machine:
             chosen = effect.src if (a & mask) < (b & mask) else effect.other
             assert chosen is not None
             value = self.registers[chosen]
+        elif effect.op == "const":
+            value = effect.imm
+        elif effect.op == "shift":
+            assert isinstance(value, int)
+            value = value << effect.imm if effect.imm >= 0 else value >> -effect.imm
         elif effect.op == "step":
             if isinstance(value, _Data):  # the counter of a loop over a stream
                 return nothing
@@ -282,7 +287,8 @@ class _Machine:
             return rows + self._data_condition(node, value)
         assert isinstance(value, int)
         self.compared.append(value)
-        taken = bool(value & node.imm) if node.test == "bit" else value >= node.imm
+        is_set = bool(value & node.imm)
+        taken = {"bit": is_set, "clear": not is_set, "at_least": value >= node.imm}[node.test]
         return rows + (self.run(node.body) if taken else [])
 
     def _data_condition(self, node: Condition, value: _Data) -> list[Row]:

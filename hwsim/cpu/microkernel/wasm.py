@@ -98,8 +98,9 @@ class _Writer:
             yield "))"
 
     def _if(self, node: If) -> Iterator[str]:
-        test = "i32.and" if node.test == "bit" else "i32.ge_u"
-        yield f"(if ({test} {_get(node.reg)} (i32.const {node.imm})) (then"
+        test = "i32.ge_u" if node.test == "at_least" else "i32.and"
+        value = f"({test} {_get(node.reg)} (i32.const {node.imm}))"
+        yield f"(if {f'(i32.eqz {value})' if node.test == 'clear' else value} (then"
         for line in self.block(node.body):
             yield f"  {line}"
         yield "))"
@@ -132,9 +133,14 @@ class _Writer:
         return f"(v128.store{32 * node.lanes}_lane {at} 0 {_get(node.src[-1])} {value})"
 
     def _integer(self, node: Instr) -> str:
+        if node.op == "const":
+            return f"(i32.const {node.imm})"
         a = _get(node.src[0])
         if node.op == "mov":
             return a
+        if node.op == "shift":
+            direction = "shl" if node.imm >= 0 else "shr_u"
+            return f"(i32.{direction} {a} (i32.const {abs(node.imm)}))"
         if node.op == "addi":
             return f"(i32.add {a} (i32.const {node.imm}))"
         if node.op == "select_lt":
