@@ -127,7 +127,12 @@ def _normalization(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Arr
 
 def _softmax(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
     axes = tuple(op.attrs["axes"])
-    x = np.exp(operands[0] - operands[0].max(axis=axes, keepdims=True))
+    scores = operands[0] * operands[0].dtype.type(op.attrs.get("scale", 1.0))
+    if op.attrs.get("is_causal"):  # row i of each head sees the columns up to i
+        tokens = scores.shape[-1]
+        rows = np.arange(scores.shape[-2])[:, None] % tokens
+        scores = np.where(np.arange(tokens) <= rows, scores, scores.dtype.type(-np.inf))
+    x = np.exp(scores - scores.max(axis=axes, keepdims=True))
     result: Array = x / x.sum(axis=axes, keepdims=True)
     return result
 

@@ -48,6 +48,13 @@ def _hard_sigmoid(attrs: Attrs, x: Array) -> Array:
     return np.asarray(np.clip(x.dtype.type(attrs["alpha"]) * x + x.dtype.type(attrs["beta"]), 0, 1))
 
 
+def _rotate_half_mul(attrs: Attrs, x: Array, table: Array) -> Array:
+    """Return rotate_half(x) * table, halves of each head of ``head_dim`` (Su et al. 2021, RoPE)."""
+    heads = x.reshape(*x.shape[:-1], -1, attrs["head_dim"])
+    low, high = np.split(heads, 2, axis=-1)
+    return np.asarray(np.concatenate([-high, low], axis=-1).reshape(x.shape) * table)
+
+
 def _where(attrs: Attrs, condition: Array, a: Array, b: Array) -> Array:
     return np.asarray(np.where(condition, a, b))
 
@@ -65,6 +72,7 @@ FUNCTIONS: dict[str, Function] = {
     "equal": _fold(np.equal),
     "greater": _fold(np.greater),
     "less": _fold(np.less),
+    "rotate_half_mul": _rotate_half_mul,
     "where": _where,
     "prelu": lambda attrs, x, slope: np.where(x < 0, x * slope, x),
     "relu": lambda attrs, x: np.maximum(x, 0),

@@ -10,6 +10,8 @@ from pathlib import Path
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph
 from models import cnn, transformer
+from models.llm import presets as llm_presets
+from models.llm.source import is_llm, load_llm
 from models.workload import Workload
 
 __all__ = ["ZOO", "ZooEntry", "load_model", "model_names"]
@@ -145,7 +147,7 @@ ZOO: dict[str, ZooEntry] = {
 
 def model_names() -> dict[str, str]:
     """Return every zoo name with its one-line description."""
-    return {name: entry.description for name, entry in ZOO.items()}
+    return {name: entry.description for name, entry in ZOO.items()} | llm_presets.DESCRIPTIONS
 
 
 def load_model(
@@ -162,8 +164,8 @@ def load_model(
     Parameters
     ----------
     source : str
-        A zoo name, or a path to an ``.onnx`` network, a SCALE-Sim topology ``.csv`` or an
-        ``.npz`` of matrices [k, n].
+        A zoo name, or a path to an ``.onnx`` network, a SCALE-Sim topology ``.csv``, an ``.npz``
+        of matrices [k, n], or a language model's ``config.json`` or folder.
     batch : int, optional
         First extent of every input; default: the source's own.
     inputs : mapping from input name to shape, optional
@@ -190,6 +192,9 @@ def load_model(
             raise InputError(f"--input {name}", "extents of at least 1", f"{shape}")
         if batch is not None and shape[0] != batch:
             raise InputError(f"--input {name}", f"the first extent {batch} of --batch", f"{shape}")
+    if is_llm(source):
+        _require_one_request(source, batch, shapes)
+        return load_llm(source, workload or Workload())
     _require_layers(source, workload or Workload())
     if source in ZOO:
         return _load_zoo(source, batch, shapes, cache_dir, has_batch_norm)
@@ -202,6 +207,15 @@ def _require_layers(source: str, workload: Workload) -> None:
         raise InputError("--phase", f"infer or train for {source}", repr(workload.phase))
     if workload.other is not None:
         raise InputError("--b", f"no second operand for {source}", repr(workload.other))
+
+
+def _require_one_request(source: str, batch: int | None, shapes: Shapes) -> None:
+    """Raise :class:`InputError` for extents that a language model takes from its phase."""
+    if batch not in (None, 1):
+        raise InputError("--batch", f"1 for {source}", str(batch))
+    if shapes:
+        found = ", ".join(shapes)
+        raise InputError("--input", f"--seq, --kv or --prompt for {source}", found)
 
 
 def _load_zoo(
@@ -228,7 +242,7 @@ def _load_file(source: str, batch: int | None, shapes: Shapes) -> OpGraph:
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix not in (".onnx", ".csv", ".npz"):
-        raise unknown_name("model", source, ZOO)
+        raise unknown_name("model", source, model_names())
     if not path.is_file():
         raise InputError("model", "an existing file", repr(source))
     if suffix == ".onnx":

@@ -52,9 +52,10 @@ def machines(as_json: AsJson = False) -> int:
 
 def models(as_json: AsJson = False) -> int:
     """List built-in models."""
+    from models.llm.presets import DESCRIPTIONS
     from models.zoo import ZOO
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "description": entry.description,
@@ -62,13 +63,16 @@ def models(as_json: AsJson = False) -> int:
         }
         for name, entry in ZOO.items()
     ]
+    rows += [
+        {"name": name, "description": text, "inputs": {}} for name, text in DESCRIPTIONS.items()
+    ]
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         shapes = ", ".join(f"{k} {'x'.join(map(str, v))}" for k, v in row["inputs"].items())
-        print(f"{row['name']:{width}}  {row['description']} [{shapes}]")
+        print(f"{row['name']:{width}}  {row['description']}{f' [{shapes}]' if shapes else ''}")
     return 0
 
 

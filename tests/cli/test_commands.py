@@ -15,6 +15,7 @@ from hwsim.core.errors import HwsimError
 from hwsim.core.machine import machine_names, make_machine
 from hwsim.core.result import Claim
 from hwsim.experiments import registry
+from models.llm.presets import CONFIGS
 from models.zoo import ZOO
 
 
@@ -69,12 +70,12 @@ def test_machines_and_models_read_well_without_json(hwsim):
     assert (machines.status, models.status) == (0, 0)
     assert "sat:" in machines.out
     assert "dataflows  ws, os" in machines.out
-    assert [name for name in ZOO if name not in models.out] == []
+    assert [name for name in (*ZOO, *CONFIGS) if name not in models.out] == []
 
 
 def test_models_lists_the_zoo_with_input_shapes(hwsim):
     rows = hwsim("models", "--json").document
-    assert [row["name"] for row in rows] == list(ZOO)
+    assert [row["name"] for row in rows] == [*ZOO, *CONFIGS]
     shapes = {row["name"]: row["inputs"] for row in rows}
     assert shapes["resnet50"] == {"image": [1, 3, 224, 224]}
 

@@ -1,0 +1,1 @@
+"""Build language models from Hugging Face configurations: prefill and decode graphs."""

