@@ -108,7 +108,8 @@ def play(
     gaps, stalls : {stream: bool[cycles]}
         True where the source begins no offer, where the sink refuses; false past the end.
     respond : (output, word) -> (input, word, delay_cycles) or None
-        The surroundings: an emitted word may cause an input ``delay_cycles`` (at least 1) later.
+        The surroundings: an emitted word may cause an input ``delay_cycles`` (at least 1) later,
+        before those that are due later.
     limit_cycles : int
         When to give up.
 
@@ -139,13 +140,21 @@ def play(
                 _note(played, name, offers[name], cycle)
                 reply = respond(name, offers[name]) if respond else None
                 if reply is not None:
-                    sources[reply[0]].words.append((cycle + reply[2], reply[1]))
+                    _insert(sources[reply[0]], cycle + reply[2], reply[1])
         model.clock({name: offered[name] for name in taken}, leaving)
         if not (model.is_busy or model.offers() or any(s.words for s in sources.values())):
             played.end_cycle = cycle + 1
             return played
     left = sum(len(source.words) for source in sources.values())
     raise InputError("unit model", f"an end within {limit_cycles} cycles", f"{left} words left")
+
+
+def _insert(source: _Source, due_cycle: int, word: Word) -> None:
+    place = len(source.words)
+    first = int(source.offered_since >= 0)
+    while place > first and source.words[place - 1][0] > due_cycle:
+        place -= 1
+    source.words.insert(place, (due_cycle, word))
 
 
 def _is_offering(source: _Source, cycle: int, gaps: NDArray[np.bool_] | None) -> bool:

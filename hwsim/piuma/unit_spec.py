@@ -124,7 +124,20 @@ class GatherDmaSpec(_Unit):
     address_bits: int = Field(32, ge=1, description="addresses count elements")
     data_bits: int = Field(64, ge=1, description="an element; 8 bytes by default")
     count_bits: int = Field(16, ge=1, description="width of a descriptor's element count")
-    outstanding: int = Field(16, ge=1, description="elements in flight")
+    outstanding: int = Field(16, description="elements in flight, a power of two")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _need_power_of_two("dma.outstanding", self.outstanding, 2)
+        if 1 << self.count_bits < self.outstanding:
+            need = f"at least {self.slot_bits}"
+            raise SpecError("dma.count_bits", need, str(self.count_bits))
+        return self
+
+    @property
+    def slot_bits(self) -> int:
+        """Return the width of the number of an element in flight."""
+        return self.outstanding.bit_length() - 1
 
 
 class MergeSpec(_Unit):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from hwsim.piuma.unit_spec import AtomicSpadSpec, BarrelSpec, HashSpec, SpadCrossbarSpec
+from hwsim.piuma.unit_spec import (
+    AtomicSpadSpec,
+    BarrelSpec,
+    GatherDmaSpec,
+    HashSpec,
+    SpadCrossbarSpec,
+)
 from rtl.formal.piuma_barrel_issue import barrel_issue_properties
+from rtl.formal.piuma_gather_dma import gather_dma_properties
 from rtl.formal.piuma_hash_accumulate import hash_accumulate_properties
 from rtl.formal.piuma_spad import atomic_spad_properties, spad_crossbar_properties
-from rtl.piuma import atomic_spad, barrel_issue, hash_accumulate, spad_crossbar
+from rtl.piuma import atomic_spad, barrel_issue, gather_dma, hash_accumulate, spad_crossbar
 from rtl.unit import Unit
 
-__all__ = ["HASH_PROOF_SPEC", "PIUMA_UNITS", "SPAD_PROOF_SPEC"]
+__all__ = ["DMA_PROOF_SPEC", "HASH_PROOF_SPEC", "PIUMA_UNITS", "SPAD_PROOF_SPEC"]
 
 HASH_PROOF_SPEC = HashSpec(
     slots=4, key_bits=3, column_bits=1, data_bits=2, comparators=2, epoch_bits=2
@@ -20,6 +27,9 @@ SPAD_PROOF_SPEC = SpadCrossbarSpec(
     bank=AtomicSpadSpec(words=2, data_bits=1, tag_bits=1), banks=2, ports=3
 )
 """More ports than banks, so that turns end at a place that is no power of two."""
+
+DMA_PROOF_SPEC = GatherDmaSpec(address_bits=3, data_bits=2, count_bits=3, outstanding=2)
+"""Counts beyond the places, so that every slot is used anew."""
 
 PIUMA_UNITS = (
     Unit(
@@ -57,6 +67,15 @@ PIUMA_UNITS = (
         barrel_issue.timing,
         barrel_issue_properties,
         BarrelSpec(counter_bits=4),
+    ),
+    Unit(
+        "piuma/gather_dma",
+        "DMA engine: copy, gather, scatter, scatter-add and broadcast of elements",
+        GatherDmaSpec(),
+        gather_dma.GatherDma,
+        gather_dma.timing,
+        gather_dma_properties,
+        DMA_PROOF_SPEC,
     ),
 )
 """Every unit of PIUMA."""

@@ -8,6 +8,7 @@ from hwsim.cli.rtl_cases import cases
 from hwsim.piuma.unit_spec import (
     AtomicSpadSpec,
     BarrelSpec,
+    GatherDmaSpec,
     HashSpec,
     SpadCrossbarSpec,
 )
@@ -24,6 +25,7 @@ SPECS = {
     "atomic_spad": SMALL_SPAD,
     "spad_crossbar": SpadCrossbarSpec(bank=SMALL_SPAD, banks=4, ports=3, has_xor=True),
     "barrel_issue": BarrelSpec(threads=16),
+    "gather_dma": GatherDmaSpec(address_bits=12, data_bits=8, count_bits=6, outstanding=8),
 }
 BROKEN = "broken"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.piuma.barrel_issue import barrel_issue_cases
+from hwsim.cli.rtl_cases.piuma.gather_dma import gather_dma_cases
 from hwsim.cli.rtl_cases.piuma.hash_accumulate import hash_accumulate_cases
 from hwsim.cli.rtl_cases.piuma.spad import atomic_spad_cases, spad_crossbar_cases
 
@@ -15,6 +16,7 @@ __all__ = ["PIUMA_CASES"]
 PIUMA_CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "piuma/atomic_spad": atomic_spad_cases,
     "piuma/barrel_issue": barrel_issue_cases,
+    "piuma/gather_dma": gather_dma_cases,
     "piuma/hash_accumulate": hash_accumulate_cases,
     "piuma/spad_crossbar": spad_crossbar_cases,
 }
