@@ -8,7 +8,7 @@ INPUT ?=
 SPARSITY ?= nm:2:8
 UNIT ?=
 
-.PHONY: setup sim sim-sat test cosim prove bench reports lint types clean
+.PHONY: setup sim sim-sat sim-cpu test cosim prove bench reports lint types clean
 
 setup: $(READY)
 
@@ -28,6 +28,10 @@ sim: $(READY)
 sim-sat: $(READY)
 	$(BIN)/hwsim run $(or $(MODEL),resnet18) --machine sat --sparsity $(SPARSITY) --verify \
 		--report reports/sat --trace reports/sat-trace.json.gz
+
+# The sparse CPU kernels as WebAssembly, run for real: GFLOP/s sparse and dense on this machine.
+sim-cpu: $(READY)
+	$(BIN)/hwsim kernels bench
 
 # All tests, RTL co-simulation and proofs included.
 test: $(READY)

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.host import describe_host
 from benchmarks.page import markdown_table, write_bench
 from benchmarks.rows import GROUPS, Row
+from hwsim.experiments.host import describe_host
 
 __all__ = ["main", "measure_groups"]
 

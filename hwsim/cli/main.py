@@ -14,6 +14,7 @@ import typer
 
 from hwsim import __version__
 from hwsim.cli import inspect as inspect_commands
+from hwsim.cli import kernels as kernel_commands
 from hwsim.cli import memory as memory_commands
 from hwsim.cli import rtl as rtl_commands
 from hwsim.cli import run as run_commands
@@ -42,6 +43,7 @@ app.command("diff")(inspect_commands.diff)
 app.command("validate")(inspect_commands.validate)
 app.command("schema")(inspect_commands.schema)
 app.command("memory")(memory_commands.memory)
+app.add_typer(kernel_commands.app, name="kernels", help="Generate, run, time CPU micro-kernels.")
 app.add_typer(rtl_commands.app, name="rtl", help="List, emit, co-simulate, prove, synthesise RTL.")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwsim.cli.files import write_text
 from hwsim.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def emit(names: Names = None, out: OutDir = Path("rtl_out"), as_json: AsJson = F
             "rtlil": (out / f"{module}.il", to_rtlil(unit.build(), module)),
         }
         for path, text in written.values():
-            _write(path, text)
+            write_text(path, text, field="--out")
         rows.append({"unit": unit.name, **{kind: str(path) for kind, (path, _) in written.items()}})
     _print(rows, as_json, ["unit", "verilog", "rtlil"])
 
@@ -182,16 +183,6 @@ def _units(names: Sequence[str] | None) -> list[Unit]:
             raise InputError("rtl", "the packages of hwsim[rtl]", f"no module {module}")
     registry = importlib.import_module("rtl.registry")
     return [registry.find_unit(name) for name in names or registry.UNITS]
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(path.name + ".part")
-        scratch.write_text(text)
-        scratch.replace(path)
-    except OSError as error:
-        raise InputError("--out", "a folder that can be written", f"{path}: {error}") from None
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool, columns: list[str]) -> None:

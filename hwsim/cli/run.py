@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwsim.cli.files import write_text
 from hwsim.cli.options import parse_inputs
 from hwsim.core.errors import InputError
 
@@ -196,24 +197,10 @@ def _deliver(result: Result, json_out: str | None, trace: Path | None, report: P
     if json_out == "-":
         print(json.dumps(document))
     elif json_out is not None:
-        _write_json(document, Path(json_out))
+        write_text(Path(json_out), json.dumps(document), field="--json")
     if json_out != "-":
         write_summary(document, sys.stdout)
     return 0 if all(record["equal"] for record in result.verification) else 1
-
-
-def _write_json(document: Any, path: Path) -> None:
-    """Write through a temporary name, so that an interrupted run leaves the old file."""
-    partial = path.parent / f"{path.name}.partial"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(document))
-        partial.replace(path)
-    except OSError as error:
-        raise InputError("--json", "a writable file", f"{path}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def compare(
@@ -255,7 +242,7 @@ def compare(
         print(json.dumps(documents))
         return 0
     if json_out is not None:
-        _write_json(documents, Path(json_out))
+        write_text(Path(json_out), json.dumps(documents), field="--json")
     _print_comparison(documents)
     return 0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import run
-from benchmarks.host import describe_host
 from benchmarks.page import PEERS, markdown_table, write_bench
 from benchmarks.rows import Row, row
+from hwsim.experiments.host import describe_host
 
 HOST = {"processor": "Abacus <9000>", "cores": 2, "versions": {"python": "3.11"}}
 ROWS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def require_wasmtime() -> Any:
 
 def engine_version() -> str:
     """Return name and version of the engine."""
-    return f"wasmtime {require_wasmtime().__version__}"
+    require_wasmtime()
+    return f"wasmtime {metadata.version('wasmtime')}"
 
 
 class WasmModule:
@@ -72,27 +74,17 @@ class WasmModule:
         memory = self._memory.read(self._store, at, at + array.nbytes)
         return np.frombuffer(bytes(memory), array.dtype).reshape(array.shape)
 
-    def time_calls(
-        self,
-        name: str,
-        arguments: Sequence[int],
-        limits: tuple[float, float] | None,
-        *,
-        repeats: int,
-        warm_up: int = 3,
-    ) -> NDArray[np.float64]:
-        """Return the seconds of each of ``repeats`` calls after ``warm_up`` unmeasured ones.
+    def seconds_of(
+        self, name: str, arguments: Sequence[int], limits: tuple[float, float] | None
+    ) -> float:
+        """Return the seconds of one call, in CPU time of the calling thread.
 
-        CPU time of the calling thread, which other processes on the machine do not lengthen.
+        Other processes do not lengthen it, other than by sharing caches and execution units.
         """
         function, values = self._exports[name], [*map(int, arguments), *_floats(limits)]
-        seconds = np.empty(repeats)
-        for turn in range(-warm_up, repeats):
-            start = time.thread_time_ns()
-            function(self._store, *values)
-            if turn >= 0:
-                seconds[turn] = (time.thread_time_ns() - start) * 1e-9
-        return seconds
+        start = time.thread_time_ns()
+        function(self._store, *values)
+        return (time.thread_time_ns() - start) * 1e-9
 
 
 def run_wasm(call: Call, target: Target) -> NDArray[Any]:

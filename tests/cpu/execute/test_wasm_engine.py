@@ -113,8 +113,7 @@ def test_several_kernels_share_a_module_and_calls_are_timed() -> None:
     arena = Arena(calls[0].arrays)
     module = WasmModule([call.kernel for call in calls], WASM, arena)
     name, values = calls[1].kernel.name, calls[1].values(arena.address)
-    seconds = module.time_calls(name, values, calls[1].clamp_limits, repeats=3)
-    assert seconds.shape == (3,)
+    assert module.seconds_of(name, values, calls[1].clamp_limits) > 0
     np.testing.assert_array_equal(module.read("output"), _spmm(layer))
 
 

@@ -1,0 +1,186 @@
+"""``hwsim kernels``: generate micro-kernels, run them for real, and time sparse against dense."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from hwsim.cli.files import write_text
+from hwsim.core.errors import InputError
+
+if TYPE_CHECKING:
+    from hwsim.experiments.cpu_wasm import KernelTime
+
+__all__ = ["app", "bench", "build", "list_kernels", "run"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="KERNEL", help="16x1, 32x1-pipelined, gemm-6x8, …")]
+TargetName = Annotated[str, typer.Option("--target", help="aarch64, wasm or wasm-relaxed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of weights and inputs.")]
+Spill = Annotated[
+    bool, typer.Option("--allow-spill", help="Let the engine spill vector registers (wasm).")
+]
+
+
+@app.command("list")
+def list_kernels(as_json: AsJson = False) -> None:
+    """List the kernels with the registers they need on each target."""
+    from hwsim.cpu.microkernel.catalogue import KERNEL_NAMES, describe
+    from hwsim.cpu.microkernel.target import TARGETS
+
+    rows = [
+        {
+            "kernel": name,
+            **{
+                target.name: {
+                    "vector_registers": describe(name, target).vectors,
+                    "available": target.vector_registers,
+                }
+                for target in TARGETS.values()
+            },
+        }
+        for name in KERNEL_NAMES
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"{'kernel':16}" + "".join(f"{name:>16}" for name in TARGETS) + "  vector registers")
+    for row in rows:
+        counts = [row[name] for name in TARGETS]
+        cells = [f"{c['vector_registers']} of {c['available']}" for c in counts]  # type: ignore[index]
+        print(f"{row['kernel']:16}" + "".join(f"{cell:>16}" for cell in cells))
+
+
+@app.command("build")
+def build(
+    kernel: Name,
+    target: TargetName = "wasm",
+    out: Annotated[Path | None, typer.Option("--out", help="File; default: stdout.")] = None,
+    allow_spill: Spill = False,
+) -> None:
+    """Write a kernel as AArch64 assembly or as a WebAssembly module (text)."""
+    from hwsim.cpu.microkernel.catalogue import describe, emit
+    from hwsim.cpu.microkernel.target import find_target
+
+    chosen = find_target(target)
+    text = emit(describe(kernel, chosen), chosen, may_spill=allow_spill)
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text, field="--out")
+
+
+@app.command("run")
+def run(
+    kernel: Name,
+    target: TargetName = "wasm",
+    co: Annotated[int, typer.Option(help="Output channels.")] = 64,
+    ci: Annotated[int, typer.Option(help="Input channels of 1x1 layers.")] = 64,
+    height: Annotated[int, typer.Option(help="Of the input.")] = 14,
+    width: Annotated[int, typer.Option(help="Of the input.")] = 14,
+    sparsity: Annotated[float, typer.Option(help="Fraction of zero weights.")] = 0.8,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Run a kernel on a random layer and compare its output with the golden model."""
+    from hwsim.cpu.execute.trial import TrialShape, draw_trial
+    from hwsim.cpu.microkernel.target import find_target
+
+    chosen = find_target(target)
+    shape = TrialShape(co, ci, height, width, sparsity)
+    trial = draw_trial(kernel, chosen, shape, np.random.default_rng(seed))
+    facts: dict[str, Any] = {"kernel": trial.call.kernel.name, "target": chosen.name}
+    facts |= vars(shape) | {"seed": seed, "macs": trial.call.macs}
+    if chosen.name == "aarch64":
+        from hwsim.cpu.execute.aarch64_emulator import run_aarch64
+
+        execution = run_aarch64(trial.call, is_traced=True)
+        output = execution.output
+        facts["instructions"] = len(execution.addresses)
+    else:
+        from hwsim.cpu.execute.wasm_engine import engine_version, run_wasm
+
+        output = run_wasm(trial.call, chosen)
+        facts["engine"] = engine_version()
+    worst = trial.worst(output)
+    facts |= {"worst_error_of_bound": worst, "is_equal": worst <= 1}
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        verdict = "equals golden" if worst <= 1 else "DIFFERS from golden"
+        detail = "".join(
+            f", {key} {facts[key]}" for key in ("instructions", "engine") if key in facts
+        )
+        print(
+            f"{facts['kernel']} on {target}: {verdict}, {worst:.2f} of the rounding bound{detail}"
+        )
+    return 0 if worst <= 1 else 1
+
+
+@app.command("bench")
+def bench(
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="wasm, wasm-relaxed; default: both.")
+    ] = None,
+    co: Annotated[int, typer.Option(help="Output channels.")] = 512,
+    ci: Annotated[int, typer.Option(help="Input channels.")] = 512,
+    pixels: Annotated[int, typer.Option(help="Pixels of the layer.")] = 196,
+    sparsity: Annotated[
+        list[float] | None, typer.Option(help="Fractions of zeros; default: 0.7, 0.8, 0.9.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Calls of each kernel, after three to warm up.")] = 40,
+    seed: Seed = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="File, or - for stdout.")] = None,
+) -> None:
+    """Measure sparse against dense WebAssembly kernels on this machine."""
+    from hwsim.cpu.microkernel.target import find_target
+    from hwsim.experiments.cpu_wasm import document, measure
+
+    chosen = [find_target(name) for name in target or ("wasm", "wasm-relaxed")]
+    for one in chosen:
+        if not one.spills:
+            raise InputError("--target", "wasm or wasm-relaxed, which run natively", one.name)
+    rows: list[KernelTime] = []
+    for one in chosen:
+        rows += measure(
+            one,
+            co=co,
+            ci=ci,
+            pixels=pixels,
+            sparsities=sparsity or (0.7, 0.8, 0.9),
+            rounds=rounds,
+            seed=seed,
+        )
+    found = document(rows, (co, ci, pixels))
+    if json_out is not None and str(json_out) != "-":
+        write_text(json_out, json.dumps(found, indent=1) + "\n", field="--json")
+    if str(json_out) == "-":
+        print(json.dumps(found, indent=1))
+    else:
+        _print_times(rows, found)
+
+
+def _print_times(rows: list[KernelTime], found: dict[str, Any]) -> None:
+    host, shape = found["host"], found["shape"]
+    print(f"{host['processor']}, {host['cores']} cores, load {host['load']}, {found['engine']}")
+    print(f"{shape['co']} x {shape['ci']} weights, {shape['pixels']} pixels, medians")
+    print(
+        "target        kernel          zeros   ms      GF/s dense-equivalent  GF/s kept  speed-up"
+    )
+    for row in rows:
+        print(
+            f"{row.target:13} {row.kernel:15} {row.sparsity:5.0%} {row.median_ms:8.3f}"
+            f"{row.gflops:20.1f}{row.kept_gflops:14.1f}{row.speedup:9.2f}x"
+        )
+    for claim in found["claims"]:
+        verdict = "within" if claim["passed"] else "outside"
+        print(
+            f"{claim['what']}: {claim['simulated']:.2f}x, reference {claim['reference']}x,"
+            f" {claim['error']:+.0%}, {verdict} {claim['tolerance']:.0%} (not gated)"
+        )
