@@ -23,20 +23,22 @@ PORT = re.compile(
 CELL = re.compile(r"(?m)^(  cell )(\\\S+)")
 
 
-def to_verilog(unit: wiring.Component, name: str) -> str:
+def to_verilog(unit: wiring.Component, name: str, platform: object = None) -> str:
     """Return the Verilog of ``unit`` (not yet elaborated) as module ``name``.
 
+    ``platform``: what ``elaborate`` gets, :class:`rtl.synth.platform.UltraScalePlus` or nothing.
     Source locations are left out, so that the text depends on the logic alone.
     """
-    return _convert_rtlil_text(to_rtlil(unit, name), strip_internal_attrs=True)
+    return _convert_rtlil_text(to_rtlil(unit, name, platform), strip_internal_attrs=True)
 
 
-def to_rtlil(unit: wiring.Component, name: str) -> str:
+def to_rtlil(unit: wiring.Component, name: str, platform: object = None) -> str:
     """Return the RTLIL (Yosys' own text) of ``unit`` (not yet elaborated) as module ``name``.
 
-    Submodules of equal logic are one module.
+    Submodules of equal logic are one module. ``platform`` as for :func:`to_verilog`.
     """
-    return share_modules(rtlil.convert(unit, name=name, ports=_ports(unit), emit_src=False))
+    text = rtlil.convert(unit, name=name, platform=platform, ports=_ports(unit), emit_src=False)
+    return share_modules(text)
 
 
 def _ports(unit: wiring.Component) -> dict[str, tuple[Signal, None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwsim.core.errors import unknown_name
 from rtl.common import fifo
+from rtl.flightllm.units import FLIGHTLLM_UNITS
 from rtl.formal.fifo import fifo_properties
 from rtl.piuma.units import PIUMA_UNITS
 from rtl.sat.units import SAT_UNITS
@@ -23,7 +24,9 @@ COMMON_UNITS = (
 )
 """Units that belong to no machine."""
 
-UNITS: dict[str, Unit] = {unit.name: unit for unit in (*COMMON_UNITS, *PIUMA_UNITS, *SAT_UNITS)}
+UNITS: dict[str, Unit] = {
+    unit.name: unit for unit in (*COMMON_UNITS, *FLIGHTLLM_UNITS, *PIUMA_UNITS, *SAT_UNITS)
+}
 """Every unit by name."""
 
 

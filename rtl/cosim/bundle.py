@@ -54,18 +54,21 @@ class Bundle(wiring.Component):
 
 
 def run_bundle(
-    units: Mapping[str, wiring.Component], batches: Sequence[tuple[str, Vectors]]
+    units: Mapping[str, wiring.Component],
+    batches: Sequence[tuple[str, Vectors]],
+    cells: str = "",
 ) -> list[Observed]:
     """Return what the named unit of each (name, vectors) does on Verilator; the others rest.
 
-    One compilation and one process for all.
+    One compilation and one process for all; ``cells`` as for :func:`run_verilator`.
     """
     bundle = Bundle(units)
     ports = {
         flow: {name: list(streams(unit, flow)) for name, unit in units.items()}
         for flow in (In, Out)
     }
-    played = run_verilator(bundle, [_spread(name, vectors, ports) for name, vectors in batches])
+    spread = [_spread(name, vectors, ports) for name, vectors in batches]
+    played = run_verilator(bundle, spread, cells)
     return [_pick(name, observed) for (name, _), observed in zip(batches, played, strict=True)]
 
 

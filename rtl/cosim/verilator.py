@@ -22,6 +22,7 @@ from rtl.cosim.harness import Harness
 from rtl.cosim.observed import Observed
 from rtl.cosim.vectors import Vectors
 from rtl.emit import to_verilog
+from rtl.synth.platform import UltraScalePlus
 
 __all__ = ["build_verilator", "run_verilator"]
 
@@ -30,10 +31,13 @@ RUNTIME_OBJECTS = "verilated*.o"
 (verilator.o), which allocates the unit's class and therefore depends on its size."""
 
 
-def run_verilator(unit: wiring.Component, batches: Sequence[Vectors]) -> list[Observed]:
+def run_verilator(
+    unit: wiring.Component, batches: Sequence[Vectors], cells: str = ""
+) -> list[Observed]:
     """Return what ``unit`` (not yet elaborated) does with each batch, in one simulation process.
 
-    Every batch starts with a reset. The compiled unit is kept in the cache.
+    Every batch starts with a reset. The compiled unit is kept in the cache. ``cells`` is Verilog
+    that models cells of UltraScale+: if there is any, the unit is built from them.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def run_verilator(unit: wiring.Component, batches: Sequence[Vectors]) -> list[Ob
     """
     harness = Harness(unit)
     ports = harness.ports
-    folder = build_verilator(harness)
+    folder = build_verilator(harness, cells)
     with tempfile.TemporaryDirectory(prefix="hwsim-cosim-") as scratch:
         records = Path(scratch) / "records.json"
         job = {
@@ -63,9 +67,9 @@ def run_verilator(unit: wiring.Component, batches: Sequence[Vectors]) -> list[Ob
     ]
 
 
-def build_verilator(harness: Harness) -> Path:
+def build_verilator(harness: Harness, cells: str = "") -> Path:
     """Return the folder of the compiled simulation of ``harness``, from the cache if it can be."""
-    source = to_verilog(harness, "harness")
+    source = to_verilog(harness, "harness", UltraScalePlus() if cells else None) + cells
     tools = tool_versions("verilator", "cocotb") + sys.version
     recipe = Path(__file__).with_name("child.py").read_text()
 

@@ -59,7 +59,8 @@ def proof_rtlil(unit: wiring.Component, properties: Properties) -> str:
 
 def _is_offer_held(m: Module, port: stream.Interface, name: str) -> Value:
     """Return whether what was offered and not accepted in the last cycle is still there."""
-    payload = Value.cast(port.payload)
+    # Else a signed word would be compared with one of no sign.
+    payload = Value.cast(port.payload).as_unsigned()
     was_waiting = Signal(name=f"{name}_was_waiting")
     last_payload = Signal(len(payload), name=f"{name}_last_payload")
     m.d.sync += [was_waiting.eq(port.valid & ~port.ready), last_payload.eq(payload)]

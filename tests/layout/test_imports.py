@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hwsim", "models", "mappers", "rtl")
 MACHINES = sorted(
     {target.split(".")[1] for target in REGISTRY.values()}
-    | {path.parent.name for path in ROOT.glob("hwsim/*/spec.py")}
+    | {path.parent.name for path in ROOT.glob("hwsim/*/*spec.py")}
 )
 BARE = ("amaranth", "cocotb", "pulp", "matplotlib")
 """Libraries that nouns, components and machines do without."""
@@ -125,7 +125,7 @@ def test_every_module_obeys_the_import_rule() -> None:
         ("hwsim.core.fake", "def late():\n    from models.zoo import load_model"),
         ("hwsim.core.fake", "import amaranth.hdl as hdl"),
         ("hwsim.components.fake", "from hwsim.sat import spec"),
-        ("hwsim.sat.fake", "from hwsim.flightllm.spec import Spec"),
+        ("hwsim.sat.fake", "from hwsim.flightllm.unit_spec import Spec"),
         ("hwsim.sat.fake", "import mappers.greedy"),
         ("hwsim.sat.fake", "import matplotlib.pyplot as plt"),
         ("hwsim.sat.fake", "from .spec import SatSpec"),

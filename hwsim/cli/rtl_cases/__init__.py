@@ -12,6 +12,7 @@ from typing import Any
 from hwsim.cli.rtl_cases.array import systolic_tile_cases
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.fifo import fifo_cases
+from hwsim.cli.rtl_cases.flightllm import FLIGHTLLM_CASES
 from hwsim.cli.rtl_cases.float_units import FLOAT_CASES
 from hwsim.cli.rtl_cases.packing import nm_packer_cases, nm_unpacker_cases
 from hwsim.cli.rtl_cases.piuma import PIUMA_CASES
@@ -30,6 +31,7 @@ __all__ = ["CASES", "Case", "cases"]
 
 CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "common/fifo": fifo_cases,
+    **FLIGHTLLM_CASES,
     **PIUMA_CASES,
     "sat/data_provider": data_provider_cases,
     **FLOAT_CASES,

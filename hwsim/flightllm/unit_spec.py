@@ -1,0 +1,204 @@
+"""Describe the units that a FlightLLM core is built of: widths and depths a bitstream fixes.
+
+Simulator and RTL read the same numbers here. What FlightLLM (Zeng et al., FPGA 2024) states is
+said so; everything else is this project's choice, with its reason in DEVIATIONS.md.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hwsim.core.sparsity import index_bits
+
+__all__ = [
+    "DSP_A_BITS",
+    "DSP_B_BITS",
+    "DSP_P_BITS",
+    "CsdChainSpec",
+    "DequantSpec",
+    "DspSpec",
+    "GqsaSpec",
+    "LaneSpec",
+    "QMoeSpec",
+    "SfuSpec",
+    "TokenSpec",
+]
+
+DSP_A_BITS = 27
+"""Signed multiplier port of a DSP48E2 that the pre-adder feeds (AMD, UG579)."""
+
+DSP_B_BITS = 18
+
+DSP_P_BITS = 48
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DspSpec(_Part):
+    """One DSP48E2 as a multiply-accumulate step."""
+
+    has_preadder: bool = Field(True, description="P = (A + D) * B + Z, else A * B + Z")
+
+
+class LaneSpec(_Part):
+    """Two products that share one weight in one DSP48E2 (INT8 packing, Zeng et al. 2024)."""
+
+    operand_bits: int = Field(8, ge=2, le=8, description="signed activations and weights")
+    lane_bits: int = Field(18, ge=6, le=18, description="width of the low lane in P")
+    segment_dsps: int = Field(
+        8, ge=1, description="products summed before overflow adjustment (Zeng et al. 2024: 8)"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.headroom < 1:
+            raise ValueError(
+                f"segment_dsps: need {self.segment_dsps} symmetric products and a carry within "
+                f"{self.lane_bits} bits, found {self.bound} of {self.lane_max}"
+            )
+        return self
+
+    @property
+    def lane_max(self) -> int:
+        """Return the largest sum that the low lane holds."""
+        return (1 << (self.lane_bits - 1)) - 1
+
+    @property
+    def bound(self) -> int:
+        """Return the largest magnitude of a segment's sum while weights are symmetric."""
+        largest = 1 << (self.operand_bits - 1)
+        return self.segment_dsps * largest * (largest - 1)
+
+    @property
+    def headroom(self) -> int:
+        """Return what may be added to any segment's sum within the lane."""
+        return self.lane_max - self.bound
+
+    @property
+    def lsp_bits(self) -> int:
+        """Return the width of the unsigned part that overflow adjustment leaves in the cascade."""
+        return (self.headroom + 1).bit_length() - 1
+
+    @property
+    def msp_bits(self) -> int:
+        """Return the width of the signed part that leaves the cascade."""
+        return self.lane_bits - self.lsp_bits
+
+
+class CsdChainSpec(_Part):
+    """A configurable sparse DSP chain: one vector processing unit (Zeng et al. 2024, 3.3)."""
+
+    dsps: int = Field(16, ge=2, description="DSP48E2 in the chain (assumed: the block size 16)")
+    dsps_per_group: int = Field(2, ge=2, le=2, description="fixed cascade (Zeng et al. 2024)")
+    choices: int = Field(16, ge=2, description="M: inputs of a sparse multiplexer")
+    sum_bits: int = Field(24, ge=8, le=30, description="width of an emitted sum")
+    lane: LaneSpec = LaneSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        groups = self.dsps // self.dsps_per_group
+        if self.dsps % self.dsps_per_group or groups & (groups - 1):
+            raise ValueError(f"dsps: need 2 times a power of two, found {self.dsps}")
+        segment = self.lane.segment_dsps
+        if segment % self.dsps_per_group or self.dsps not in (segment, 2 * segment):
+            raise ValueError(f"dsps: need one or two segments of {segment}, found {self.dsps}")
+        return self
+
+    @property
+    def groups(self) -> int:
+        """Return the DSP groups, each with a reduction node at its end."""
+        return self.dsps // self.dsps_per_group
+
+    @property
+    def modes(self) -> tuple[int, ...]:
+        """Return N, the kept weights per block column, by mode: 2, 4, ... ``dsps``."""
+        return tuple(self.dsps_per_group << code for code in range(self.groups.bit_length()))
+
+    @property
+    def mode_bits(self) -> int:
+        """Return the width of a mode."""
+        return max(1, (len(self.modes) - 1).bit_length())
+
+    @property
+    def select_bits(self) -> int:
+        """Return the width of a sparse index."""
+        return index_bits(self.choices)
+
+
+class TokenSpec(_Part):
+    """The instruction scheduler's tokens between units."""
+
+    units: int = Field(6, ge=2, description="LD, ST, MM, MV, MISC, SYS (artifact)")
+    depth: int = Field(15, ge=1, description="tokens that one pair of units may hold (assumed)")
+
+    @property
+    def peers(self) -> int:
+        """Return the width of a wait or release mask: the other units."""
+        return self.units - 1
+
+
+class DequantSpec(_Part):
+    """The unit that expands low-bit weights to INT8 before the DSPs."""
+
+    word_bits: int = Field(64, ge=8, description="memory word (assumed)")
+    lanes: int = Field(16, ge=1, description="INT8 values per cycle (assumed: one block row)")
+    widths: tuple[int, ...] = Field((2, 3, 4, 5, 8), description="bits per weight, by code")
+    count_bits: int = Field(16, ge=1, le=32, description="width of a job's vector counter")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.widths or min(self.widths) < 1 or max(self.widths) > 8:
+            raise ValueError(f"widths: need some of 1 to 8 bits, found {self.widths}")
+        return self
+
+    @property
+    def code_bits(self) -> int:
+        """Return the width of a width's code."""
+        return max(1, (len(self.widths) - 1).bit_length())
+
+    @property
+    def reservoir_bits(self) -> int:
+        """Return the width of the shift register: a word less one bit beside a whole vector."""
+        return self.lanes * max(self.widths) + self.word_bits
+
+
+class SfuSpec(_Part):
+    """The vector unit for softmax, normalisation and element-wise operations."""
+
+    lanes: int = Field(16, ge=1, description="elements per cycle (artifact)")
+    max_beats: int = Field(256, ge=1, description="longest vector, in beats of all lanes (assumed)")
+    table_bits: int = Field(8, ge=2, le=8, description="entries of the table of exp2, log2")
+
+
+class QMoeSpec(_Part):
+    """The decoder of ternary dictionary codes (Frantar and Alistarh, QMoE)."""
+
+    entries: int = Field(4096, ge=16, le=65536, description="codewords the table holds")
+    max_pairs: int = Field(14, ge=1, le=14, description="weight pairs per codeword (artifact)")
+    index_bits: int = Field(16, ge=4, le=24, description="width of a position in a row")
+
+
+class GqsaSpec(_Part):
+    """The engine for rows of non-zero INT4 groups."""
+
+    group: int = Field(16, ge=2, description="weights per group (assumed: G = 16)")
+    columns: int = Field(4096, ge=2, description="activations the buffer holds (assumed)")
+    scale_bits: int = Field(16, ge=1, le=16, description="fixed-point scale of a group (assumed)")
+    sum_bits: int = Field(48, ge=24, le=64, description="width of a row's sum")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.columns % self.group or self.columns // self.group < 2:
+            raise ValueError(
+                f"columns: need 2 or more groups of {self.group}, found {self.columns}"
+            )
+        return self
+
+    @property
+    def groups(self) -> int:
+        """Return the activation groups that the buffer holds."""
+        return self.columns // self.group

@@ -1,0 +1,1 @@
+"""RTL of FlightLLM's units; their golden and cycle models are in :mod:`hwsim.flightllm`."""
