@@ -32,7 +32,9 @@ Dataflow = Annotated[str, typer.Option("--dataflow", help="auto, ws, os or is.")
 Sparsity = Annotated[
     str, typer.Option("--sparsity", help="dense, nm:N:M, unstructured:S, block:RxC:S, published.")
 ]
-Pruner = Annotated[str, typer.Option("--pruner", help="How kept weights are chosen.")]
+Pruner = Annotated[
+    str, typer.Option("--pruner", help="magnitude, gradual, rearrange, erk or random.")
+]
 Batch = Annotated[int | None, typer.Option("--batch", help="Images per run.")]
 Inputs = Annotated[list[str] | None, typer.Option("--input", help="name=1,3,640,640.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]

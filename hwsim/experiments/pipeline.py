@@ -21,7 +21,7 @@ from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
 from mappers.schedule import Schedule, schedule_graph
 from models.onnx_import.report import unmodelled_report
-from models.sparsify.magnitude import METHODS, prune
+from models.sparsify.pruners import METHODS, prune
 from models.topology import read_scalesim_config
 from models.training import training_graph
 from models.workload import Workload

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.core.errors import InputError, unknown_name
+from hwsim.core.errors import InputError
 from hwsim.core.gemm import weight_matrix, weight_tensor
 from hwsim.core.graph import Op, Operand, OpGraph, OpKind
 from hwsim.core.sparsity import (
@@ -26,22 +26,15 @@ from hwsim.core.sparsity import (
 )
 from hwsim.core.units import ceil_div
 
-__all__ = ["METHODS", "apply_mask", "dense_layers", "layer_mask", "mask_of", "prune"]
+__all__ = ["apply_mask", "dense_layers", "layer_mask", "mask_of", "prune"]
 
-METHODS = ("magnitude", "published")
 _NOTE = "stays dense: "
 
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.floating]
 
 
-def prune(
-    graph: OpGraph,
-    pattern: Pattern,
-    *,
-    method: str = "magnitude",
-    rng: np.random.Generator | None = None,
-) -> OpGraph:
+def prune(graph: OpGraph, pattern: Pattern) -> OpGraph:
     """Return ``graph`` with ``pattern`` on the weights of every layer that can take it.
 
     Parameters
@@ -50,22 +43,12 @@ def prune(
         Its weights may be absent; the pattern alone then decides counts.
     pattern : Pattern
         Refers to the GEMM view with the groups stacked, [groups * k, n].
-    method : str
-        ``magnitude``. ``published`` needs per-layer numbers, which the zoo's models lack.
-    rng : Generator, optional
-        For pruners that draw; magnitude does not. Masks are computed on demand, by
-        :func:`layer_mask` or :func:`mask_of`.
 
     Notes
     -----
-    A layer that stays dense says so in ``graph.notes``; :func:`dense_layers` lists them.
+    Masks are computed on demand, by :func:`layer_mask` or :func:`mask_of`. A layer that stays
+    dense says so in ``graph.notes``; :func:`dense_layers` lists them.
     """
-    del rng
-    if method == "published":
-        found = f"none for model {graph.name}"
-        raise InputError("--sparsity published", "per-layer sparsity from the model's paper", found)
-    if method not in METHODS:
-        raise unknown_name("--pruner", method, METHODS)
     if isinstance(pattern, Explicit | PerBlockN):
         raise InputError("--sparsity", "a pattern that fits every layer", pattern.kind)
     ops: list[Op] = []

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from hwsim.core.errors import InputError
 from hwsim.core.gemm import weight_matrix
 from hwsim.core.sparsity import NM, Block, Dense, Unstructured, parse_pattern
 from models.build import GraphBuilder, with_random_weights
@@ -121,14 +120,6 @@ def test_useful_macs_follow_the_density(name):
     dense = sum(graph.op(layer).macs() for layer in dense_layers(graph))
     total = graph.totals()
     assert 4 * (total["useful_macs"] - dense) == total["macs"] - dense
-
-
-def test_unknown_methods_and_missing_published_sparsity_are_refused():
-    graph = one_conv()
-    with pytest.raises(InputError, match="per-layer sparsity"):
-        prune(graph, Dense(), method="published")
-    with pytest.raises(InputError, match="did you mean magnitude"):
-        prune(graph, Dense(), method="magnitud")
 
 
 def test_the_given_graph_is_left_alone():
