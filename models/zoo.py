@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph
-from models import cnn, transformer
+from models import cnn, mobile, transformer
 from models.llm import presets as llm_presets
 from models.llm.source import is_llm, load_llm
 from models.workload import Workload
@@ -21,6 +21,12 @@ Shapes = Mapping[str, Shape]
 
 _RESNET18 = partial(cnn.resnet, blocks=(2, 2, 2, 2), bottleneck=False)
 _RESNET50 = partial(cnn.resnet, blocks=(3, 4, 6, 3), bottleneck=True)
+# Narrower expansions where planes are large, so that channels x strip fit a first-level cache
+# (assumed: the published channel list is not available).
+_CACHE_AWARE = (
+    *((1, 16, 1, 1), (4, 24, 2, 2), (4, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+)
 _VIT_SMALL = partial(
     transformer.vit, patch=4, dim=512, layers=6, heads=8, hidden=512, classes=100, qkv_bias=False
 )
@@ -137,6 +143,37 @@ ZOO: dict[str, ZooEntry] = {
         "ViT, patch 4, dim 512, 6 layers, 8 heads, MLP 512, 100 classes (CIFAR-100)",
     ),
     "vit-b16": _image(partial(_VIT_B16, "vit-b16"), 224, "ViT-B/16, 1000 classes"),
+    **{
+        f"mobilenet-v1-{width}": _image(
+            partial(mobile.mobilenet_v1, f"mobilenet-v1-{width}", width=width),
+            224,
+            f"MobileNet v1, width {width}, 1000 classes",
+        )
+        for width in (0.25, 0.5, 0.75, 1.0, 1.4)
+    },
+    **{
+        f"mobilenet-v2-{width}": _image(
+            partial(mobile.mobilenet_v2, f"mobilenet-v2-{width}", width=width),
+            224,
+            f"MobileNet v2, width {width}, 1000 classes",
+        )
+        for width in (0.5, 1.0, 1.4)
+    },
+    "mobilenet-v2-cache-aware": _image(
+        partial(mobile.mobilenet_v2, "mobilenet-v2-cache-aware", width=1.4, blocks=_CACHE_AWARE),
+        224,
+        "MobileNet v2, width 1.4, expansions that keep channels within an L1 (assumed)",
+    ),
+    "efficientnet-b0": _image(
+        partial(mobile.efficientnet, "efficientnet-b0", width=1.0, depth=1.0),
+        224,
+        "EfficientNet-B0, 1000 classes",
+    ),
+    "efficientnet-b1": _image(
+        partial(mobile.efficientnet, "efficientnet-b1", width=1.0, depth=1.1),
+        240,
+        "EfficientNet-B1, 1000 classes",
+    ),
     "ppocrv4-det": ZooEntry(
         "PP-OCRv4 mobile text detection, trained (downloaded once)",
         {"x": (1, 3, 640, 640)},
