@@ -10,13 +10,12 @@ import shutil
 import subprocess
 import sys
 
-from hwsim.cpu.spec import PRESETS
 from hwsim.experiments.cpu_loops import LOOPS, Loop, steady_state_cycles
 
 __all__ = ["main", "mca_cycles"]
 
-CORES = {"sd835": "cortex-a73", "sd855": "neoverse-n1"}
-"""Preset -> the core whose scheduling table of LLVM its rules are."""
+CORES = {"a57": "cortex-a57", "n1": "neoverse-n1"}
+"""Rule table -> the core whose scheduling table of LLVM it is."""
 
 
 def mca_cycles(tool: str, core: str, loop: Loop) -> float:
@@ -45,9 +44,9 @@ def main(arguments: list[str]) -> int:
         return 1
     version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
     print(next(line.strip() for line in version.splitlines() if "version" in line))
-    for preset, core in CORES.items():
+    for rules, core in CORES.items():
         for loop in LOOPS.values():
-            ours, theirs = steady_state_cycles(loop, PRESETS[preset]), mca_cycles(tool, core, loop)
+            ours, theirs = steady_state_cycles(loop, rules), mca_cycles(tool, core, loop)
             error = f"{ours / theirs - 1:+.1%}"
             print(
                 f"{core:12} {loop.name:10} simulated {ours:6.2f}  llvm-mca {theirs:6.2f}  {error}"

@@ -174,7 +174,8 @@ class Capabilities:
     says that ops of other units can run beside the compute unit's if their mappings name the same
     ``slot`` (see :class:`~hwsim.core.mapping.Mapping`). ``phases`` are those of a model's life that
     can be asked for, the first by default; ``kernels`` the algorithms to choose from, if there are
-    several. ``has_dense_baseline`` says that a run can be set beside the same model kept dense.
+    several. ``has_dense_baseline`` says that a run can be set beside the same model kept dense;
+    ``needs_masks`` that :meth:`Machine.lower` wants to know which weights are kept.
     """
 
     op_kinds: frozenset[str]
@@ -186,6 +187,7 @@ class Capabilities:
     phases: tuple[str, ...] = ("infer",)
     kernels: tuple[str, ...] = ()
     has_dense_baseline: bool = True
+    needs_masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,14 @@ class Machine(ABC):
     @abstractmethod
     def capabilities(self) -> Capabilities:
         """Return what this machine executes and how it treats the rest."""
+
+    def adapt(self, graph: OpGraph, *, kernel: str = "auto", dataflow: str = "auto") -> OpGraph:
+        """Return ``graph`` with choices that regard the whole of it; unchanged by default.
+
+        Raises :class:`InputError` if ``kernel`` or ``dataflow`` cannot be had.
+        """
+        del kernel, dataflow
+        return graph
 
     @abstractmethod
     def candidates(self, op: Op, dataflow: str) -> Iterable[OpMapping]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["REGISTRY"]
 
 REGISTRY: dict[str, str] = {
+    "cpu": "hwsim.cpu.machine:CpuMachine",
     "sat": "hwsim.sat.machine:SatMachine",
 }
 """Machine name -> ``module:class``, the module in a folder ``hwsim/NAME`` of its own."""

@@ -5,9 +5,14 @@ State, all int64 and persistent between kernels:
 - ``tags[level]``, ``stamps[level]``, ``fill[level]``, ``flags[level]``: one entry per way, sets one
   after the other, levels in one flat array each (``geometry`` has the offsets). A tag is the line
   number or -1; a stamp orders uses, the smallest is replaced; ``fill`` is the cycle in which the
-  line's data are there; flags: 1 dirty, 2 filled from memory.
+  line's data are there; flags: 1 dirty, 2 filled from memory, 4 written in parts only.
 - ``geometry[level] = (first entry, sets, ways, latency_cycles)`` for L1, L2, L3; no sets: absent.
+- ``written[entry]``: words (bit i: bytes 4i to 4i + 3) of an L1 line that stores have put there.
+  A store that misses fetches nothing (write-validate): the line counts as fetched once it is
+  written whole, and is fetched when something else of it is read or when it is evicted before.
 - ``miss_queue``: cycles in which the L1's misses in flight are done, a ring.
+- ``streams[i] = (last line, last line fetched, last use, accesses)``: rising sequences that the
+  prefetcher of the L2 follows into memory.
 - ``walk``: scalars at the ``W_`` indices; ``pages`` and ``page_stamps``: the two levels of page
   entries; ``strides[row] = (last address, stride, confidence, last prefetched line)``.
 - ``counts``: bytes and events at the ``C_`` indices.
@@ -22,8 +27,10 @@ from hwsim.components.jit import njit_inline, njit_outline
 
 __all__ = [
     "COUNTS",
+    "C_MISS",
     "LINE_BYTES",
     "WALKS",
+    "W_MISS",
     "access_lines",
     "stride_prefetch",
 ]
@@ -66,12 +73,16 @@ level; lines read from and written to memory; prefetched lines; page walks; hits
     W_CYCLES2,
     W_CYCLES,
     W_PAGE_SHIFT,
+    W_STREAM,
     WALKS,
-) = range(13)
+) = range(14)
 """LRU counter; position in the miss queue; when the memory is free, in 1/256 cycle; its latency in
-cycles; cycles/256 per line; lines the stride prefetcher runs ahead; translation."""
+cycles; cycles/256 per line; lines the stride prefetcher runs ahead; translation; lines that the
+prefetcher of the L2 runs ahead."""
 
 _TICKS = 256
+_PARTIAL = 4
+_WHOLE = (1 << 16) - 1
 
 
 @njit_inline
@@ -102,8 +113,9 @@ def _memory_write(t, walk, counts):
 
 
 @njit_outline
-def _write_back(level, line, t, geometry, tags, stamps, flags, walk, counts):
+def _write_back(level, line, t, memory):
     """Put a dirty ``line`` evicted above into ``level`` (1: L2, 2: L3) or below it."""
+    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _) = memory
     while level < 3 and geometry[level, 1] > 0:
         first = geometry[level, 0] + (line & (geometry[level, 1] - 1)) * geometry[level, 2]
         entry = _find(tags, first, geometry[level, 2], line)
@@ -113,7 +125,7 @@ def _write_back(level, line, t, geometry, tags, stamps, flags, walk, counts):
         entry = _victim(stamps, first, geometry[level, 2])
         old, was_dirty = tags[entry], flags[entry] & 1
         walk[W_TICK] += 1
-        tags[entry], stamps[entry], flags[entry] = line, walk[W_TICK], 1
+        tags[entry], stamps[entry], flags[entry], fill[entry] = line, walk[W_TICK], 1, t
         if was_dirty == 0:
             return
         counts[C_EVICT1 + 2 * level] += 1
@@ -123,63 +135,144 @@ def _write_back(level, line, t, geometry, tags, stamps, flags, walk, counts):
 
 
 @njit_inline
-def _install(level, line, t, flag, geometry, tags, stamps, fill, flags, walk, counts):
-    """Put ``line`` into ``level``, evicting the oldest; return its entry."""
+def _room_below(level, line, t, done, flag, memory):
+    """Put ``line``, asked for at ``t``, into ``level`` (1: L2, 2: L3); it is there at ``done``."""
+    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _) = memory
     first = geometry[level, 0] + (line & (geometry[level, 1] - 1)) * geometry[level, 2]
     entry = _victim(stamps, first, geometry[level, 2])
     if tags[entry] >= 0 and flags[entry] & 1:
         counts[C_EVICT1 + 2 * level] += 1
-        _write_back(level + 1, tags[entry], t, geometry, tags, stamps, flags, walk, counts)
+        _write_back(level + 1, tags[entry], t, memory)
     counts[C_FILL1 + 2 * level] += 1
     walk[W_TICK] += 1
-    tags[entry], stamps[entry], flags[entry], fill[entry] = line, walk[W_TICK], flag, t
-    return entry
+    tags[entry], stamps[entry], flags[entry], fill[entry] = line, walk[W_TICK], flag, done
+
+
+@njit_inline
+def _from_memory(line, t, memory):
+    """Read ``line`` from memory into the levels below the L1; return when it is there."""
+    (geometry, _, _, _, _, _, _, _, walk, counts, _, _, _) = memory
+    begin = max(t * _TICKS, walk[W_MEMORY])
+    walk[W_MEMORY] = begin + walk[W_TRANSFER]
+    done = begin // _TICKS + walk[W_LATENCY]
+    counts[C_READ] += 1
+    for level in range(2, 0, -1):
+        if geometry[level, 1] > 0:
+            _room_below(level, line, t, done, 2, memory)
+    return done
 
 
 @njit_outline
-def _miss(line, t, is_write, geometry, tags, stamps, fill, flags, miss_queue, walk, counts):
-    """Fetch ``line`` into the L1 for an access at cycle ``t``; return its L1 entry."""
-    position = walk[W_MISS]
-    start = max(t, miss_queue[position])
-    done = start
-    found = -1
+def _follow(line, t, memory):
+    """Let the L2's prefetcher see an access to ``line``: fetch ahead of a rising sequence.
+
+    A sequence is known by its third access, each at most four lines on; it ends with its page.
+    """
+    (geometry, tags, _, _, _, _, _, _, walk, counts, _, _, streams) = memory
+    oldest = 0
+    for i in range(streams.shape[0]):
+        ahead = line - streams[i, 0]
+        if 0 < ahead <= 4:
+            streams[i, 0] = line
+            streams[i, 2] = walk[W_TICK]
+            streams[i, 3] += 1
+            if streams[i, 3] < 2:
+                return
+            wanted = min(line + walk[W_STREAM], line | 63)
+            for other in range(max(streams[i, 1], line) + 1, wanted + 1):
+                if walk[W_MEMORY] > (t * _TICKS) + 32 * walk[W_TRANSFER]:
+                    return
+                streams[i, 1] = other
+                first = geometry[1, 0] + (other & (geometry[1, 1] - 1)) * geometry[1, 2]
+                if _find(tags, first, geometry[1, 2], other) < 0:
+                    counts[C_PREFETCH] += 1
+                    _from_memory(other, t, memory)
+            return
+        if ahead == 0:
+            return
+        if streams[i, 2] < streams[oldest, 2]:
+            oldest = i
+    streams[oldest, 0] = line
+    streams[oldest, 1] = line
+    streams[oldest, 2] = walk[W_TICK]
+    streams[oldest, 3] = 0
+
+
+@njit_outline
+def _below(line, t, memory):
+    """Return (cycle, 2 if from memory) in which ``line`` has come up to the L1."""
+    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _) = memory
+    done = t
     for level in range(1, 3):
         sets = geometry[level, 1]
         if sets == 0:
             continue
         ways = geometry[level, 2]
-        done = start + geometry[level, 3]
+        done = t + geometry[level, 3]
         entry = _find(tags, geometry[level, 0] + (line & (sets - 1)) * ways, ways, line)
         if entry >= 0:
             walk[W_TICK] += 1
             stamps[entry] = walk[W_TICK]
-            done = max(done, fill[entry])
             counts[C_L2_HIT + level - 1] += 1
-            found = level
+            source = flags[entry] & 2 if fill[entry] > done else 0
+            done = max(done, fill[entry])
+            if level == 2:
+                _room_below(1, line, t, done, 0, memory)
             break
-    is_from_memory = found < 0
-    if is_from_memory:
-        begin = max(done * _TICKS, walk[W_MEMORY])
-        walk[W_MEMORY] = begin + walk[W_TRANSFER]
-        done = begin // _TICKS + walk[W_LATENCY]
-        counts[C_READ] += 1
-        found = 3
-    flag = 2 if is_from_memory else 0
-    for level in range(found - 1, 0, -1):
-        if geometry[level, 1] > 0:
-            _install(level, line, done, flag, geometry, tags, stamps, fill, flags, walk, counts)
-    entry = _install(0, line, done, flag, geometry, tags, stamps, fill, flags, walk, counts)
-    flags[entry] |= is_write
-    miss_queue[position] = done
-    walk[W_MISS] = position + 1 if position + 1 < len(miss_queue) else 0
-    return entry
+    else:
+        done, source = _from_memory(line, done, memory), 2
+    if walk[W_STREAM] > 0:
+        _follow(line, t, memory)
+    return done, source
 
 
 @njit_inline
-def _touch(
-    line, t, is_write, geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts
-):
-    """Return the L1 entry of ``line`` after an access at cycle ``t``."""
+def _evict(entry, t, memory):
+    """Make room in the L1: a dirty line goes down, one written in parts is fetched first."""
+    (_, tags, _, _, flags, _, _, _, _, counts, _, _, _) = memory
+    if tags[entry] >= 0 and flags[entry] & 1:
+        counts[C_EVICT1] += 1
+        if flags[entry] & _PARTIAL:
+            _below(tags[entry], t, memory)
+            counts[C_FILL1] += 1
+        _write_back(1, tags[entry], t, memory)
+
+
+@njit_outline
+def _miss(line, t, is_write, memory):
+    """Give ``line`` a place in the L1 for an access at cycle ``t``; return its entry."""
+    (geometry, tags, stamps, fill, flags, written, _, miss_queue, walk, counts, _, _, _) = memory
+    done, flag = t, _PARTIAL | 1
+    if not is_write:
+        position = walk[W_MISS]
+        done, flag = _below(line, max(t, miss_queue[position]), memory)
+        counts[C_FILL1] += 1
+        miss_queue[position] = done
+        walk[W_MISS] = position + 1 if position + 1 < len(miss_queue) else 0
+    first = (line & (geometry[0, 1] - 1)) * geometry[0, 2]
+    entry = _victim(stamps, first, geometry[0, 2])
+    _evict(entry, t, memory)
+    walk[W_TICK] += 1
+    tags[entry], stamps[entry], flags[entry], fill[entry] = line, walk[W_TICK], flag, done
+    written[entry] = 0
+    return entry
+
+
+@njit_outline
+def _complete(entry, t, memory):
+    """Fetch the rest of a line that stores have written in parts."""
+    (_, tags, _, fill, flags, _, _, _, _, counts, _, _, _) = memory
+    counts[C_MISS] += 1
+    counts[C_FILL1] += 1
+    done, source = _below(tags[entry], t, memory)
+    fill[entry] = done
+    flags[entry] = 1 | source
+
+
+@njit_inline
+def _touch(line, words, t, is_write, memory):
+    """Return the L1 entry of ``line`` after an access to ``words`` of it at cycle ``t``."""
+    (geometry, tags, stamps, _, flags, written, recent, _, walk, counts, _, _, _) = memory
     index = line & (geometry[0, 1] - 1)
     entry = recent[index]
     if tags[entry] != line:
@@ -191,16 +284,22 @@ def _touch(
         flags[entry] |= is_write
     else:
         counts[C_MISS] += 1
-        entry = _miss(
-            line, t, is_write, geometry, tags, stamps, fill, flags, miss_queue, walk, counts
-        )
+        entry = _miss(line, t, is_write, memory)
     recent[index] = entry
+    if flags[entry] & _PARTIAL:
+        if is_write:
+            written[entry] |= words
+            if written[entry] == _WHOLE:
+                flags[entry] = 1
+        elif written[entry] & words != words:
+            _complete(entry, t, memory)
     return entry
 
 
 @njit_outline
-def _translate(page, pages, page_stamps, walk, counts):
+def _translate(page, memory):
     """Return the cycles that translating ``page`` adds: L1 hit 0, L2 hit, or a walk."""
+    (_, _, _, _, _, _, _, _, walk, counts, pages, page_stamps, _) = memory
     walk[W_TICK] += 1
     tick = walk[W_TICK]
     entry = _find(pages, 0, walk[W_ENTRIES], page)
@@ -222,61 +321,44 @@ def _translate(page, pages, page_stamps, walk, counts):
 
 
 @njit_inline
-def access_lines(
-    address,
-    size,
-    t,
-    is_write,
-    geometry,
-    tags,
-    stamps,
-    fill,
-    flags,
-    recent,
-    miss_queue,
-    walk,
-    counts,
-    pages,
-    page_stamps,
-):
+def access_lines(address, size, t, is_write, memory):
     """Access ``size`` bytes at cycle ``t``; return (cycle the data are there, 2 if from memory).
 
     An access over the end of a line needs both lines.
     """
+    (_, _, _, fill, flags, _, _, _, walk, _, _, _, _) = memory
     if walk[W_HAS_TLB]:
-        t += _translate(address >> walk[W_PAGE_SHIFT], pages, page_stamps, walk, counts)
+        t += _translate(address >> walk[W_PAGE_SHIFT], memory)
     line = address >> _SHIFT
-    entry = _touch(
-        line, t, is_write, geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts
-    )
+    word, count = (address & 63) >> 2, (size + 3) >> 2
+    words = ((1 << count) - 1) << word
+    entry = _touch(line, words & _WHOLE, t, is_write, memory)
     ready, source = fill[entry], flags[entry] & 2
     last = (address + size - 1) >> _SHIFT
     if last != line:
-        entry = _touch(
-            last, t, is_write, geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts
-        )
+        entry = _touch(last, words >> 16, t, is_write, memory)
         if fill[entry] > ready:
             ready, source = fill[entry], flags[entry] & 2
     return max(ready, t), source
 
 
 @njit_outline
-def _prefetch(line, t, geometry, tags, stamps, fill, flags, miss_queue, walk, counts):
+def _prefetch(line, t, memory):
     """Fetch ``line`` into the L1 unless it is there or no miss can be taken at cycle ``t``."""
+    (geometry, tags, _, _, _, _, _, miss_queue, walk, counts, _, _, _) = memory
     index = line & (geometry[0, 1] - 1)
     if _find(tags, index * geometry[0, 2], geometry[0, 2], line) >= 0:
         return
     if miss_queue[walk[W_MISS]] > t:
         return
     counts[C_PREFETCH] += 1
-    _miss(line, t, 0, geometry, tags, stamps, fill, flags, miss_queue, walk, counts)
+    _miss(line, t, 0, memory)
 
 
 @njit_inline
-def stride_prefetch(
-    row, address, t, strides, geometry, tags, stamps, fill, flags, miss_queue, walk, counts
-):
+def stride_prefetch(row, address, t, strides, memory):
     """Watch the addresses of one load instruction and fetch ahead of a steady stride."""
+    ahead = memory[8][W_AHEAD]
     stride = address - strides[row, 0]
     strides[row, 0] = address
     if stride != strides[row, 1]:
@@ -289,7 +371,7 @@ def stride_prefetch(
             step = stride
             if -LINE_BYTES < stride < LINE_BYTES:
                 step = LINE_BYTES if stride > 0 else -LINE_BYTES
-            line = (address + step * walk[W_AHEAD]) >> _SHIFT
+            line = (address + step * ahead) >> _SHIFT
             if line != strides[row, 3] and line >= 0:
                 strides[row, 3] = line
-                _prefetch(line, t, geometry, tags, stamps, fill, flags, miss_queue, walk, counts)
+                _prefetch(line, t, memory)

@@ -9,48 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import HwsimError, InputError
-from hwsim.core.result import STALL_REASONS, UnitStats
+from hwsim.core.result import STALL_REASONS
 from hwsim.cpu import cache_kernels as c
 from hwsim.cpu import pipeline_kernels as k
 from hwsim.cpu.isa import MAX_LOOP_DEPTH, OPCODES, UopKernel
+from hwsim.cpu.kernel_run import COUNT_NAMES, KernelRun, empty_accounts
 from hwsim.cpu.rules import Pipeline, bind, load_pipeline
 from hwsim.cpu.spec import CacheSpec, CpuSpec
 
-__all__ = ["COUNT_NAMES", "Core", "KernelRun"]
+__all__ = ["Core"]
 
-COUNT_NAMES = (
-    *("load_bytes", "store_bytes", "l1_hits", "l1_misses"),
-    *("l1_fills", "l1_evictions", "l2_fills", "l2_evictions", "l3_fills", "l3_evictions"),
-    *("memory_reads", "memory_writes", "prefetches", "page_walks", "l2_hits", "l3_hits"),
-)
-"""Counters of a run; fills, evictions, reads and writes are lines of 64 bytes."""
-
-
-@dataclass(frozen=True)
-class KernelRun:
-    """What one kernel took.
-
-    ``slots[s]`` is the account of dispatch slot s: busy, stalls in order, idle; every account
-    sums to ``cycles``. ``uops`` are dispatch slots taken, ``instructions`` rows executed.
-    """
-
-    start_cycle: int
-    end_cycle: int
-    instructions: int
-    uops: int
-    macs: int
-    slots: NDArray[np.int64]
-    counts: dict[str, int]
-
-    @property
-    def cycles(self) -> int:
-        """Return the cycles from the first dispatch to the last retirement."""
-        return self.end_cycle - self.start_cycle
-
-    @property
-    def account(self) -> UnitStats:
-        """Return the account of the first slot: busy if anything was dispatched at all."""
-        return UnitStats.from_account(self.slots[0])
+_FOLLOWED = 16
+"""Sequences of lines that the prefetcher of the L2 follows at once (assumed)."""
 
 
 def _levels(spec: CpuSpec) -> list[CacheSpec | None]:
@@ -165,12 +135,13 @@ class Core:
         walk[c.W_AHEAD], walk[c.W_HAS_TLB] = self.spec.prefetch_lines, tlb.is_modelled
         walk[c.W_ENTRIES], walk[c.W_ENTRIES2] = tlb.entries, tlb.second_entries
         walk[c.W_CYCLES2], walk[c.W_CYCLES] = tlb.second_cycles, tlb.walk_cycles
+        walk[c.W_STREAM] = self.spec.stream_lines
         walk[c.W_PAGE_SHIFT] = tlb.page_bytes.bit_length() - 1
         pages = tlb.entries + tlb.second_entries
         self._memory = (
             geometry, np.full(first, -1), np.full(first, -1), _zeros(first), _zeros(first),
-            _zeros(self.spec.l1.sets), _zeros(self.spec.misses_in_flight), walk, self._counts,
-            np.full(pages, -1), np.full(pages, -1),
+            _zeros(first), _zeros(self.spec.l1.sets), _zeros(self.spec.misses_in_flight), walk,
+            self._counts, np.full(pages, -1), np.full(pages, -1), np.full((_FOLLOWED, 4), -1),
         )  # fmt: skip
 
 
@@ -207,7 +178,7 @@ def _joined(
 def _slot_accounts(lost: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return, per slot, busy, stalls and idle cycles from cycles by reason and slots used."""
     width = lost.shape[1] - 1
-    accounts = _zeros(width, 2 + len(STALL_REASONS))
+    accounts = empty_accounts(width)
     for slot in range(width):
         accounts[slot, 0] = lost[:, slot + 1 :].sum()
         accounts[slot, 1:-1] = lost[:, : slot + 1].sum(axis=1)

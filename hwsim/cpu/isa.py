@@ -175,59 +175,9 @@ class UopKernel:
         if stream >= len(self.streams):
             raise InputError(where, f"a stream below {len(self.streams)}", str(stream))
 
-    def dynamic_counts(self, streams: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
-        """Return how often each row runs under ``streams``: int64[len(rows)].
-
-        A loop that counts by a stream inside other loops takes the stream's values in order, from
-        the start again after each rewind; outer trips must rewind it, or find values enough.
-        """
-        counts = np.zeros(len(self.rows), dtype=np.int64)
-        position = dict.fromkeys(range(len(self.streams)), 0)
-        self._walk(0, len(self.rows), counts, position, streams)
-        return counts
-
-    def _walk(
-        self,
-        start: int,
-        stop: int,
-        counts: NDArray[np.int64],
-        position: dict[int, int],
-        streams: Mapping[str, NDArray[np.int64]],
-    ) -> None:
-        index = start
-        while index < stop:
-            row = self.rows[index]
-            counts[index] += 1
-            if int(row["update"]) == REWIND:
-                position[int(row["step"])] = 0
-            if int(row["opcode"]) != LOOP:
-                index += 1
-                continue
-            end = self._end_of(index)
-            trips = int(row["count"])
-            if trips < 0:
-                stream = -1 - trips
-                trips = int(streams[self.streams[stream]][position[stream]])
-                position[stream] += 1
-            if any(
-                int(r["opcode"]) == LOOP or int(r["update"]) == REWIND
-                for r in self.rows[index + 1 : end]
-            ):
-                for _ in range(trips):
-                    self._walk(index + 1, end, counts, position, streams)
-            else:
-                counts[index + 1 : end] += trips
-            counts[end] += trips
-            index = end + 1
-
-    def _end_of(self, loop: int) -> int:
-        depth = 0
-        for index in range(loop, len(self.rows)):
-            opcode = int(self.rows[index]["opcode"])
-            depth += (opcode == LOOP) - (opcode == END)
-            if depth == 0:
-                return index
-        raise InputError(f"{self.name}[{loop}]", "an END", "none")
+    def dynamic_counts(self, streams: Mapping[str, NDArray[np.integer]]) -> NDArray[np.int64]:
+        """Return how often each row runs under ``streams``: int64[len(rows)]."""
+        return _Counter(self, streams).counts
 
     def disassemble(self, limit: int = 200) -> str:
         """Return the rows as text, loops indented, at most ``limit`` lines."""
@@ -262,6 +212,91 @@ class UopKernel:
         elif update == REWIND:
             text += f"  rewind {self.streams[step]}"
         return text
+
+
+class _Counter:
+    """Count rows by walking the loops; what repeats itself is walked once."""
+
+    def __init__(self, kernel: UopKernel, streams: Mapping[str, NDArray[np.integer]]) -> None:
+        self.opcodes = kernel.rows["opcode"].tolist()
+        self.trips = kernel.rows["count"].tolist()
+        is_rewind = kernel.rows["update"] == REWIND
+        self.rewinds = np.where(is_rewind, kernel.rows["step"], -1).tolist()
+        self.values = [np.asarray(streams[name], dtype=np.int64) for name in kernel.streams]
+        self.ends = _loop_ends(self.opcodes)
+        self.position = [0] * len(self.values)
+        self.counts = np.zeros(len(self.opcodes), dtype=np.int64)
+        self._walk(0, len(self.opcodes))
+
+    def _walk(self, start: int, stop: int) -> None:
+        index = start
+        while index < stop:
+            self.counts[index] += 1
+            if self.rewinds[index] >= 0:
+                self.position[self.rewinds[index]] = 0
+            if self.opcodes[index] == LOOP:
+                index = self._loop(index)
+            index += 1
+
+    def _loop(self, index: int) -> int:
+        """Count one entry of the loop at ``index``; return the row of its end."""
+        end, trips = self.ends[index], self.trips[index]
+        if trips < 0:
+            stream = -1 - trips
+            trips = int(self.values[stream][self.position[stream]])
+            self.position[stream] += 1
+        body = range(index + 1, end)
+        if not any(self.opcodes[row] == LOOP or self.rewinds[row] >= 0 for row in body):
+            self.counts[index + 1 : end + 1] += trips
+        elif not self._is_steady(body) or not self._take(index, end, trips):
+            self._repeat(index, end, trips)
+        return end
+
+    def _repeat(self, index: int, end: int, trips: int) -> None:
+        """Walk the body until a walk leaves all streams where it found them, then multiply."""
+        for done in range(trips):
+            before, counts = list(self.position), self.counts.copy()
+            self._walk(index + 1, end)
+            self.counts[end] += 1
+            if self.position == before:
+                self.counts += (trips - done - 1) * (self.counts - counts)
+                return
+
+    def _is_steady(self, body: range) -> bool:
+        """Return whether the body takes each stream once, by loops that stand side by side."""
+        loops = [row for row in body if self.opcodes[row] == LOOP]
+        streams = [self.trips[row] for row in loops if self.trips[row] < 0]
+        is_flat = all(b > self.ends[a] for a, b in zip(loops, loops[1:], strict=False))
+        has_rewind = any(self.rewinds[row] >= 0 for row in body)
+        return is_flat and not has_rewind and len(streams) == len(set(streams))
+
+    def _take(self, index: int, end: int, trips: int) -> bool:
+        """Count ``trips`` trips of a steady body at once; no if a stream has too few values."""
+        rows = [row for row in range(index + 1, end) if self.opcodes[row] == LOOP]
+        taken = {row: -1 - self.trips[row] for row in rows if self.trips[row] < 0}
+        if any(self.position[s] + trips > len(self.values[s]) for s in taken.values()):
+            return False
+        self.counts[index + 1 : end + 1] += trips
+        for row in rows:
+            total = trips * self.trips[row]
+            if row in taken:
+                at = self.position[taken[row]]
+                total = int(self.values[taken[row]][at : at + trips].sum())
+                self.position[taken[row]] += trips
+            self.counts[row + 1 : self.ends[row] + 1] += total - trips
+        return True
+
+
+def _loop_ends(opcodes: list[int]) -> dict[int, int]:
+    """Return, per row of a LOOP, the row of its END."""
+    ends: dict[int, int] = {}
+    stack: list[int] = []
+    for index, opcode in enumerate(opcodes):
+        if opcode == LOOP:
+            stack.append(index)
+        elif opcode == END:
+            ends[stack.pop()] = index
+    return ends
 
 
 def _register(number: int) -> str:

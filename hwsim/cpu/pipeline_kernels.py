@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from hwsim.components.jit import njit_entry, njit_inline
 from hwsim.core.result import STALL_REASONS
-from hwsim.cpu.cache_kernels import access_lines, stride_prefetch
+from hwsim.cpu.cache_kernels import C_MISS, W_AHEAD, W_MISS, access_lines, stride_prefetch
 
 __all__ = ["CALENDAR", "CODE_COLUMNS", "RING", "STATES", "run_code"]
 
@@ -179,32 +179,17 @@ def _operands(code, pc, registers, floor):
 @njit_inline
 def _fetch(code, pc, t, latency, pointers, strides, memory):
     """Access memory for row ``pc`` issued at ``t``; return (cycle complete, reason of a wait)."""
-    (geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts, pages, stamps2) = memory
+    miss_queue, walk, counts = memory[7], memory[8], memory[9]
     kind = code[pc, K_MEMORY]
     address = pointers[code[pc, K_POINTER]] + code[pc, K_OFFSET]
     size = code[pc, K_SIZE]
     counts[0 if kind == LOAD else 1] += size if kind != PREFETCH else 0
-    done, source = access_lines(
-        address,
-        size,
-        t,
-        1 if kind == STORE else 0,
-        geometry,
-        tags,
-        stamps,
-        fill,
-        flags,
-        recent,
-        miss_queue,
-        walk,
-        counts,
-        pages,
-        stamps2,
-    )
-    if kind == LOAD and walk[5] > 0:
-        stride_prefetch(
-            pc, address, t, strides, geometry, tags, stamps, fill, flags, miss_queue, walk, counts
-        )
+    accepted, misses = miss_queue[walk[W_MISS]], counts[C_MISS]
+    done, source = access_lines(address, size, t, 1 if kind == STORE else 0, memory)
+    if kind == LOAD and walk[W_AHEAD] > 0:
+        stride_prefetch(pc, address, t, strides, memory)
+    if kind == PREFETCH:  # holds its place in the load queue until a miss can be taken
+        return max(t, accepted if counts[C_MISS] > misses else 0) + latency, _HAZARD
     if done <= t:
         return t + latency, _HAZARD
     return done + latency, _DRAM if source else _CACHE
@@ -300,7 +285,7 @@ def _execute(
     if kind != 0 and not params[P_IDEAL]:
         complete, missed = _fetch(code, pc, t, latency, pointers, strides, memory)
     data_at = complete
-    if kind in (STORE, PREFETCH):
+    if kind in (STORE, PREFETCH):  # both leave the window without waiting for data
         complete = t + latency
     elif missed != _HAZARD:
         why = missed
@@ -322,7 +307,7 @@ def _execute(
         window_why[slot] = state[S_WHY]
         state[S_SLOTS] += 1
     if kind in (LOAD, PREFETCH):
-        loads[state[S_LOADS] & (RING - 1)] = complete
+        loads[state[S_LOADS] & (RING - 1)] = data_at
         state[S_LOADS] += 1
     elif kind == STORE:
         state[S_DRAINED] = max(state[S_DRAINED], state[S_RETIRED], data_at)
@@ -338,23 +323,15 @@ def _execute(
 def run_code(
     code, params, state, registers, calendar, hints, window, window_why, loads, stores, lost,
     pointers, streams, stream_first, stream_at, strides, loop_start, loop_left, last_trips,
-    geometry, tags, stamps, fill, flags, recent, miss_queue, walk, counts, pages, page_stamps,
+    geometry, tags, stamps, fill, flags, written, recent, miss_queue, walk, counts, pages,
+    page_stamps, followed,
 ):  # fmt: skip
     """Run a kernel from ``state[S_CYCLE]`` on until all its instructions have retired."""
     rings = (window, window_why, loads, stores)
     memory = (
-        geometry,
-        tags,
-        stamps,
-        fill,
-        flags,
-        recent,
-        miss_queue,
-        walk,
-        counts,
-        pages,
-        page_stamps,
-    )
+        geometry, tags, stamps, fill, flags, written, recent, miss_queue, walk, counts, pages,
+        page_stamps, followed,
+    )  # fmt: skip
     depth = 0
     branch = 0
     pc = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hwsim.core.units import ceil_div
 from hwsim.cpu.isa import GENERAL, UopBuilder, UopKernel
-from hwsim.cpu.spec import CpuSpec
+from hwsim.cpu.spec import PRESETS
 
 __all__ = ["LOOPS", "Loop", "steady_state_cycles"]
 
@@ -114,10 +114,11 @@ def _gemm_text() -> list[str]:
     return [*lines, "subs x13, x13, #8", "b.hs 0"]
 
 
-def steady_state_cycles(loop: Loop, spec: CpuSpec) -> float:
-    """Return the cycles per trip of ``loop`` with every access in the L1."""
+def steady_state_cycles(loop: Loop, rules: str) -> float:
+    """Return the cycles per trip of ``loop`` under a rule table, every access in the L1."""
     from hwsim.cpu.core_state import Core  # numba is imported only when something runs
 
+    spec = PRESETS["sd835"].override([f"core.rules={rules}"])
     cycles = [
         Core(spec, is_ideal=True).run(loop.kernel(trips), _ADDRESSES).cycles
         for trips in (_WARM_UP_TRIPS, _WARM_UP_TRIPS + _MEASURED_TRIPS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph, OpKind
@@ -21,7 +22,9 @@ from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
 from mappers.schedule import Schedule, schedule_graph
 from models.onnx_import.report import unmodelled_report
+from models.sparsify.magnitude import layer_mask
 from models.sparsify.pruners import METHODS, prune
+from models.sparsify.published import prune_as_published
 from models.topology import read_scalesim_config
 from models.training import training_graph
 from models.workload import Workload
@@ -105,6 +108,8 @@ def prepare(request: RunRequest) -> Session:
         raise unknown_name("--pruner", request.pruner, METHODS)
     if request.phase == "train":
         graph = _training_graph(graph, request)
+    elif request.sparsity == "published":
+        graph = prune_as_published(graph)
     elif request.sparsity != "dense":
         pattern = _pattern(request)
         if pattern.kind not in machine.capabilities().patterns:
@@ -113,13 +118,27 @@ def prepare(request: RunRequest) -> Session:
         graph = prune(
             graph, pattern, method=request.pruner, rng=np.random.default_rng(request.seed)
         )
+    graph = machine.adapt(graph, kernel=request.kernel, dataflow=request.dataflow)
     schedule = None
     if request.mapper == "schedule":
         schedule = schedule_graph(graph, machine, dataflow=request.dataflow)
         mappings = schedule.mappings
     else:
         mappings = map_graph(graph, machine, dataflow=request.dataflow)
-    return Session(graph, machine, machine.lower(graph, mappings), schedule)
+    masks = _masks(graph, request.seed) if machine.capabilities().needs_masks else None
+    return Session(graph, machine, machine.lower(graph, mappings, masks), schedule)
+
+
+def _masks(graph: OpGraph, seed: int) -> dict[str, NDArray[Any]]:
+    """Return ``OP.mask`` bool[groups, k, n] of every sparse layer."""
+    rng = np.random.default_rng(seed)
+    masks: dict[str, NDArray[Any]] = {}
+    for op in graph.ops():
+        if op.is_gemm and op.weight is not None and not op.weight.pattern.is_dense:
+            dims = op.gemm()
+            mask = layer_mask(graph, op, rng)
+            masks[f"{op.name}.mask"] = mask.reshape(dims.groups, dims.k, dims.n)
+    return masks
 
 
 def _check_workload(workload: Workload, machine: Machine) -> None:
@@ -171,9 +190,6 @@ def _training_graph(forward: OpGraph, request: RunRequest) -> OpGraph:
 
 def _pattern(request: RunRequest) -> Pattern:
     """Return the pattern of ``--sparsity``; raise :class:`InputError` naming that flag."""
-    if request.sparsity == "published":
-        need = "a model whose paper publishes per-layer sparsity"
-        raise InputError("--sparsity", need, f"none published for {request.model}")
     try:
         return parse_pattern(request.sparsity)
     except InputError as error:

@@ -47,8 +47,8 @@ def prune_as_published(graph: OpGraph) -> OpGraph:
     """
     found = PUBLISHED.get(graph.name)
     if found is None:
-        need = f"one of {', '.join(PUBLISHED)}"
-        raise InputError("--sparsity published", need, f"none published for {graph.name}")
+        need = f"a model whose paper publishes per-layer sparsity: {', '.join(PUBLISHED)}"
+        raise InputError("--sparsity", need, f"none published for {graph.name}")
     return graph.replace(ops=[_pruned(op, found) for op in graph.ops()])
 
 

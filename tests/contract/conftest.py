@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Machine, machine_class, machine_names, make_machine
 from hwsim.core.program import Program
-from hwsim.core.sparsity import NM
+from hwsim.core.sparsity import NM, Block, Pattern, Unstructured
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
 from models.training import training_graph
@@ -119,7 +119,60 @@ GRAPHS: dict[str, Callable[[], OpGraph]] = {
     "training_sdgp": lambda: training("sdgp"),
 }
 
-GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {"sat": GRAPHS}
+
+def mobile(keep: float) -> OpGraph:
+    """A small mobile network in the layers of a CHW cluster, odd extents, 1x1 layers pruned."""
+    b = GraphBuilder("mobile")
+    x = b.relu("act0", b.conv("first", b.input("image", (1, 3, 23, 19)), 8, 3, stride=2, pad=1))
+    skip = x = b.relu("act1", b.conv("expand", x, 21, 1))
+    x = b.relu("act2", b.conv("stencil", x, 21, 3, pad=1, groups=21))
+    x = b.elementwise("join", "add", b.conv("project", x, 21, 1), skip)
+    x = b.elementwise("gate", "silu", b.conv("wide", x, 18, 5, stride=2, pad=2, groups=1))
+    x = b.flatten("flat", b.global_pool("mean", x, "average"))
+    graph = b.build([b.linear("head", x, 10)])
+    return _on_core(_pruned(graph, Unstructured(keep=keep)))
+
+
+def squeezed() -> OpGraph:
+    """Depthwise 5x5 and 3x3 of both strides, squeeze and excite, blocks of output channels."""
+    b = GraphBuilder("squeezed")
+    x = b.relu("act0", b.conv("first", b.input("image", (2, 3, 17, 26)), 8, 3, stride=2, pad=1))
+    x = b.conv("stencil5", x, 8, 5, pad=2, groups=8)
+    x = b.conv("stencil5s2", x, 8, 5, stride=2, pad=2, groups=8)
+    y = b.conv("reduce", b.global_pool("squeeze", x, "average"), 3, 1)
+    y = b.elementwise("sigmoid", "sigmoid", b.conv("excite", y, 8, 1))
+    x = b.conv("block", b.elementwise("scale", "mul", x, y), 22, 1)
+    x = b.conv("stencil3s2", x, 22, 3, stride=2, pad=1, groups=22)
+    x = b.flatten("flat", b.global_pool("mean", x, "average"))
+    graph = b.build([b.linear("head", x, 9)])
+    return _on_core(_pruned(graph, Block(rows=1, cols=4, keep=0.2)))
+
+
+def _pruned(graph: OpGraph, pattern: Pattern) -> OpGraph:
+    """Return ``graph`` with ``pattern`` on its 1x1 convolutions."""
+
+    def pruned(op: Op) -> Op:
+        if op.kind is not OpKind.CONV or op.dims["kh"] > 1 or op.name in ("reduce", "excite"):
+            return op
+        operands = (op.inputs[0], op.inputs[1].model_copy(update={"pattern": pattern}))
+        return op.model_copy(update={"inputs": (*operands, *op.inputs[2:])})
+
+    return graph.replace(ops=[pruned(op) for op in graph.ops()])
+
+
+def _on_core(graph: OpGraph) -> OpGraph:
+    """Return ``graph`` with the paths that a core takes for it."""
+    return make_machine("cpu").adapt(graph)
+
+
+GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {
+    "cpu": {
+        "mobile_sparse": lambda: mobile(0.15),
+        "mobile_dense": lambda: mobile(0.5),
+        "squeezed": squeezed,
+    },
+    "sat": GRAPHS,
+}
 """Machine -> the graphs that it is asked to run. A new machine names its own here."""
 
 CASES = [

@@ -14,12 +14,17 @@ from hwsim.core.graph import Stage
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Result
 
-FILLED_FROM_DRAM = {"sat": ("activation_buffer", "weight_buffer", "lane_operands")}
+FILLED_FROM_DRAM = {
+    "cpu": ("llc_refill",),
+    "sat": ("activation_buffer", "weight_buffer", "lane_operands"),
+}
 """Levels that loads write, and nothing else does. A new machine names its own."""
-STORED_TO_DRAM = {"sat": ("output_buffer", "lane_results")}
+STORED_TO_DRAM = {"cpu": ("llc_refill",), "sat": ("output_buffer", "lane_results")}
 """Levels that stores read, and nothing else does."""
 ESTIMATE_RANGE = (0.5, 1.05)
 """Closed forms leave out start-up and waits, so they may be low; hardly ever high."""
+PLANS_ITS_TRAFFIC = {"sat"}
+"""Machines whose bytes are decided before they run; caches decide theirs while running."""
 
 
 Lower = Callable[..., Any]
@@ -99,14 +104,16 @@ def test_more_bandwidth_never_costs_cycles(machine_name: str, lower: Lower) -> N
         assert cycles[0] > cycles[-1]  # the sweep reaches both ends
 
 
-def test_estimates_are_close_to_simulated_cycles(case: Any) -> None:
+def test_estimates_are_close_to_simulated_cycles(case: Any, machine_name: str) -> None:
     simulated = case.machine.run(case.program)
     estimated = case.machine.run(case.program, detail="estimate")
     low, high = ESTIMATE_RANGE
     assert low <= estimated.cycles / simulated.cycles <= high
     assert (simulated.fidelity, estimated.fidelity) == ("cycle", "estimate")
     assert estimated.to_json().keys() == simulated.to_json().keys()
-    assert estimated.stats.bytes == simulated.stats.bytes
+    assert estimated.stats.bytes.keys() == simulated.stats.bytes.keys()
+    if machine_name in PLANS_ITS_TRAFFIC:
+        assert estimated.stats.bytes == simulated.stats.bytes
     estimated.check()
 
 

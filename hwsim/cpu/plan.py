@@ -1,0 +1,183 @@
+"""Choose the path and kernel of every op: the sparse CHW path or the dense channels-last one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError, MappingError
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.mapping import Mapping
+from hwsim.core.sparsity import Block, Dense
+from hwsim.cpu.codes.spmm import needed_registers
+from hwsim.cpu.selection import (
+    Cluster,
+    block_channels,
+    can_run_sparse,
+    chw_obstacle,
+    is_sparse_enough,
+    is_spmm_layer,
+    leading_cluster,
+)
+from hwsim.cpu.spec import CpuSpec
+
+__all__ = ["KERNELS", "adapt_graph", "chosen_block", "is_sparse_vector", "plan_product"]
+
+KERNELS = ("16", "32", "16x1", "32x1", "16x2", "16x4")
+"""Pixels per strip, and output channels per block where they are not left to the weights."""
+
+LAYOUT, TILE = "cpu_layout", "cpu_tile"
+"""Attributes of an op: ``chw`` or ``nhwc``; what was asked for as kernel."""
+
+_DENSE_REGISTERS = 6 * 2 + 6 + 2 + 2
+_STENCIL_REGISTERS = 32
+_WIDTHS = (32, 16, 8, 4)
+
+
+def adapt_graph(graph: OpGraph, spec: CpuSpec, kernel: str, dataflow: str) -> OpGraph:
+    """Return ``graph`` with :data:`LAYOUT` and :data:`TILE` among each op's attributes.
+
+    With dataflow ``auto`` the leading cluster of CHW layers runs sparse if XNNPACK's gates let it;
+    ``sparse`` skips the gate of two thirds, ``dense`` keeps all channels last.
+
+    Raises
+    ------
+    InputError
+        If ``sparse`` is asked for and no cluster starts, naming the op in the way.
+    """
+    cluster = leading_cluster(graph)
+    runs = can_run_sparse("x86-64" if spec.backend == "wasm" else "aarch64", has_avx=spec.has_avx)
+    is_sparse = runs and (cluster.is_sparse or dataflow == "sparse") and dataflow != "dense"
+    if dataflow == "sparse" and not cluster.ops:
+        raise InputError("--dataflow", "a network that starts in CHW", cluster.obstacle)
+    inside = set(cluster.ops) if is_sparse else set()
+    if is_sparse:
+        inside |= {op.name for op in graph.ops() if is_sparse_vector(op)}
+    ops: list[Op] = []
+    notes = _notes(cluster, is_sparse)
+    for op in graph.ops():
+        if not _has_sparse_kernel(op):
+            op = _dense(op)
+            notes.append(f"{op.name} stays dense: no kernel skips its zeros")
+        choice = {LAYOUT: "chw" if op.name in inside else "nhwc", TILE: kernel}
+        ops.append(op.model_copy(update={"attrs": {**op.attrs, **choice}}))
+    return graph.replace(ops=ops, notes=notes)
+
+
+def _has_sparse_kernel(op: Op) -> bool:
+    """Return whether a pattern on the weights of ``op`` can save anything (or there is none)."""
+    is_sparse = op.is_gemm and op.weight is not None and not op.weight.pattern.is_dense
+    return not is_sparse or is_spmm_layer(op) or op.kind is OpKind.LINEAR
+
+
+def _dense(op: Op) -> Op:
+    inputs = tuple(
+        operand.model_copy(update={"pattern": Dense()}) if operand is op.weight else operand
+        for operand in op.inputs
+    )
+    return op.model_copy(update={"inputs": inputs})
+
+
+def _notes(cluster: Cluster, is_sparse: bool) -> list[str]:
+    """Say which path the network takes, and why."""
+    if not cluster.ops:
+        return [f"dense path: {cluster.obstacle}"]
+    path = "sparse" if is_sparse else "dense"
+    text = f"{path} path: {cluster.zeros} of {cluster.params} weights of its 1x1 layers are zero"
+    return [f"{text}; CHW ends at {cluster.obstacle}" if cluster.obstacle else text]
+
+
+def is_sparse_vector(op: Op) -> bool:
+    """Return whether ``op`` is a linear layer of one row whose weights are 2/3 zeros."""
+    if op.kind is not OpKind.LINEAR or op.weight is None or op.gemm().m != 1:
+        return False
+    dims = op.gemm()
+    count = dims.k * dims.n
+    return is_sparse_enough(count - op.weight.pattern.kept((dims.k, dims.n)), count)
+
+
+def plan_product(op: Op, flow: str, spec: CpuSpec) -> Mapping:
+    """Return the mapping of a product: its layout and kernel.
+
+    Raises
+    ------
+    MappingError
+        If the kernel asked for needs more vector registers than there are.
+    """
+    layout = op.attrs.get(LAYOUT) or ("chw" if flow == "sparse" and _has_chw(op) else "nhwc")
+    if layout == "nhwc":
+        is_stencil = op.is_depthwise
+        name = "dwconv" if is_stencil else "gemm"
+        return _mapping(op, name, "nhwc", {}, _DENSE_REGISTERS, spec)
+    if not is_spmm_layer(op) and op.kind is not OpKind.LINEAR:
+        name = "dwconv" if op.is_depthwise else "conv-hwc2chw"
+        return _mapping(op, name, "chw", {}, _STENCIL_REGISTERS, spec)
+    mr, nr = _tile(op, str(op.attrs.get(TILE, "auto")), spec)
+    need = needed_registers(mr, nr)
+    return _mapping(op, "spmm", "chw", {"mr": mr, "nr": nr}, need, spec)
+
+
+def _has_chw(op: Op) -> bool:
+    if op.kind is not OpKind.CONV:
+        return False
+    empty = OpGraph("one", [op], [], [], [])
+    return chw_obstacle(empty, op) is None
+
+
+def _mapping(
+    op: Op, kernel: str, layout: str, tiling: dict[str, int], registers: int, spec: CpuSpec
+) -> Mapping:
+    used = min(registers, spec.core.vector_registers) if kernel != "spmm" else registers
+    return Mapping(
+        op=op.name,
+        dataflow="sparse" if layout == "chw" else "dense",
+        tiling=tiling,
+        placement={"kernel": kernel, "layout": layout},
+        buffer_bytes={"vector_registers": 16 * used},
+    )
+
+
+def _tile(op: Op, kernel: str, spec: CpuSpec) -> tuple[int, int]:
+    """Return (pixels, channels) per block; by the weights' pattern where not asked for."""
+    width, _, block = kernel.partition("x")
+    have = spec.core.vector_registers
+    pattern = op.weight.pattern if op.weight is not None else None
+    nr = 1
+    if isinstance(pattern, Block) and pattern.rows == 1 and pattern.cols in (2, 4):
+        nr = pattern.cols
+    if block:
+        nr = int(block)
+    if width == "auto":
+        fitting = [mr for mr in _WIDTHS if needed_registers(mr, nr) <= have]
+        return fitting[0], nr
+    mr = int(width)
+    if block or nr == 1:
+        if needed_registers(mr, nr) > have:
+            raise MappingError(f"kernel {mr}x{nr}", needed_registers(mr, nr), have, "registers")
+        return mr, nr
+    while needed_registers(mr, nr) > have:
+        mr //= 2
+    return mr, nr
+
+
+def chosen_block(op: Op, mapping: Mapping, mask: NDArray[np.bool_], spec: CpuSpec) -> Mapping:
+    """Return ``mapping`` with the block that the weights fill, as decided when they are packed.
+
+    ``mask`` bool[ci, co]. A block asked for stays; otherwise XNNPACK's rule of 90 % decides.
+    """
+    kernel = str(op.attrs.get(TILE, "auto"))
+    if "x" in kernel:
+        return mapping
+    nr = block_channels(mask.T.astype(np.float32))
+    width = mapping.tiling["mr"] if kernel != "auto" else _WIDTHS[0]
+    if kernel != "auto":
+        width = int(kernel)
+    while needed_registers(width, nr) > spec.core.vector_registers:
+        width //= 2
+    need = needed_registers(width, nr)
+    return mapping.model_copy(
+        update={
+            "tiling": {"mr": width, "nr": nr},
+            "buffer_bytes": {"vector_registers": 16 * need},
+        }
+    )
