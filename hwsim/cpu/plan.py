@@ -54,13 +54,16 @@ def adapt_graph(graph: OpGraph, spec: CpuSpec, kernel: str, dataflow: str) -> Op
     if is_sparse:
         inside |= {op.name for op in graph.ops() if is_sparse_vector(op)}
     ops: list[Op] = []
-    notes = _notes(cluster, is_sparse)
+    dense: list[str] = []
     for op in graph.ops():
         if not _has_sparse_kernel(op):
             op = _dense(op)
-            notes.append(f"{op.name} stays dense: no kernel skips its zeros")
+            dense.append(op.name)
         choice = {LAYOUT: "chw" if op.name in inside else "nhwc", TILE: kernel}
         ops.append(op.model_copy(update={"attrs": {**op.attrs, **choice}}))
+    notes = _notes(cluster, is_sparse)
+    if dense:
+        notes.append(f"dense, for no kernel skips their zeros: {', '.join(dense)}")
     return graph.replace(ops=ops, notes=notes)
 
 
