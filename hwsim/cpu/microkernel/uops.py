@@ -125,6 +125,7 @@ class _Machine:
     starts: dict[str, Address] = field(default_factory=dict)
     stream_names: list[str] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)  # stream -> values taken
+    known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     compared: list[int] = field(default_factory=list)  # numbers that conditions have seen
     streamed: list[_Streamed] = field(default_factory=list)  # stream loops so far
 
@@ -153,12 +154,15 @@ class _Machine:
 
     def stream_values(self) -> dict[str, NDArray[np.int64]]:
         """Return the values behind the streams in use."""
-        return {name: self._values(name) for name in self.stream_names}
+        return {name: self.values_of(name) for name in self.stream_names}
 
-    def _values(self, name: str) -> NDArray[np.int64]:
-        array, _, part = name.partition(".")
-        values = np.asarray(self.data[array]).astype(np.int64)
-        return {"": values, "pairs": values // 2, "odd": values % 2}[part]
+    def values_of(self, name: str) -> NDArray[np.int64]:
+        """Return the values of a stream: an array's, their halves rounded down, or the rest."""
+        if name not in self.known:
+            array, _, part = name.partition(".")
+            values = np.asarray(self.data[array]).astype(np.int64)
+            self.known[name] = {"": values, "pairs": values // 2, "odd": values % 2}[part]
+        return self.known[name]
 
     def _move(self, reg: Reg, value: Address) -> tuple[int, int, int]:
         """Let ``reg`` point to ``value``; return the update of its pointer."""
@@ -271,7 +275,7 @@ class _Machine:
         stream = self._stream(step.name)
         name = self._pointer(reg, value)
         position = self.positions[step.name]
-        values = self._values(step.name)
+        values = self.values_of(step.name)
         by = int(values[position]) if position < len(values) else 0
         self.positions[step.name] = position + 1
         self.places[name] = value[1] + by
@@ -320,22 +324,26 @@ class _Machine:
     ) -> list[Row]:
         """Return a loop that takes its turns from a stream; its body steps pointers evenly."""
         stream = self._stream(name)
-        trips = int(self._values(name)[self.positions[name]])
+        trips = int(self.values_of(name)[self.positions[name]])
         self.positions[name] += 1
         places, positions = dict(self.places), dict(self.positions)
         rows = [*self.run(body), *self._instrs(tail)]
         # One turn has run: replace its effect on places by that of all turns.
-        steps = {p: by - places[p] for p, by in self.places.items() if by != places[p]}
         walks = _walks(rows, self.pointers, self.stream_names)
+        steps = {
+            pointer: by - places[pointer]
+            for pointer, by in self.places.items()
+            if by != places[pointer] and pointer not in walks
+        }
         loop = _Streamed(name, steps, walks)
         for pointer, by in loop.moved(self, positions, trips).items():
-            self._put(pointer, places[pointer] + by)
+            self.put(pointer, places[pointer] + by)
         for source, uses in walks.values():
             self.positions[source] = positions.get(source, 0) + trips * uses
         self.streamed.append(loop)
         return [_row(isa.LOOP, count=-1 - stream), *rows, _row(isa.END)]
 
-    def _put(self, pointer: str, place: int) -> None:
+    def put(self, pointer: str, place: int) -> None:
         """Move ``pointer`` and the register that follows it, without a row."""
         self.places[pointer] = place
         array, _, register = pointer.rpartition(".")
@@ -373,8 +381,8 @@ class _Machine:
 class _Streamed:
     """A loop that took its turns from stream ``name``.
 
-    ``steps``: bytes per turn of each pointer. ``walks``: pointers that a stream steps, with that
-    stream and how often per turn; their entry in ``steps`` says nothing.
+    ``steps``: bytes per turn of each pointer that moves evenly. ``walks``: pointers that a stream
+    steps, with that stream and how often per turn.
     """
 
     name: str
@@ -386,7 +394,7 @@ class _Streamed:
         moved = {pointer: by * turns for pointer, by in self.steps.items()}
         for pointer, (source, uses) in self.walks.items():
             first = positions.get(source, 0)
-            values = machine._values(source)[first : first + turns * uses]
+            values = machine.values_of(source)[first : first + turns * uses]
             moved[pointer] = int(values.sum())
         return moved
 
@@ -447,7 +455,7 @@ class _Change:
         for pointer, by in _advance(machine, self.loops, machine.positions, turns).items():
             places[pointer] += by
         for pointer, place in places.items():
-            machine._put(pointer, place)
+            machine.put(pointer, place)
 
 
 def _arithmetic(op: str, a: Value | None, b: Value) -> int | Address:
@@ -466,7 +474,7 @@ def _advance(
     total: dict[str, int] = {}
     for loop in loops:
         first = positions[loop.name]
-        inner = int(machine._values(loop.name)[first : first + turns].sum())
+        inner = int(machine.values_of(loop.name)[first : first + turns].sum())
         positions[loop.name] = first + turns
         for pointer, by in loop.moved(machine, positions, inner).items():
             total[pointer] = total.get(pointer, 0) + by
