@@ -7,21 +7,39 @@ from hwsim.piuma.unit_spec import (
     BarrelSpec,
     GatherDmaSpec,
     HashSpec,
+    MergeSpec,
     SpadCrossbarSpec,
 )
 from rtl.formal.piuma_barrel_issue import barrel_issue_properties
 from rtl.formal.piuma_gather_dma import gather_dma_properties
 from rtl.formal.piuma_hash_accumulate import hash_accumulate_properties
+from rtl.formal.piuma_merge_unit import merge_unit_properties
 from rtl.formal.piuma_spad import atomic_spad_properties, spad_crossbar_properties
-from rtl.piuma import atomic_spad, barrel_issue, gather_dma, hash_accumulate, spad_crossbar
+from rtl.piuma import (
+    atomic_spad,
+    barrel_issue,
+    gather_dma,
+    hash_accumulate,
+    merge_unit,
+    spad_crossbar,
+)
 from rtl.unit import Unit
 
-__all__ = ["DMA_PROOF_SPEC", "HASH_PROOF_SPEC", "PIUMA_UNITS", "SPAD_PROOF_SPEC"]
+__all__ = [
+    "DMA_PROOF_SPEC",
+    "HASH_PROOF_SPEC",
+    "MERGE_PROOF_SPEC",
+    "PIUMA_UNITS",
+    "SPAD_PROOF_SPEC",
+]
 
 HASH_PROOF_SPEC = HashSpec(
     slots=4, key_bits=3, column_bits=1, data_bits=2, comparators=2, epoch_bits=2
 )
 """Two lines of two slots: every case of wrapping, forwarding and probing on."""
+
+MERGE_PROOF_SPEC = MergeSpec(ways=2, coordinate_bits=3, value_bits=2)
+"""One cell: a tree is made of these alone."""
 
 SPAD_PROOF_SPEC = SpadCrossbarSpec(
     bank=AtomicSpadSpec(words=2, data_bits=1, tag_bits=1), banks=2, ports=3
@@ -76,6 +94,15 @@ PIUMA_UNITS = (
         gather_dma.timing,
         gather_dma_properties,
         DMA_PROOF_SPEC,
+    ),
+    Unit(
+        "piuma/merge_unit",
+        "merger: sorted lists into one, values of equal coordinates added",
+        MergeSpec(ways=8),
+        merge_unit.MergeUnit,
+        merge_unit.timing,
+        merge_unit_properties,
+        MERGE_PROOF_SPEC,
     ),
 )
 """Every unit of PIUMA."""

@@ -10,6 +10,7 @@ from hwsim.piuma.unit_spec import (
     BarrelSpec,
     GatherDmaSpec,
     HashSpec,
+    MergeSpec,
     SpadCrossbarSpec,
 )
 from rtl.cosim.bundle import run_bundle
@@ -26,6 +27,7 @@ SPECS = {
     "spad_crossbar": SpadCrossbarSpec(bank=SMALL_SPAD, banks=4, ports=3, has_xor=True),
     "barrel_issue": BarrelSpec(threads=16),
     "gather_dma": GatherDmaSpec(address_bits=12, data_bits=8, count_bits=6, outstanding=8),
+    "merge_unit": MergeSpec(ways=4, coordinate_bits=10, value_bits=8),
 }
 BROKEN = "broken"
 

@@ -9,6 +9,7 @@ from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.piuma.barrel_issue import barrel_issue_cases
 from hwsim.cli.rtl_cases.piuma.gather_dma import gather_dma_cases
 from hwsim.cli.rtl_cases.piuma.hash_accumulate import hash_accumulate_cases
+from hwsim.cli.rtl_cases.piuma.merge_unit import merge_unit_cases
 from hwsim.cli.rtl_cases.piuma.spad import atomic_spad_cases, spad_crossbar_cases
 
 __all__ = ["PIUMA_CASES"]
@@ -18,6 +19,7 @@ PIUMA_CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "piuma/barrel_issue": barrel_issue_cases,
     "piuma/gather_dma": gather_dma_cases,
     "piuma/hash_accumulate": hash_accumulate_cases,
+    "piuma/merge_unit": merge_unit_cases,
     "piuma/spad_crossbar": spad_crossbar_cases,
 }
 """Unit -> (spec, seed) -> cases."""
