@@ -166,16 +166,41 @@ class WindowSpec(_Unit):
     row_bits: int = Field(16, ge=1, description="a row of A")
     bound_bits: int = Field(32, ge=1, description="width of a bound; it saturates")
     budget_elems: int = Field(1 << 17, ge=1, description="most partial products of a window")
-    outstanding: int = Field(8, ge=1, description="pointer pairs in flight")
+    columns: int = Field(1 << 16, ge=1, description="of B: the most entries of a row of C")
+    window_rows: int = Field(2048, ge=1, description="most rows of a window")
+    outstanding: int = Field(8, ge=1, description="inputs between acceptance and sum")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        top = (1 << self.bound_bits) - 1
+        if max(self.budget_elems, self.columns) > top:
+            need = f"bounds of at most {top}"
+            raise SpecError("window.bound_bits", need, str(max(self.budget_elems, self.columns)))
+        if self.window_rows >= 1 << self.row_bits:
+            need = f"at most {(1 << self.row_bits) - 1}"
+            raise SpecError("window.window_rows", need, str(self.window_rows))
+        return self
 
 
 class TokenQueueSpec(_Unit):
-    """A queue of tokens with one producer and several consumers."""
+    """A queue of tokens that several ports push to and pop from."""
 
-    depth: int = Field(64, ge=1, description="tokens held")
+    entries: int = Field(64, description="tokens held, a power of two")
+    waiters: int = Field(64, description="pops that wait for a token, a power of two")
     token_bits: int = Field(32, ge=1)
-    tag_bits: int = Field(6, ge=1, description="width of what a response carries back")
-    consumers: int = Field(4, ge=1, description="pop ports")
+    tag_bits: int = Field(6, ge=1, description="width of what an answer carries back")
+    ports: int = Field(4, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _need_power_of_two("queue.entries", self.entries, 2)
+        _need_power_of_two("queue.waiters", self.waiters, 2)
+        return self
+
+    @property
+    def port_bits(self) -> int:
+        """Return the width of a port's number."""
+        return max(1, (self.ports - 1).bit_length())
 
 
 class IntersectSpec(_Unit):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 
+from rtl.formal.turns import assert_turns
 from rtl.piuma.atomic_spad import AtomicSpad, SpadOperation
 from rtl.piuma.spad_crossbar import SpadCrossbar
 
@@ -101,7 +102,7 @@ def spad_crossbar_properties(m: Module, unit: SpadCrossbar) -> None:
         ]
         taken = bank.i.valid & bank.i.ready
         winner = bank.i.payload.tag[len(tag) :]
-        _assert_turns(m, wanting, taken, winner, unit.request_turns[number])
+        assert_turns(m, wanting, taken, winner, unit.request_turns[number])
     for number, sink in enumerate(unit.o):
         wanting = [bank.o.valid & (bank.o.payload.tag[len(tag) :] == number) for bank in unit.banks]
         served = [w & bank.o.ready for w, bank in zip(wanting, unit.banks, strict=True)]
@@ -111,27 +112,4 @@ def spad_crossbar_properties(m: Module, unit: SpadCrossbar) -> None:
                 m.d.comb += place.eq(k)
         m.d.comb += Assert(sum(served) <= 1)
         m.d.comb += Assert((sum(served) == 0) | ~sink.valid | sink.ready)
-        _assert_turns(m, wanting, sum(served) != 0, place, unit.answer_turns[number])
-
-
-def _assert_turns(
-    m: Module, wanting: list[Value], taken: Value, winner: Value, turn: Signal
-) -> None:
-    """Assert that whoever keeps wanting is served after at most ``places - 1`` others."""
-    places = len(wanting)
-    watched = Signal(range(max(2, places)))
-    m.d.comb += [watched.eq(AnyConst(len(watched))), Assume(watched < places)]
-    wants = Signal()
-    for k, want in enumerate(wanting):
-        with m.If(watched == k):
-            m.d.comb += wants.eq(want)
-    passed = Signal(range(places + 1))
-    with m.If(~wants | (taken & (winner == watched))):
-        m.d.sync += passed.eq(0)
-    with m.Elif(taken):
-        m.d.sync += passed.eq(passed + 1)
-    distance = Mux(watched >= turn, watched - turn, watched + places - turn)
-    m.d.comb += Assert(turn < places)
-    m.d.comb += Assert(passed < places)
-    # Every grant to another brings the turn nearer.
-    m.d.comb += Assert(passed + distance < places)
+        assert_turns(m, wanting, sum(served) != 0, place, unit.answer_turns[number])

@@ -9,12 +9,14 @@ from hwsim.piuma.unit_spec import (
     HashSpec,
     MergeSpec,
     SpadCrossbarSpec,
+    TokenQueueSpec,
 )
 from rtl.formal.piuma_barrel_issue import barrel_issue_properties
 from rtl.formal.piuma_gather_dma import gather_dma_properties
 from rtl.formal.piuma_hash_accumulate import hash_accumulate_properties
 from rtl.formal.piuma_merge_unit import merge_unit_properties
 from rtl.formal.piuma_spad import atomic_spad_properties, spad_crossbar_properties
+from rtl.formal.piuma_token_queue import token_queue_properties
 from rtl.piuma import (
     atomic_spad,
     barrel_issue,
@@ -22,6 +24,7 @@ from rtl.piuma import (
     hash_accumulate,
     merge_unit,
     spad_crossbar,
+    token_queue,
 )
 from rtl.unit import Unit
 
@@ -30,6 +33,7 @@ __all__ = [
     "HASH_PROOF_SPEC",
     "MERGE_PROOF_SPEC",
     "PIUMA_UNITS",
+    "QUEUE_PROOF_SPEC",
     "SPAD_PROOF_SPEC",
 ]
 
@@ -40,6 +44,8 @@ HASH_PROOF_SPEC = HashSpec(
 
 MERGE_PROOF_SPEC = MergeSpec(ways=2, coordinate_bits=3, value_bits=2)
 """One cell: a tree is made of these alone."""
+
+QUEUE_PROOF_SPEC = TokenQueueSpec(entries=4, waiters=2, token_bits=2, tag_bits=1, ports=3)
 
 SPAD_PROOF_SPEC = SpadCrossbarSpec(
     bank=AtomicSpadSpec(words=2, data_bits=1, tag_bits=1), banks=2, ports=3
@@ -103,6 +109,15 @@ PIUMA_UNITS = (
         merge_unit.timing,
         merge_unit_properties,
         MERGE_PROOF_SPEC,
+    ),
+    Unit(
+        "piuma/token_queue",
+        "queue engine: tokens in order, pops that wait inside",
+        TokenQueueSpec(),
+        token_queue.TokenQueue,
+        token_queue.timing,
+        token_queue_properties,
+        QUEUE_PROOF_SPEC,
     ),
 )
 """Every unit of PIUMA."""

@@ -12,6 +12,7 @@ from hwsim.piuma.unit_spec import (
     HashSpec,
     MergeSpec,
     SpadCrossbarSpec,
+    TokenQueueSpec,
 )
 from rtl.cosim.bundle import run_bundle
 from rtl.cosim.check import CosimError, check
@@ -28,6 +29,7 @@ SPECS = {
     "barrel_issue": BarrelSpec(threads=16),
     "gather_dma": GatherDmaSpec(address_bits=12, data_bits=8, count_bits=6, outstanding=8),
     "merge_unit": MergeSpec(ways=4, coordinate_bits=10, value_bits=8),
+    "token_queue": TokenQueueSpec(entries=8, waiters=8, token_bits=8, tag_bits=4, ports=3),
 }
 BROKEN = "broken"
 

@@ -11,6 +11,7 @@ from hwsim.cli.rtl_cases.piuma.gather_dma import gather_dma_cases
 from hwsim.cli.rtl_cases.piuma.hash_accumulate import hash_accumulate_cases
 from hwsim.cli.rtl_cases.piuma.merge_unit import merge_unit_cases
 from hwsim.cli.rtl_cases.piuma.spad import atomic_spad_cases, spad_crossbar_cases
+from hwsim.cli.rtl_cases.piuma.token_queue import token_queue_cases
 
 __all__ = ["PIUMA_CASES"]
 
@@ -21,5 +22,6 @@ PIUMA_CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "piuma/hash_accumulate": hash_accumulate_cases,
     "piuma/merge_unit": merge_unit_cases,
     "piuma/spad_crossbar": spad_crossbar_cases,
+    "piuma/token_queue": token_queue_cases,
 }
 """Unit -> (spec, seed) -> cases."""
