@@ -204,9 +204,19 @@ class TokenQueueSpec(_Unit):
 
 
 class IntersectSpec(_Unit):
-    """Intersection of two sorted coordinate lists."""
+    """Intersection of two sorted coordinate lists that arrive in blocks.
+
+    ``skip_ahead``: either list skips to the other's head within its block, in one cycle; blocks of
+    one coordinate make it the plain merge of two fingers. ``leader_follower``: one look-up of a
+    coordinate of list a in a block of list b per cycle.
+    """
 
     coordinate_bits: int = Field(32, ge=1)
-    position_bits: int = Field(32, ge=1, description="width of a place in a list")
-    mode: Literal["two_finger", "skip_ahead", "leader_follower"] = "skip_ahead"
+    position_bits: int = Field(32, ge=1, description="width of a place in a list; it wraps")
     block: int = Field(8, ge=1, description="coordinates per transfer of a list")
+    mode: Literal["skip_ahead", "leader_follower"] = "skip_ahead"
+
+    @property
+    def count_bits(self) -> int:
+        """Return the width of a number of coordinates of a block."""
+        return self.block.bit_length()

@@ -7,40 +7,50 @@ from hwsim.piuma.unit_spec import (
     BarrelSpec,
     GatherDmaSpec,
     HashSpec,
+    IntersectSpec,
     MergeSpec,
     SpadCrossbarSpec,
     TokenQueueSpec,
+    WindowSpec,
 )
 from rtl.formal.piuma_barrel_issue import barrel_issue_properties
 from rtl.formal.piuma_gather_dma import gather_dma_properties
 from rtl.formal.piuma_hash_accumulate import hash_accumulate_properties
+from rtl.formal.piuma_intersect import intersect_properties
 from rtl.formal.piuma_merge_unit import merge_unit_properties
 from rtl.formal.piuma_spad import atomic_spad_properties, spad_crossbar_properties
 from rtl.formal.piuma_token_queue import token_queue_properties
+from rtl.formal.piuma_window_packer import window_packer_properties
 from rtl.piuma import (
     atomic_spad,
     barrel_issue,
     gather_dma,
     hash_accumulate,
+    intersect,
     merge_unit,
     spad_crossbar,
     token_queue,
+    window_packer,
 )
 from rtl.unit import Unit
 
 __all__ = [
     "DMA_PROOF_SPEC",
     "HASH_PROOF_SPEC",
+    "INTERSECT_PROOF_SPEC",
     "MERGE_PROOF_SPEC",
     "PIUMA_UNITS",
     "QUEUE_PROOF_SPEC",
     "SPAD_PROOF_SPEC",
+    "WINDOW_PROOF_SPEC",
 ]
 
 HASH_PROOF_SPEC = HashSpec(
     slots=4, key_bits=3, column_bits=1, data_bits=2, comparators=2, epoch_bits=2
 )
 """Two lines of two slots: every case of wrapping, forwarding and probing on."""
+
+INTERSECT_PROOF_SPEC = IntersectSpec(coordinate_bits=3, position_bits=3, block=2)
 
 MERGE_PROOF_SPEC = MergeSpec(ways=2, coordinate_bits=3, value_bits=2)
 """One cell: a tree is made of these alone."""
@@ -54,6 +64,18 @@ SPAD_PROOF_SPEC = SpadCrossbarSpec(
 
 DMA_PROOF_SPEC = GatherDmaSpec(address_bits=3, data_bits=2, count_bits=3, outstanding=2)
 """Counts beyond the places, so that every slot is used anew."""
+
+WINDOW_PROOF_SPEC = WindowSpec(
+    column_bits=2,
+    pointer_bits=3,
+    row_bits=3,
+    bound_bits=4,
+    budget_elems=5,
+    columns=7,
+    window_rows=3,
+    outstanding=2,
+)
+"""A row can be beyond the budget, a window full of rows, and row numbers wrap."""
 
 PIUMA_UNITS = (
     Unit(
@@ -118,6 +140,24 @@ PIUMA_UNITS = (
         token_queue.timing,
         token_queue_properties,
         QUEUE_PROOF_SPEC,
+    ),
+    Unit(
+        "piuma/window_packer",
+        "window distribution: bounds of rows, windows closed at a budget",
+        WindowSpec(),
+        window_packer.WindowPacker,
+        window_packer.timing,
+        window_packer_properties,
+        WINDOW_PROOF_SPEC,
+    ),
+    Unit(
+        "piuma/intersect",
+        "intersection of two sorted lists that skip ahead",
+        IntersectSpec(),
+        intersect.Intersect,
+        intersect.timing,
+        intersect_properties,
+        INTERSECT_PROOF_SPEC,
     ),
 )
 """Every unit of PIUMA."""

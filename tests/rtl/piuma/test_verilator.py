@@ -10,9 +10,11 @@ from hwsim.piuma.unit_spec import (
     BarrelSpec,
     GatherDmaSpec,
     HashSpec,
+    IntersectSpec,
     MergeSpec,
     SpadCrossbarSpec,
     TokenQueueSpec,
+    WindowSpec,
 )
 from rtl.cosim.bundle import run_bundle
 from rtl.cosim.check import CosimError, check
@@ -30,6 +32,16 @@ SPECS = {
     "gather_dma": GatherDmaSpec(address_bits=12, data_bits=8, count_bits=6, outstanding=8),
     "merge_unit": MergeSpec(ways=4, coordinate_bits=10, value_bits=8),
     "token_queue": TokenQueueSpec(entries=8, waiters=8, token_bits=8, tag_bits=4, ports=3),
+    "window_packer": WindowSpec(
+        column_bits=6,
+        pointer_bits=10,
+        row_bits=8,
+        bound_bits=12,
+        budget_elems=40,
+        columns=64,
+        window_rows=9,
+    ),
+    "intersect": IntersectSpec(coordinate_bits=9, position_bits=8, block=4),
 }
 BROKEN = "broken"
 
