@@ -19,7 +19,8 @@ class _Walker:
         self.kernel = bound.kernel
         self.rows = [tuple(row.tolist()) for row in bound.kernel.rows]
         self.names = bound.kernel.rows.dtype.names
-        self.at = [address[a] + b for a, b in (bound.starts[p] for p in bound.kernel.pointers)]
+        starts = bound.addresses(address)
+        self.at = [starts[name] for name in bound.kernel.pointers]
         self.streams = [bound.streams[name].tolist() for name in bound.kernel.streams]
         self.position = [0] * len(self.streams)
         self.steps: list[Step] = []

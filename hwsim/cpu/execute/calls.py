@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.units import ceil_div
+from hwsim.cpu.microkernel.arguments import (
+    Argument,
+    depthwise_arguments,
+    first_conv_arguments,
+    gemm_arguments,
+    global_pool_arguments,
+    spmm_arguments,
+)
 from hwsim.cpu.microkernel.depthwise import describe_depthwise, edge_array, pack_depthwise
 from hwsim.cpu.microkernel.first_conv import describe_first_conv, image_edge, pack_first_conv
 from hwsim.cpu.microkernel.gemm import describe_gemm, pack_dense
@@ -22,7 +30,6 @@ from hwsim.cpu.packing import PackedWeights, pack
 
 __all__ = [
     "UNLIMITED",
-    "Argument",
     "Call",
     "depthwise_call",
     "first_conv_call",
@@ -33,9 +40,6 @@ __all__ = [
 
 UNLIMITED = (-3.4028234663852886e38, 3.4028234663852886e38)
 """Clamp limits that let every finite float32 pass."""
-
-Argument = int | tuple[str, int]
-"""A number, or the address of an array plus bytes."""
 
 Values = NDArray[np.floating]
 
@@ -116,16 +120,7 @@ def spmm_call(
             "nnzmap": packed.nnzmap,
             "output": _blank((packed.co, pixels)),
         },
-        (
-            4 * pixels,
-            packed.co,
-            ("input", packed.first_channel * packed.plane_bytes),
-            ("weights", 0),
-            ("dmap", 0),
-            ("nnzmap", 0),
-            ("output", 0),
-            4 * pixels,
-        ),
+        spmm_arguments(packed),
         limits,
         "output",
         int((packed.nnzmap * widths).sum()) * pixels,
@@ -152,7 +147,7 @@ def gemm_call(
             "weights": pack_dense(weights, bias),
             "output": _blank((rows, co)),
         },
-        (rows, co, ci, ("a", 0), 4 * ci, ("weights", 0), ("output", 0), 4 * co),
+        gemm_arguments(rows, co, ci),
         limits,
         "output",
         rows * co * ci,
@@ -179,7 +174,7 @@ def depthwise_call(
             "edge": edge_array(width, kernel, stride),
             "output": _blank((channels, oh, ow)),
         },
-        (channels, height, 4 * width, ("input", 0), ("weights", 0), ("edge", 0), ("output", 0)),
+        depthwise_arguments(channels, height, width),
         limits,
         "output",
         channels * oh * ow * kernel * kernel,
@@ -200,11 +195,7 @@ def first_conv_call(
             "edge": image_edge(width),
             "output": _blank((co, oh, ow)),
         },
-        (
-            *(co, height, 12 * width),
-            *(("input", 0), ("weights", 0), ("edge", 0), ("output", 0)),
-            4 * ow,
-        ),
+        first_conv_arguments(co, height, width),
         limits,
         "output",
         co * oh * ow * 27,
@@ -221,7 +212,7 @@ def global_pool_call(x: Values, *, limits: tuple[float, float] = UNLIMITED) -> C
             "factor": pool_array(pixels),
             "output": _blank((channels,)),
         },
-        (channels, 4 * pixels, ("input", 0), ("factor", 0), ("output", 0)),
+        global_pool_arguments(channels, pixels),
         limits,
         "output",
         0,

@@ -51,6 +51,10 @@ class BoundKernel:
     starts: dict[str, Address]
     streams: dict[str, NDArray[np.int64]]
 
+    def addresses(self, base: Mapping[str, int]) -> dict[str, int]:
+        """Return where each pointer starts if arrays lie at ``base``; ``stack`` is the stack's."""
+        return {name: base[array] + offset for name, (array, offset) in self.starts.items()}
+
 
 @dataclass(frozen=True)
 class _Data:
