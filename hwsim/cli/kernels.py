@@ -10,9 +10,13 @@ import numpy as np
 import typer
 
 from hwsim.cli.files import write_text
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hwsim.cpu.execute.calls import Call
+    from hwsim.cpu.microkernel.target import Target
     from hwsim.experiments.cpu_wasm import KernelTime
 
 __all__ = ["app", "bench", "build", "list_kernels", "run"]
@@ -85,6 +89,9 @@ def run(
     height: Annotated[int, typer.Option(help="Of the input.")] = 14,
     width: Annotated[int, typer.Option(help="Of the input.")] = 14,
     sparsity: Annotated[float, typer.Option(help="Fraction of zero weights.")] = 0.8,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Also simulate it on this core (aarch64).")
+    ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> int:
@@ -93,34 +100,52 @@ def run(
     from hwsim.cpu.microkernel.target import find_target
 
     chosen = find_target(target)
+    if preset is not None and chosen.name != "aarch64":
+        raise InputError("--preset", "--target aarch64, whose instructions are simulated", target)
     shape = TrialShape(co, ci, height, width, sparsity)
     trial = draw_trial(kernel, chosen, shape, np.random.default_rng(seed))
     facts: dict[str, Any] = {"kernel": trial.call.kernel.name, "target": chosen.name}
     facts |= vars(shape) | {"seed": seed, "macs": trial.call.macs}
-    if chosen.name == "aarch64":
-        from hwsim.cpu.execute.aarch64_emulator import run_aarch64
-
-        execution = run_aarch64(trial.call, is_traced=True)
-        output = execution.output
-        facts["instructions"] = len(execution.addresses)
-    else:
-        from hwsim.cpu.execute.wasm_engine import engine_version, run_wasm
-
-        output = run_wasm(trial.call, chosen)
-        facts["engine"] = engine_version()
+    output, found = _executed(trial.call, chosen, preset)
     worst = trial.worst(output)
-    facts |= {"worst_error_of_bound": worst, "is_equal": worst <= 1}
+    facts |= found | {"worst_error_of_bound": worst, "is_equal": worst <= 1}
     if as_json:
         print(json.dumps(facts, indent=1))
     else:
         verdict = "equals golden" if worst <= 1 else "DIFFERS from golden"
-        detail = "".join(
-            f", {key} {facts[key]}" for key in ("instructions", "engine") if key in facts
-        )
-        print(
-            f"{facts['kernel']} on {target}: {verdict}, {worst:.2f} of the rounding bound{detail}"
-        )
+        detail = "".join(f", {key.replace('_', ' ')} {value}" for key, value in found.items())
+        bound = f"{worst:.2f} of the rounding bound"
+        print(f"{facts['kernel']} on {target}: {verdict}, {bound}{detail}")
     return 0 if worst <= 1 else 1
+
+
+def _executed(
+    call: Call, target: Target, preset: str | None
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Return the output of a call that was run for real, and what the run was."""
+    if target.name != "aarch64":
+        from hwsim.cpu.execute.wasm_engine import engine_version, run_wasm
+
+        return run_wasm(call, target), {"engine": engine_version()}
+    from hwsim.cpu.execute.aarch64_emulator import run_aarch64
+
+    execution = run_aarch64(call, is_traced=True)
+    facts: dict[str, Any] = {"instructions": len(execution.addresses)}
+    return execution.output, facts | (_simulated(call, preset) if preset is not None else {})
+
+
+def _simulated(call: Call, preset: str) -> dict[str, Any]:
+    """Return the cycles of a call on a modelled core: caches empty, and warm."""
+    from hwsim.cpu.execute.simulated import simulate_calls
+    from hwsim.cpu.spec import PRESETS
+
+    if preset not in PRESETS:
+        raise unknown_name("--preset", preset, PRESETS)
+    spec = PRESETS[preset]
+    if spec.backend != "aarch64":
+        raise InputError("--preset", "a core that runs AArch64", preset)
+    cold, warm = simulate_calls(call, spec)
+    return {"preset": preset, "cold_cycles": cold.cycles, "warm_cycles": warm.cycles}
 
 
 @app.command("bench")

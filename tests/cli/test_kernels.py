@@ -50,6 +50,14 @@ def test_kernels_run_and_equal_golden(
     assert ("instructions" in facts) == (target == "aarch64")
 
 
+def test_what_the_emulator_ran_is_simulated_on_a_core(capsys: pytest.CaptureFixture[str]) -> None:
+    extents = ("--co", "9", "--ci", "7", "--height", "4", "--width", "4", "--json")
+    run_it = ("run", "16x1", "--target", "aarch64", "--preset", "sd835", *extents)
+    facts = json.loads(run(capsys, *run_it)[1])
+    # At most three instructions start per cycle; cold caches cost more than warm ones.
+    assert facts["instructions"] / 3 < facts["warm_cycles"] < facts["cold_cycles"]
+
+
 def test_an_output_that_differs_is_status_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +107,14 @@ def test_a_bench_document_names_host_engine_and_every_kernel(
         (("run", "16x1", "--target", "riscv"), "--target: need one of aarch64, wasm"),
         (("run", "16x1", "--sparsity", "90"), "--sparsity: need a fraction of zeros from 0 to 1"),
         (("run", "16x1", "--co", "0"), "co: need at least 1, found 0"),
+        (
+            ("run", "16x1", "--preset", "sd835"),
+            "--preset: need --target aarch64, whose instructions are simulated, found wasm",
+        ),
+        (
+            ("run", "16x1", "--target", "aarch64", "--preset", "sd83"),
+            "--preset: need one of",
+        ),
         (("bench", "--rounds", "0"), "--rounds: need at least 1, found 0"),
         (("bench", "--target", "aarch64"), "--target: need wasm or wasm-relaxed"),
     ],
