@@ -120,7 +120,7 @@ def prepare(request: RunRequest) -> Session:
         )
     graph = machine.adapt(graph, kernel=request.kernel, dataflow=request.dataflow)
     schedule = None
-    if request.mapper == "schedule":
+    if request.mapper == "schedule" and machine.capabilities().has_slots:
         schedule = schedule_graph(graph, machine, dataflow=request.dataflow)
         mappings = schedule.mappings
     else:

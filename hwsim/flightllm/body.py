@@ -1,0 +1,256 @@
+"""Collect the instructions of one layer with exact costs, tokens and buffer places."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.flightllm.isa import CODE, LD, MISC, MISC_OPS, MM, ST, SYS
+from hwsim.flightllm.spec import FlightSpec
+
+__all__ = ["A_CHANNELS", "Body", "BodyBuilder", "Ring", "Transfer", "bits"]
+
+_LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer")
+"""Buffers by the mode of a load."""
+
+A_CHANNELS = 8
+"""Channels that an activation or weight tile of the A buffer is spread over."""
+
+
+def bits(*units: int) -> int:
+    """Return the set of ``units`` as a mask."""
+    return sum(1 << unit for unit in units)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How a load or store is charged: where its bytes go and how many a byte of memory stands for.
+
+    ``parallel`` channels work at once; ``ratio`` is how many bytes on chip one byte of HBM gives.
+    """
+
+    is_crossed: bool = False
+    parallel: int = 1
+    ratio: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Body:
+    """The instructions of a layer: code, cycles of each before the speed-up, traffic and slots.
+
+    ``hbm_read`` and ``hbm_write`` are bytes of memory, ``filled`` bytes written to each buffer.
+    """
+
+    code: NDArray[np.void]
+    costs: tuple[Fraction, ...]
+    hbm_read: int
+    hbm_write: int
+    filled: dict[str, int]
+    drained: dict[str, int]
+    issued_macs: int
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the instructions per unit."""
+        return np.bincount(self.code["unit"], minlength=6).astype(np.int64)
+
+
+class Ring:
+    """Places of tiles in the A buffer, and how many older tiles must be done before a load."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.head = 0
+        self.used = 0
+        self.live: deque[int] = deque()
+
+    def place(self, addresses: int) -> tuple[int, int]:
+        """Return (first address, tiles to wait for) of a tile of ``addresses``."""
+        waits = 0
+        while self.used + addresses > self.depth and self.live:
+            self.used -= self.live.popleft()
+            waits += 1
+        first = self.head
+        self.head = (self.head + addresses) % self.depth
+        self.used += addresses
+        self.live.append(addresses)
+        return first, waits
+
+
+class BodyBuilder:
+    """Append instructions of one layer. Costs are cycles of the clock, exact."""
+
+    def __init__(self, spec: FlightSpec) -> None:
+        self.spec = spec
+        self.rows: list[tuple[int, ...]] = []
+        self.costs: dict[Fraction, int] = {}
+        self.loads: dict[tuple[Fraction | int, Transfer, int], list[int]] = {}
+        self.stores: dict[tuple[int, Transfer], list[int]] = {}
+        self.issued = 0
+        self._issued_before = 0
+        self.address = 0
+        hbm = spec.hbm
+        self.byte_cycles = Fraction(spec.clock_hz) / hbm.channel_bytes_per_s
+        self.same = Fraction(hbm.same_channel_percent, 100)
+        self.cross = Fraction(hbm.cross_channel_percent, 100)
+
+    def transfer_cycles(self, size: Fraction, how: Transfer) -> Fraction:
+        """Return the cycles for ``size`` on-chip bytes."""
+        efficiency = self.cross if how.is_crossed else self.same
+        return size * self.byte_cycles / (how.parallel * efficiency * how.ratio)
+
+    def load(
+        self,
+        size: Fraction | int,
+        how: Transfer,
+        *,
+        mode: int,
+        channel: int = 0,
+        bank: int = 0,
+        wait: int = 0,
+        release: int = 0,
+    ) -> None:
+        """Append a load of ``size`` on-chip bytes."""
+        key = (size, how, mode)
+        known = self.loads.get(key)
+        if known is None:  # [times, cost, bytes of memory per row]
+            exact = Fraction(size)
+            known = [0, self._cost(self.transfer_cycles(exact, how)), _up(exact / how.ratio)]
+            self.loads[key] = known
+        known[0] += 1
+        self._add(LD, wait, release, known[1], mode, channel, 0, 0, known[2], bank)
+
+    def repeat(self, count: int, emit: Callable[[int], None]) -> None:
+        """Append what ``emit(index)`` appends for ``count`` indices, all alike but 0, 1 and last.
+
+        The others are copies of index 1's instructions, addresses included.
+        """
+        for index in range(min(2, count)):
+            first, before = len(self.rows), self._tally()
+            emit(index)
+        copies = count - 3
+        if copies > 0:
+            self.rows += self.rows[first:] * copies
+            for table, counts in zip((self.loads, self.stores), before, strict=True):
+                for key, entry in table.items():
+                    entry[0] += copies * (entry[0] - counts.get(key, 0))
+            self.issued += copies * (self.issued - self._issued_before)
+        if count > 2:
+            emit(count - 1)
+
+    def _tally(self) -> tuple[dict[Any, int], dict[Any, int]]:
+        self._issued_before = self.issued
+        return (
+            {key: entry[0] for key, entry in self.loads.items()},
+            {key: entry[0] for key, entry in self.stores.items()},
+        )
+
+    def zero_fill(self, size: int, bank: int = 0) -> None:
+        """Append a load that writes zeros at the speed of the A buffer."""
+        cost = Fraction(size, self.spec.buffers.a_bytes_per_cycle)
+        self._add(LD, 0, 0, self._cost(cost), 4, 0, 0, 1, 0, bank)
+
+    def store(
+        self, size: int, how: Transfer, *, channel: int = 0, wait: int = 0, release: int = 0
+    ) -> None:
+        """Append a store of ``size`` bytes of results."""
+        known = self.stores.get((size, how))
+        if known is None:
+            known = [0, self._cost(self.transfer_cycles(Fraction(size), how))]
+            self.stores[size, how] = known
+        known[0] += 1
+        self._add(ST, wait, release, known[1], 0, channel, 0, 0, size, 0)
+
+    def matrix(
+        self,
+        unit: int,
+        k_blocks: int,
+        density: Fraction,
+        *,
+        flags: int,
+        wait: int,
+        release: int,
+        a: int = 0,
+        slots: Fraction = Fraction(1),
+    ) -> None:
+        """Append MM or MV over ``k_blocks``; ``slots`` scales the slots that are issued."""
+        mpe = self.spec.mpe
+        cycles = mpe.block_cycles * k_blocks
+        rate = mpe.mm_macs_per_cycle if unit == MM else mpe.mv_macs_per_cycle
+        self.issued += int(cycles * rate * slots)
+        self._add(unit, wait, release, self._cost(cycles * density), 0, 0, k_blocks, flags, 0, 0, a)
+
+    def misc(self, op: str, elems: int, *, wait: int = 0, release: int = 0) -> None:
+        """Append an SFU instruction over ``elems``; softmax and norms take two passes."""
+        beats = -(-elems // self.spec.sfu.lanes)
+        index = MISC_OPS.index(op)
+        passes = self.spec.sfu.two_phase_passes if 2 <= index <= 4 else 1
+        self._add(
+            MISC, wait, release, self._cost(Fraction(beats * passes)), index, 0, beats, 0, 0, 0
+        )
+
+    def barrier(self, release: int) -> None:
+        """Append the barrier that ends the layer."""
+        self._add(SYS, bits(ST), release, self._cost(Fraction(1)), 0, 0, 0, 0, 0, 0)
+
+    def build(self) -> Body:
+        """Return the finished layer."""
+        filled: dict[str, Fraction] = {}
+        for (size, how, mode), (times, _, _) in self.loads.items():
+            level = _LEVELS[mode]
+            filled[level] = filled.get(level, Fraction(0)) + times * Fraction(size) / how.ratio
+        read = _up(sum(filled.values(), start=Fraction(0)))
+        written = sum(times * size for (size, _), (times, _) in self.stores.items())
+        return Body(
+            np.array(self.rows, dtype=CODE),
+            tuple(self.costs),
+            read,
+            written,
+            _split(filled, read),
+            {"global_buffer": written},
+            self.issued,
+        )
+
+    def _cost(self, cycles: Fraction) -> int:
+        """Return the index of ``cycles`` in the layer's costs."""
+        return self.costs.setdefault(cycles, len(self.costs))
+
+    def _add(
+        self,
+        unit: int,
+        wait: int,
+        release: int,
+        cost: int,
+        mode: int,
+        channel: int,
+        k: int,
+        flags: int,
+        length: int,
+        bank: int,
+        a: int = 0,
+    ) -> None:
+        address = self.address
+        self.address += length
+        self.rows.append(
+            (unit, wait, release, cost, mode, channel, k, flags, length, 0, address, 0, bank, a, 0)
+        )
+
+
+def _up(value: Fraction) -> int:
+    return -(-value.numerator // value.denominator)
+
+
+def _split(parts: dict[str, Fraction], total: int) -> dict[str, int]:
+    """Return whole bytes per level that add up to ``total``."""
+    found, position, before = {}, Fraction(0), 0
+    for index, (level, size) in enumerate(parts.items()):
+        position += size
+        until = total if index == len(parts) - 1 else int(position)
+        found[level] = until - before
+        before = until
+    return found

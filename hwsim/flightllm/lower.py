@@ -1,0 +1,210 @@
+"""Compile a graph into a core's program: layers in order, equal layers stored once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.core.graph import OpGraph, OpKind
+from hwsim.core.mapping import Mapping
+from hwsim.core.program import Program
+from hwsim.flightllm.body import Body, BodyBuilder, bits
+from hwsim.flightllm.emit_prompt import PROMPT_BUCKET, emit_prompt
+from hwsim.flightllm.emit_step import STEP_BUCKET, emit_step
+from hwsim.flightllm.isa import LD, MISC, SYS, UNITS, encode
+from hwsim.flightllm.plan import Layer, PlannedLayer, plan_layers
+from hwsim.flightllm.spec import FlightSpec
+
+__all__ = ["FlightProgram", "Run", "lower_graph"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A layer at its place: the ops it stands for, its code, and how often it runs."""
+
+    op: str
+    fused: tuple[str, ...]
+    layer: Layer
+    body: int
+    repeats: int
+
+
+@dataclass
+class FlightProgram(Program):
+    """A program as layers: ``bodies`` are the different ones, ``runs`` their order.
+
+    ``instructions`` holds the code of ``bodies`` one after the other.
+    """
+
+    bodies: list[Body] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return int(self.counts().sum())
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the instructions per unit that one core executes."""
+        each = np.array([body.counts() for body in self.bodies])
+        times = np.zeros(len(self.bodies), np.int64)
+        for run in self.runs:
+            times[run.body] += run.repeats
+        return np.asarray(times @ each, np.int64)
+
+    def program_hash(self) -> str:
+        digest = hashlib.sha256()
+        for body in self.bodies:
+            digest.update(body.code.tobytes())
+            digest.update(repr(body.costs).encode())
+        for run in self.runs:
+            digest.update(f"{run.body}x{run.repeats};".encode())
+        return digest.hexdigest()[:16]
+
+    def verify(self) -> None:
+        """Raise :class:`InputError` if a layer names a body that is not there."""
+        for index, run in enumerate(self.runs):
+            if not 0 <= run.body < len(self.bodies):
+                need = f"a body below {len(self.bodies)}"
+                raise InputError(f"program.runs[{index}]", need, str(run.body))
+
+    def chunks(self, size: int = 1 << 16) -> Iterator[NDArray[np.void]]:
+        """Yield the code layer by layer, in order of execution."""
+        del size
+        for run in self.runs:
+            for _ in range(run.repeats):
+                yield self.bodies[run.body].code
+
+    def disassemble(self, limit: int = 200) -> str:
+        """Return the first ``limit`` instructions as text, layer by layer."""
+        from hwsim.flightllm.isa import disassemble
+
+        lines: list[str] = []
+        for run in self.runs:
+            lines.append(f"# {run.op} x{run.repeats}")
+            code = self.bodies[run.body].code[: max(0, limit - len(lines))]
+            lines += disassemble(encode(code)) if len(code) else []
+            if len(lines) >= limit:
+                break
+        return "\n".join(lines[:limit])
+
+    def binary(self) -> Iterator[bytes]:
+        """Yield the binary program in pieces, layer by layer."""
+        texts = [encode(body.code) for body in self.bodies]
+        for run in self.runs:
+            for _ in range(run.repeats):
+                yield texts[run.body]
+
+
+def lower_graph(
+    graph: OpGraph,
+    mappings: list[Mapping],
+    tensors: MappingType[str, NDArray[Any]] | None,
+    spec: FlightSpec,
+) -> FlightProgram:
+    """Return the program of ``graph``: one core's, with the largest share of every layer.
+
+    Raises :class:`InputError` if ``mappings`` are not the ops of the graph in order.
+    """
+    names = [op.name for op in graph.ops()]
+    if [mapping.op for mapping in mappings] != names:
+        raise InputError("mappings", "the graph's ops in order", f"{len(mappings)} others")
+    for mapping in mappings:
+        mapping.check(spec)
+    planned = plan_layers(graph, spec)
+    bodies, runs = _bodies(planned, spec)
+    code = np.concatenate([body.code for body in bodies]) if bodies else np.zeros(0)
+    return FlightProgram(
+        machine="flightllm",
+        units=UNITS,
+        opcodes=[unit.upper() for unit in UNITS],
+        op_names=names,
+        channels=[],
+        instructions=code,
+        tensors=dict(tensors or {}),
+        meta={"model": graph.name, "notes": graph.notes, "ops": _facts(graph, mappings)},
+        bodies=bodies,
+        runs=runs,
+    )
+
+
+def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], list[Run]]:
+    """Return the different layers and their order; a layer's barrier starts the next one's unit."""
+    known: dict[tuple[Layer, int], int] = {}
+    bodies: list[Body] = []
+    runs = []
+    for index, one in enumerate(planned):
+        follower = planned[index + 1] if index + 1 < len(planned) else None
+        key = (_bucketed(one.layer), _first_unit(follower))
+        if key not in known:
+            known[key] = len(bodies)
+            bodies.append(_body(*key, spec))
+        runs.append(Run(one.op, tuple(one.fused), one.layer, known[key], one.repeats))
+    return bodies, runs
+
+
+def _bucketed(layer: Layer) -> Layer:
+    """Return ``layer`` at the lengths its program is compiled for."""
+    if layer.tokens == 1:
+        context = -(-layer.context // STEP_BUCKET) * STEP_BUCKET
+        sizes = {"scores": {"n": context}, "mix": {"k": context}}.get(layer.kind, {})
+        return replace(layer, context=context, **sizes)
+    tokens = -(-layer.tokens // PROMPT_BUCKET) * PROMPT_BUCKET
+    context = -(-layer.context // PROMPT_BUCKET) * PROMPT_BUCKET
+    sizes = {"scores": {"n": context}, "mix": {"k": context}}.get(layer.kind, {})
+    return replace(layer, tokens=tokens, context=context, **sizes)
+
+
+def _first_unit(planned: PlannedLayer | None) -> int:
+    """Return the unit that waits for the barrier in front of a layer, as a mask."""
+    if planned is None:
+        return 0
+    layer = planned.layer
+    is_on_chip = layer.tokens == 1 and layer.kind in ("norm", "softmax")
+    return bits(MISC if is_on_chip else LD)
+
+
+def _body(layer: Layer, next_unit: int, spec: FlightSpec) -> Body:
+    b = BodyBuilder(spec)
+    (emit_step if layer.tokens == 1 else emit_prompt)(b, layer)
+    b.barrier(next_unit)
+    body = b.build()
+    _balance(body.code)
+    return body
+
+
+def _balance(code: NDArray[np.void]) -> None:
+    """Clear releases that nobody waits for, so that a layer leaves no token behind."""
+    for producer in range(6):
+        if producer == SYS:
+            continue
+        for consumer in range(6):
+            waits = (code["unit"] == consumer) & (code["wait"] >> producer & 1 > 0)
+            gives = (code["unit"] == producer) & (code["release"] >> consumer & 1 > 0)
+            surplus = np.flatnonzero(gives)[int(waits.sum()) :]
+            code["release"][surplus] &= ~np.int8(1 << consumer)
+
+
+def _facts(graph: OpGraph, mappings: list[Mapping]) -> list[dict[str, Any]]:
+    facts = []
+    for op, mapping in zip(graph.ops(), mappings, strict=True):
+        repeats = int(op.attrs.get("repeats", 1))
+        facts.append(
+            {
+                "name": op.name,
+                "kind": op.kind.value,
+                "stage": op.stage.value,
+                "dims": dict(op.dims),
+                "mapping": {"dataflow": mapping.dataflow},
+                "macs": op.macs() * repeats,
+                "useful_macs": op.useful_macs() * repeats,
+                "tokens": op.gemm().m if op.kind is OpKind.LINEAR else 1,
+                "repeats": repeats,
+            }
+        )
+    return facts

@@ -1,0 +1,155 @@
+"""FlightLLM as a machine: what it executes, what it costs, and how a program runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
+from hwsim.core.mapping import Mapping
+from hwsim.core.program import Program
+from hwsim.core.result import Result
+from hwsim.core.sparsity import NM
+from hwsim.core.units import ceil_div
+from hwsim.flightllm.bounds import program_bounds
+from hwsim.flightllm.lower import FlightProgram, lower_graph
+from hwsim.flightllm.spec import PRESETS, FlightSpec
+
+__all__ = ["FlightMachine"]
+
+_KINDS = frozenset(
+    kind.value
+    for kind in (
+        OpKind.LINEAR,
+        OpKind.MATMUL,
+        OpKind.ELEMENTWISE,
+        OpKind.NORMALIZATION,
+        OpKind.SOFTMAX,
+        OpKind.CONCAT,
+        OpKind.TRANSPOSE,
+        OpKind.RESHAPE,
+        OpKind.SLICE,
+        OpKind.GATHER,
+    )
+)
+_DENSITIES = (2, 4, 8, 16)
+"""N of 16 that the field of a sparse block can say."""
+
+
+class FlightMachine(Machine):
+    """The accelerator for language models of Zeng et al. (FPGA 2024)."""
+
+    name = "flightllm"
+    compute_unit = "mv"
+    spec: FlightSpec
+
+    @classmethod
+    def presets(cls) -> dict[str, Spec]:
+        return dict(PRESETS)
+
+    @classmethod
+    def from_spec(cls, spec: Spec, preset: str) -> FlightMachine:
+        if not isinstance(spec, FlightSpec):
+            raise InputError("spec", "a FlightSpec", type(spec).__name__)
+        return cls(spec, preset)
+
+    @property
+    def clock_hz(self) -> int:
+        return self.spec.clock_hz
+
+    def capabilities(self) -> Capabilities:
+        treatment = {
+            "sparsity": "N of 16 kept weights, N of 2, 4, 8 or 16, as in the chain's multiplexers",
+            "fusion": "softmax behind scores, element-wise ops behind projections",
+            "moves": "reshapes, transposes, slices and gathers are addresses of loads and stores",
+        }
+        return Capabilities(
+            _KINDS,
+            ("stream",),
+            ("dense", "nm"),
+            tuple(PRESETS),
+            treatment,
+            phases=("prefill", "decode", "request"),
+            has_dense_baseline=False,
+        )
+
+    def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
+        pattern = op.weight.pattern if op.weight is not None else None
+        if isinstance(pattern, NM) and (pattern.nm_m != 16 or pattern.nm_n not in _DENSITIES):
+            found = f"nm:{pattern.nm_n}:{pattern.nm_m}"
+            raise InputError("--sparsity", "nm:N:16 with N of 2, 4, 8 or 16", found)
+        if op.kind not in (OpKind.LINEAR, OpKind.MATMUL):
+            raise InputError(f"op {op.name}", "a linear layer or attention", op.kind.value)
+        dims = op.gemm()
+        k = min(dims.k, 2048)
+        tile = k * self.spec.mpe.mv_columns if dims.m == 1 else self.spec.mpe.mm_rows * k
+        yield Mapping(
+            op=op.name,
+            dataflow=dataflow,
+            tiling={"m": dims.m, "k": k, "n": self.spec.mpe.mv_columns},
+            buffer_bytes={"a_buffer": min(2 * tile, self.spec.buffers.a_bytes)},
+        )
+
+    def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
+        dims = op.gemm()
+        mpe, shares = self.spec.mpe, self.spec.shares
+        macs = dims.groups * ceil_div(dims.m, 1) * dims.k * dims.n
+        rate = mpe.mv_macs_per_cycle if dims.m == 1 else mpe.mm_macs_per_cycle
+        compute = ceil_div(macs, rate * shares)
+        moved = dims.groups * dims.k * dims.n * self.spec.weight_bits_x10 // 80
+        hbm = self.spec.hbm
+        rate_bytes = hbm.channels_per_core * hbm.channel_bytes_per_s * shares
+        memory = int(moved * self.spec.clock_hz / rate_bytes) + 1
+        cycles = int(max(compute, memory) / self.spec.speed) + 1
+        return OpEstimate(cycles, compute, memory, moved, dims.groups * dims.m * dims.n, macs)
+
+    def estimate_other(self, graph: OpGraph, op: Op, fused_ops: int) -> OpEstimate:
+        elems = graph.tensors[op.output].elems
+        cycles = ceil_div(elems, self.spec.sfu.lanes) + 1
+        return OpEstimate(cycles, cycles, 0, 0, 0, 0)
+
+    def lower(
+        self,
+        graph: OpGraph,
+        mappings: list[Mapping],
+        tensors: MappingType[str, NDArray[Any]] | None = None,
+    ) -> FlightProgram:
+        program = lower_graph(graph, mappings, tensors, self.spec)
+        program.verify()
+        return program
+
+    def bounds(self, program: Program) -> Bounds:
+        return program_bounds(_own(program), self.spec)
+
+    def golden(
+        self, program: Program, inputs: MappingType[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        raise InputError("--verify", "a machine that computes values", self.name)
+
+    def execute(
+        self, program: Program, inputs: MappingType[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        raise InputError("--verify", "a machine that computes values", self.name)
+
+    def run(
+        self,
+        program: Program,
+        inputs: MappingType[str, NDArray[Any]] | None = None,
+        *,
+        trace: bool = False,
+        detail: str = "fast",
+    ) -> Result:
+        from hwsim.flightllm.sim import simulate  # numba is imported only when something runs
+
+        return simulate(self, _own(program), inputs, trace=trace, detail=detail)
+
+
+def _own(program: Program) -> FlightProgram:
+    if not isinstance(program, FlightProgram):
+        raise InputError("program", "one that this machine lowered", program.machine)
+    return program

@@ -1,0 +1,180 @@
+"""Group a graph's ops into the layers that a core executes one after the other.
+
+Fusion is the authors': scores with their softmax; a projection with its activation function, with
+the product or sum behind it, and with rotary embedding. Reshapes, transposes and gathers are the
+addresses of loads and stores and take no layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.sparsity import NM
+from hwsim.core.units import ceil_div
+from hwsim.flightllm.spec import FlightSpec
+
+__all__ = ["Layer", "plan_layers"]
+
+MAX_FUSED = 3
+"""Element-wise ops behind one projection (rotary embedding has three)."""
+
+_FLAG_FUNCTIONS = ("relu", "identity")
+"""Done by a flag of the matrix instruction, without the SFU."""
+
+_TABLE_FUNCTIONS = ("mul", "rotate_half_mul")
+"""Of a graph input these are tables of positions."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: kind, extents in elements and what is fused into it.
+
+    ``kind`` is linear, norm, scores, mix, cache, softmax or eltwise. ``tokens`` run at once; a
+    product has ``k`` and ``n``; attention has ``heads`` heads, ``group`` of which share keys and
+    values, and a ``context``. ``misc`` counts fused SFU instructions per tile, ``operands`` those
+    of their operands that are loaded. ``density`` is the share of kept weights.
+    """
+
+    kind: str
+    tokens: int
+    k: int = 0
+    n: int = 0
+    heads: int = 0
+    group: int = 1
+    context: int = 0
+    misc: int = 0
+    operands: int = 0
+    density: Fraction = Fraction(1)
+    is_sparse: bool = False
+    is_causal: bool = False
+    has_relu: bool = False
+    function: str = ""
+
+
+@dataclass
+class PlannedLayer:
+    """A layer with its leading op, the ops fused into it and how often it runs."""
+
+    layer: Layer
+    op: str
+    fused: list[str] = field(default_factory=list)
+    repeats: int = 1
+
+
+def plan_layers(graph: OpGraph, spec: FlightSpec) -> list[PlannedLayer]:
+    """Return the layers of ``graph`` in order; ops without a layer appear in none."""
+    taken: set[str] = set()
+    ready = set(graph.inputs)
+    planned = []
+    for op in graph.ops():
+        if op.name not in taken:
+            found = _plan(graph, op, spec, ready, taken)
+            if found is not None:
+                planned.append(found)
+        ready.add(op.output)
+    return planned
+
+
+def _plan(
+    graph: OpGraph, op: Op, spec: FlightSpec, ready: set[str], taken: set[str]
+) -> PlannedLayer | None:
+    repeats = int(op.attrs.get("repeats", 1))
+    if op.kind is OpKind.LINEAR:
+        return _linear(graph, op, spec, ready, taken, repeats)
+    if op.kind is OpKind.MATMUL:
+        return _attention(graph, op, taken, repeats)
+    shape = graph.tensors[op.output].shape
+    width = shape[-1]
+    rows = max(1, op.dims["elems"] // width) if "elems" in op.dims else 1
+    if op.kind is OpKind.NORMALIZATION:
+        function = "rmsnorm" if op.attrs["function"] == "rms" else "layernorm"
+        return PlannedLayer(Layer("norm", rows, n=width, function=function), op.name, [], repeats)
+    if op.kind is OpKind.SOFTMAX:
+        return PlannedLayer(Layer("softmax", rows, n=width), op.name, [], repeats)
+    if op.kind is OpKind.CONCAT and "grows" in op.attrs:
+        context = shape[1]
+        return PlannedLayer(
+            Layer("cache", 1, n=shape[0] * shape[2], context=context), op.name, [], repeats
+        )
+    if op.kind is OpKind.ELEMENTWISE and op.attrs["function"] not in _FLAG_FUNCTIONS:
+        layer = Layer("eltwise", rows, n=width, operands=max(0, len(op.inputs) - 1))
+        return PlannedLayer(layer, op.name, [], repeats)
+    return None
+
+
+def _linear(
+    graph: OpGraph, op: Op, spec: FlightSpec, ready: set[str], taken: set[str], repeats: int
+) -> PlannedLayer:
+    dims = op.gemm()
+    fused, operands, misc, relu = _followers(graph, op, ready, dims.m)
+    taken.update(fused)
+    density, is_sparse = _density(op, spec)
+    layer = Layer(
+        "linear",
+        dims.m,
+        k=dims.k,
+        n=dims.n,
+        misc=misc,
+        operands=operands,
+        density=density,
+        is_sparse=is_sparse,
+        has_relu=relu,
+    )
+    return PlannedLayer(layer, op.name, fused, repeats)
+
+
+def _density(op: Op, spec: FlightSpec) -> tuple[Fraction, bool]:
+    """Return the share of kept weights: the pattern's, else the published one of queries, keys."""
+    pattern = op.weight.pattern if op.weight is not None else None
+    if isinstance(pattern, NM) and not pattern.is_dense:
+        return Fraction(pattern.nm_n, pattern.nm_m), True
+    if op.name.endswith((".attn.q", ".attn.k")) and spec.query_key_percent < 100:
+        return Fraction(spec.query_key_percent, 100), True
+    return Fraction(1), False
+
+
+def _followers(
+    graph: OpGraph, op: Op, ready: set[str], tokens: int
+) -> tuple[list[str], int, int, bool]:
+    """Return the element-wise ops fused behind ``op``, loaded operands, SFU ops, a ReLU flag.
+
+    Tables of positions are graph inputs; a single step's fit on chip and are not loaded.
+    """
+    fused: list[str] = []
+    inside = {op.output}
+    operands = misc = 0
+    has_relu = False
+    frontier = list(graph.consumers(op.output))
+    while frontier and misc < MAX_FUSED:
+        nxt = frontier.pop(0)
+        if nxt.name in fused or nxt.kind is not OpKind.ELEMENTWISE:
+            continue
+        outside = [o.tensor for o in nxt.inputs if o.tensor not in inside and o.role != "weight"]
+        if any(tensor not in ready for tensor in outside):
+            continue
+        is_flag = nxt.attrs["function"] in _FLAG_FUNCTIONS
+        has_relu |= is_flag
+        misc += not is_flag
+        is_table = nxt.attrs["function"] in _TABLE_FUNCTIONS and tokens == 1
+        operands += sum(not (is_table and tensor in graph.inputs) for tensor in outside)
+        fused.append(nxt.name)
+        inside.add(nxt.output)
+        frontier += graph.consumers(nxt.output)
+    return fused, operands, misc, has_relu
+
+
+def _attention(graph: OpGraph, op: Op, taken: set[str], repeats: int) -> PlannedLayer:
+    dims = op.gemm()
+    heads = int(op.attrs.get("heads", dims.groups))
+    group = max(1, heads // dims.groups)
+    tokens = ceil_div(dims.m, group)
+    facts = {"heads": heads, "group": group, "is_causal": bool(op.attrs.get("is_causal"))}
+    if op.attrs.get("grows") == "k":
+        layer = Layer("mix", tokens, k=dims.k, n=dims.n, context=dims.k, **facts)
+        return PlannedLayer(layer, op.name, [], repeats)
+    fused = [o.name for o in graph.consumers(op.output) if o.kind is OpKind.SOFTMAX]
+    taken.update(fused)
+    layer = Layer("scores", tokens, k=dims.k, n=dims.n, context=dims.n, misc=len(fused), **facts)
+    return PlannedLayer(layer, op.name, fused, repeats)

@@ -1,0 +1,305 @@
+"""Run a program: time its layers, split every cycle over units and ops, count bytes and energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.core.result import (
+    LayerResult,
+    Provenance,
+    Result,
+    Stats,
+    UnitStats,
+    empty_stalls,
+)
+from hwsim.flightllm.body import Body
+from hwsim.flightllm.isa import LD, SYS, UNITS
+from hwsim.flightllm.lower import FlightProgram, Run
+from hwsim.flightllm.spec import FlightSpec
+from hwsim.flightllm.storage import storage_report
+from hwsim.flightllm.timing import LayerTime, play_body
+
+if TYPE_CHECKING:
+    from hwsim.flightllm.machine import FlightMachine
+
+__all__ = ["DETAILS", "busy_ms", "layer_times", "simulate"]
+
+DETAILS = ("fast", "tile", "estimate")
+"""``fast``: every different layer is played once. ``tile``: every layer is played. ``estimate``:
+a layer takes as long as its busiest unit."""
+
+_LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer", "global_buffer")
+_MATRIX_KINDS = ("linear", "scores", "mix")
+
+
+def layer_times(program: FlightProgram, detail: str = "fast") -> list[LayerTime]:
+    """Return the time of each run of ``program``, once per run."""
+    if detail == "tile":
+        return [play_body(program.bodies[run.body]) for run in program.runs]
+    each = [(_closed if detail == "estimate" else play_body)(body) for body in program.bodies]
+    return [each[run.body] for run in program.runs]
+
+
+def _closed(body: Body) -> LayerTime:
+    busy = []
+    for unit in range(6):
+        chosen = body.code["cost"][body.code["unit"] == unit]
+        counts = np.bincount(chosen, minlength=len(body.costs)).tolist()
+        busy.append(
+            sum((c * n for c, n in zip(body.costs, counts, strict=True)), start=Fraction(0))
+        )
+    none = tuple(Fraction(0) for _ in range(6))
+    return LayerTime(max(busy), tuple(busy), (none,) * 6)
+
+
+def busy_ms(program: FlightProgram, spec: FlightSpec) -> dict[str, float]:
+    """Return milliseconds that every unit works, over all layers."""
+    total = [Fraction(0)] * 6
+    for run, time in zip(program.runs, layer_times(program), strict=True):
+        for unit in range(6):
+            total[unit] += time.busy[unit] * run.repeats
+    scale = 1000 / (spec.clock_hz * spec.speed)
+    return {name: float(total[unit] * scale) for unit, name in enumerate(UNITS)}
+
+
+def simulate(
+    machine: FlightMachine,
+    program: FlightProgram,
+    inputs: Mapping[str, NDArray[Any]] | None,
+    *,
+    trace: bool,
+    detail: str,
+) -> Result:
+    """Return the result of ``program`` on ``machine`` (see :meth:`Machine.run`)."""
+    if detail not in DETAILS:
+        raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
+    if trace:
+        raise InputError("--trace", "a machine that records events", machine.name)
+    if inputs:
+        raise InputError("inputs", "none: values are computed by execute", machine.name)
+    times = layer_times(program, detail)
+    accounts = _Accounts(machine.spec)
+    layers = _layer_results(program, times, accounts)
+    result = _to_result(machine, program, layers, accounts)
+    result.fidelity = "estimate" if detail == "estimate" else "cycle"
+    result.check()
+    return result
+
+
+class _Accounts:
+    """Turns exact times into whole cycles by rounding running totals, so that sums stay exact."""
+
+    def __init__(self, spec: FlightSpec) -> None:
+        self.speed = spec.speed
+        self.now = Fraction(0)
+        self.end = 0
+        self.prompt = 0
+        self.units = {name: UnitStats() for name in UNITS}
+
+    def add(self, time: LayerTime, repeats: int) -> dict[str, UnitStats]:
+        """Account for one layer; return what each unit did in its whole cycles."""
+        self.now += time.cycles * repeats / self.speed
+        before, self.end = self.end, -(-self.now.numerator // self.now.denominator)
+        cycles = self.end - before
+        scale = float(repeats / self.speed)
+        found = {}
+        for unit, name in enumerate(UNITS):
+            whole = _whole([part * scale for part in time.parts[unit]], cycles)
+            stats = UnitStats(whole[0], empty_stalls(), cycles - sum(whole))
+            for producer, lost in enumerate(whole[1:]):
+                stats.stall[_reason(producer)] += lost
+            found[name] = stats
+            self.units[name].busy += stats.busy
+            self.units[name].idle += stats.idle
+            for reason in ("dram", "sync", "dependency"):
+                self.units[name].stall[reason] += stats.stall[reason]
+        return found
+
+
+def _reason(producer: int) -> str:
+    if producer == LD:
+        return "dram"
+    return "sync" if producer == SYS else "dependency"
+
+
+def _whole(parts: list[float], limit: int) -> list[int]:
+    """Return ``parts`` as whole numbers whose sum is at most ``limit``, by running totals."""
+    found, position, before = [], 0.0, 0
+    for part in parts:
+        position += part
+        until = min(int(position), limit)
+        found.append(until - before)
+        before = until
+    return found
+
+
+@dataclass
+class _Placed:
+    """What the layer led by an op took."""
+
+    run: Run
+    body: Body
+    start: int
+    end: int
+    units: dict[str, UnitStats]
+
+
+def _layer_results(
+    program: FlightProgram, times: list[LayerTime], accounts: _Accounts
+) -> list[LayerResult]:
+    """Return one entry per op; those fused into a layer, and pure addresses, take no cycles."""
+    stages = {fact["name"]: fact["stage"] for fact in program.meta["ops"]}
+    placed: dict[str, _Placed] = {}
+    for run, time in zip(program.runs, times, strict=True):
+        start = accounts.end
+        units = accounts.add(time, run.repeats)
+        if stages[run.op] == "prefill":
+            accounts.prompt += accounts.end - start
+        placed[run.op] = _Placed(run, program.bodies[run.body], start, accounts.end, units)
+    owner = {name: run.op for run in program.runs for name in run.fused}
+    layers = []
+    now = 0
+    for fact in program.meta["ops"]:
+        one = placed.get(fact["name"])
+        now = one.end if one is not None else now
+        layers.append(_entry(fact, one, owner.get(fact["name"]), now))
+    return layers
+
+
+def _entry(fact: dict[str, Any], one: _Placed | None, owner: str | None, now: int) -> LayerResult:
+    mapping = dict(fact["mapping"])
+    if owner is not None:
+        mapping = {"dataflow": "fused", "placement": {"into": owner}}
+    facts = {key: fact[key] for key in ("name", "kind", "stage", "dims", "macs", "useful_macs")}
+    nothing = {level: {"read": 0, "write": 0} for level in ("dram", *_LEVELS)}
+    if one is None:
+        return LayerResult(
+            **facts, mapping=mapping, start_cycle=now, end_cycle=now, cycles=0, unit="misc",
+            account=UnitStats(), issued_macs=fact["macs"], bytes=nothing,
+        )  # fmt: skip
+    layer, repeats = one.run.layer, one.run.repeats
+    unit = ("mv" if layer.tokens == 1 else "mm") if layer.kind in _MATRIX_KINDS else "misc"
+    unit = "ld" if layer.kind == "cache" else unit
+    return LayerResult(
+        **facts,
+        mapping={"dataflow": layer.kind, "density": float(layer.density), "repeats": repeats},
+        start_cycle=one.start,
+        end_cycle=one.end,
+        cycles=one.end - one.start,
+        unit=unit,
+        account=one.units[unit],
+        issued_macs=max(fact["useful_macs"], one.body.issued_macs * repeats),
+        bytes=_bytes(one.body, repeats, nothing),
+    )
+
+
+def _bytes(
+    body: Body, repeats: int, nothing: dict[str, dict[str, int]]
+) -> dict[str, dict[str, int]]:
+    found = {level: dict(moved) for level, moved in nothing.items()}
+    found["dram"] = {"read": body.hbm_read * repeats, "write": body.hbm_write * repeats}
+    for level, size in body.filled.items():
+        found[level]["write"] += size * repeats
+    for level, size in body.drained.items():
+        found[level]["read"] += size * repeats
+    return found
+
+
+def _to_result(
+    machine: FlightMachine, program: FlightProgram, layers: list[LayerResult], accounts: _Accounts
+) -> Result:
+    spec = machine.spec
+    total = {level: {"read": 0, "write": 0} for level in ("dram", *_LEVELS)}
+    for layer in layers:
+        for level, moved in layer.bytes.items():
+            for direction, count in moved.items():
+                total[level][direction] += count
+    stats = Stats(
+        cycles=accounts.end,
+        units=accounts.units,
+        macs=sum(layer.macs for layer in layers),
+        issued_macs=sum(layer.issued_macs for layer in layers),
+        useful_macs=sum(layer.useful_macs for layer in layers),
+        bytes=total,
+    )
+    stats.energy_by_component_pj = _energy(stats, spec)
+    return Result(
+        model=program.meta["model"],
+        machine=machine.name,
+        preset=machine.preset,
+        fidelity="cycle",
+        clock_hz=spec.clock_hz,
+        peak_macs_per_cycle=spec.peak_macs_per_cycle,
+        stats=stats,
+        layers=layers,
+        provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
+        notes=list(program.meta["notes"]),
+        extra=_extra(program, stats, accounts, spec),
+    )
+
+
+def _energy(stats: Stats, spec: FlightSpec) -> dict[str, float]:
+    """Return the board's energy: products and HBM by their counts, the rest of the board by time.
+
+    If the counted parts exceed the board's power over the run, nothing is left for the rest.
+    """
+    seconds = stats.cycles / spec.clock_hz
+    mpe = stats.useful_macs * spec.power.mac_pj
+    hbm = sum(stats.bytes["dram"].values()) * spec.power.hbm_pj_per_byte
+    board = max(0.0, spec.power.board_w * seconds * 1e12 - mpe - hbm)
+    return {"mpe": mpe, "hbm": hbm, "board": board}
+
+
+def _extra(
+    program: FlightProgram, stats: Stats, accounts: _Accounts, spec: FlightSpec
+) -> dict[str, Any]:
+    rates = _rates(program, accounts, spec)
+    seconds = stats.cycles / spec.clock_hz
+    moved = sum(stats.bytes["dram"].values())
+    used = spec.hbm.channels_per_core * spec.hbm.channel_bytes_per_s
+    instructions = dict(zip(UNITS, program.counts().tolist(), strict=True))
+    return {
+        "timing": spec.timing,
+        **rates,
+        "joules_per_token": stats.energy_pj * 1e-12 / rates["tokens"],
+        "instructions": {unit.upper(): count for unit, count in instructions.items()},
+        "hbm_bytes": moved * spec.shares,
+        "bandwidth_utilization": float(moved * spec.shares / seconds / spec.hbm.bytes_per_s),
+        "bandwidth_utilization_of_used_channels": float(moved / seconds / used),
+        "storage": storage_report(instructions),
+        "spec": spec.model_dump(mode="json"),
+    }
+
+
+def _rates(program: FlightProgram, accounts: _Accounts, spec: FlightSpec) -> dict[str, Any]:
+    """Return tokens and their rate: a prompt's as read, steps' as written.
+
+    A request's rate is that of its steps, as the paper counts; ``end_to_end_tokens_per_s`` counts
+    the prompt's time too.
+    """
+    stages = {fact["name"]: fact["stage"] for fact in program.meta["ops"]}
+    steps = {run.op.rpartition("/")[0]: run for run in program.runs if stages[run.op] == "decode"}
+    seconds = accounts.end / spec.clock_hz
+    if not steps:
+        tokens = max(int(fact["tokens"]) for fact in program.meta["ops"])
+        return {"tokens": tokens, "tokens_per_s": tokens / seconds, "prefill_s": seconds}
+    tokens = sum(run.repeats for run in steps.values())
+    prefill = float(accounts.prompt / spec.clock_hz)
+    return {
+        "tokens": tokens,
+        "tokens_per_s": tokens / (seconds - prefill),
+        "prefill_s": prefill,
+        "end_to_end_tokens_per_s": tokens / seconds,
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("hwsim", "numpy", "numba")}

@@ -1,0 +1,149 @@
+"""Describe a FlightLLM accelerator: cores, buffers, HBM, and which rules time it.
+
+``timing`` chooses between two conventions. ``artifact`` follows the profiler that the authors
+published: one core's program times the whole model, and every time is divided by 3.2.
+``independent`` divides nothing: the columns and heads of a layer are spread over the cores, and a
+layer takes as long as the core with the largest share.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hwsim.core.machine import Spec
+
+__all__ = ["PRESETS", "BufferSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec", "SfuTiming"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MpeSpec(_Part):
+    """The matrix engine of a core (artifact)."""
+
+    block: int = Field(16, ge=1, description="weights per block along k and n")
+    mv_columns: int = Field(512, ge=16, description="outputs of one MV instruction")
+    mm_rows: int = Field(128, ge=1, description="rows of one MM instruction")
+    mm_columns: int = Field(16, ge=1, description="outputs per row of one MM instruction")
+    block_cycles: int = Field(8, ge=1, description="cycles per k block, MM and MV, dense")
+    mm_macs_per_cycle: int = Field(4096, ge=1)
+    mv_macs_per_cycle: int = Field(1024, ge=1)
+
+
+class SfuTiming(_Part):
+    """The special function unit of a core (artifact)."""
+
+    lanes: int = Field(16, ge=1)
+    two_phase_passes: int = Field(2, ge=1, description="passes of softmax and normalisation")
+
+
+class BufferSpec(_Part):
+    """On-chip buffers of a core (artifact)."""
+
+    a_depth: int = Field(4096, ge=2, description="addresses of the A buffer")
+    a_block_addresses: int = Field(16, ge=1, description="addresses per k block of an MV tile")
+    b_depth: int = Field(4096, ge=2)
+    b_block_addresses: int = Field(8, ge=1, description="addresses per k block of an MM tile")
+    a_bytes_per_cycle: int = Field(2048, ge=1, description="zero fill of the A buffer")
+    a_bytes: int = Field(8 << 20, ge=1)
+    b_bytes: int = Field(128 << 10, ge=1)
+    global_bytes: int = Field(1 << 20, ge=1)
+
+
+class HbmSpec(_Part):
+    """High-bandwidth memory, its rate exact: the artifact's 25.6 GiB/s are 2^37 bytes in 5 s."""
+
+    channels: int = Field(32, ge=1)
+    channels_per_core: int = Field(8, ge=1, le=8, description="that weights and activations use")
+    channel_bytes_per_5s: int = Field(ge=1, description="peak of one channel in five seconds")
+    same_channel_percent: int = Field(70, ge=1, le=100)
+    cross_channel_percent: int = Field(35, ge=1, le=100)
+
+    @property
+    def channel_bytes_per_s(self) -> Fraction:
+        """Return the peak rate of one channel."""
+        return Fraction(self.channel_bytes_per_5s, 5)
+
+    @property
+    def bytes_per_s(self) -> Fraction:
+        """Return the peak rate of all channels."""
+        return self.channels * self.channel_bytes_per_s
+
+
+class PowerSpec(_Part):
+    """Power of the board, and what is charged to its busiest parts."""
+
+    board_w: float = Field(45.0, gt=0, description="measured on a U280 (board notes)")
+    mac_pj: float = Field(1.5, ge=0, description="INT8 multiply-accumulate in a DSP (assumed)")
+    hbm_pj_per_byte: float = Field(31.2, ge=0, description="3.9 pJ per bit of HBM2 (assumed)")
+
+
+class FlightSpec(Spec):
+    """A FlightLLM accelerator."""
+
+    clock_hz: int = Field(225_000_000, ge=1)
+    cores: int = Field(4, ge=1, description="one per super logic region")
+    timing: Literal["artifact", "independent"] = "artifact"
+    speed_num: int = Field(16, ge=1, description="artifact: times are divided by num / den")
+    speed_den: int = Field(5, ge=1)
+    weight_bits_x10: int = Field(40, ge=10, le=80, description="tenths of a bit per kept weight")
+    query_key_percent: int = Field(
+        70, ge=1, le=100, description="density of query and key projections left dense by the user"
+    )
+    mask_block: int = Field(64, ge=1, description="granularity of the causal mask")
+    is_fused: bool = Field(True, description="vectors stay on chip between the ops of a layer")
+    mpe: MpeSpec = MpeSpec()
+    sfu: SfuTiming = SfuTiming()
+    buffers: BufferSpec = BufferSpec()
+    hbm: HbmSpec
+    power: PowerSpec = PowerSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cores * self.hbm.channels_per_core > self.hbm.channels:
+            need = self.cores * self.hbm.channels_per_core
+            raise ValueError(
+                f"hbm.channels: need {need} for {self.cores} cores, found {self.hbm.channels}"
+            )
+        return self
+
+    def capacities(self) -> dict[str, int]:
+        return {
+            "a_buffer": self.buffers.a_bytes,
+            "b_buffer": self.buffers.b_bytes,
+            "global_buffer": self.buffers.global_bytes,
+        }
+
+    @property
+    def speed(self) -> Fraction:
+        """Return what every time is divided by."""
+        if self.timing == "independent":
+            return Fraction(1)
+        return Fraction(self.speed_num, self.speed_den)
+
+    @property
+    def shares(self) -> int:
+        """Return over how many cores a layer's columns and heads are spread by the timing."""
+        return self.cores if self.timing == "independent" else 1
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Return the dense multiply-accumulates per cycle of all cores."""
+        return self.cores * self.mpe.mm_macs_per_cycle
+
+
+PRESETS: dict[str, Spec] = {
+    # 460 GB/s over 32 channels; weights of the published package take 4.1 bits and metadata.
+    "u280": FlightSpec(
+        cores=3,
+        timing="independent",
+        weight_bits_x10=41,
+        hbm=HbmSpec(channel_bytes_per_5s=460_000_000_000 * 5 // 32),
+    ),
+    # 819.2 GiB/s over 32 channels, as the authors' configuration has it.
+    "vhk158": FlightSpec(hbm=HbmSpec(channel_bytes_per_5s=1 << 37)),
+}
