@@ -19,6 +19,9 @@ __all__ = ["A_CHANNELS", "Body", "BodyBuilder", "Ring", "Transfer", "bits"]
 _LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer")
 """Buffers by the mode of a load."""
 
+TWO_PHASE_PASSES = 2
+"""Passes of softmax and normalisation over a vector (Zeng et al. 2024)."""
+
 A_CHANNELS = 8
 """Channels that an activation or weight tile of the A buffer is spread over."""
 
@@ -189,7 +192,7 @@ class BodyBuilder:
         """Append an SFU instruction over ``elems``; softmax and norms take two passes."""
         beats = -(-elems // self.spec.sfu.lanes)
         index = MISC_OPS.index(op)
-        passes = self.spec.sfu.two_phase_passes if 2 <= index <= 4 else 1
+        passes = TWO_PHASE_PASSES if 2 <= index <= 4 else 1
         self._add(
             MISC, wait, release, self._cost(Fraction(beats * passes)), index, 0, beats, 0, 0, 0
         )

@@ -129,12 +129,16 @@ class FlightMachine(Machine):
     def golden(
         self, program: Program, inputs: MappingType[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        raise InputError("--verify", "a machine that computes values", self.name)
+        from hwsim.flightllm.functional import exact_products
+
+        return {**exact_products(_own(program), inputs)}
 
     def execute(
         self, program: Program, inputs: MappingType[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        raise InputError("--verify", "a machine that computes values", self.name)
+        from hwsim.flightllm.functional import core_products
+
+        return {**core_products(_own(program), inputs)}
 
     def run(
         self,

@@ -14,8 +14,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.core.machine import Spec
+from hwsim.flightllm.unit_spec import SfuSpec
 
-__all__ = ["PRESETS", "BufferSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec", "SfuTiming"]
+__all__ = ["PRESETS", "BufferSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec"]
 
 
 class _Part(BaseModel):
@@ -32,13 +33,6 @@ class MpeSpec(_Part):
     block_cycles: int = Field(8, ge=1, description="cycles per k block, MM and MV, dense")
     mm_macs_per_cycle: int = Field(4096, ge=1)
     mv_macs_per_cycle: int = Field(1024, ge=1)
-
-
-class SfuTiming(_Part):
-    """The special function unit of a core (artifact)."""
-
-    lanes: int = Field(16, ge=1)
-    two_phase_passes: int = Field(2, ge=1, description="passes of softmax and normalisation")
 
 
 class BufferSpec(_Part):
@@ -97,7 +91,7 @@ class FlightSpec(Spec):
     mask_block: int = Field(64, ge=1, description="granularity of the causal mask")
     is_fused: bool = Field(True, description="vectors stay on chip between the ops of a layer")
     mpe: MpeSpec = MpeSpec()
-    sfu: SfuTiming = SfuTiming()
+    sfu: SfuSpec = SfuSpec()
     buffers: BufferSpec = BufferSpec()
     hbm: HbmSpec
     power: PowerSpec = PowerSpec()

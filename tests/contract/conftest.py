@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from hwsim.core.program import Program
 from hwsim.core.sparsity import NM, Block, Pattern, Unstructured
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
+from models.llm.config import parse_config
+from models.llm.graph import llm_graph
 from models.training import training_graph
+from models.workload import Workload
 
 
 def convolutions() -> OpGraph:
@@ -165,12 +169,37 @@ def _on_core(graph: OpGraph) -> OpGraph:
     return make_machine("cpu").adapt(graph)
 
 
+def language_model(workload: Workload, pattern: NM | None = None) -> OpGraph:
+    """Two gated layers with grouped queries, extents ragged against tiles of 16, 128 and 512."""
+    values = {
+        "model_type": "llama",
+        "hidden_size": 544,
+        "intermediate_size": 1100,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 68,
+        "vocab_size": 600,
+    }
+    graph = llm_graph("tiny", parse_config(values), workload)
+    return graph if pattern is None else with_pattern(graph, pattern.nm_n, pattern.nm_m)
+
+
+LANGUAGE_MODELS: dict[str, Callable[[], OpGraph]] = {
+    "step": lambda: language_model(Workload(phase="decode", kv_tokens=600)),
+    "sparse_step": lambda: language_model(
+        Workload(phase="decode", kv_tokens=16), NM(nm_n=4, nm_m=16)
+    ),
+    "prompt": lambda: language_model(Workload(phase="prefill", seq_tokens=130)),
+}
+
 GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {
     "cpu": {
         "mobile_sparse": lambda: mobile(0.15),
         "mobile_dense": lambda: mobile(0.5),
         "squeezed": squeezed,
     },
+    "flightllm": LANGUAGE_MODELS,
     "sat": GRAPHS,
 }
 """Machine -> the graphs that it is asked to run. A new machine names its own here."""
@@ -240,15 +269,15 @@ def machine(machine_name: str) -> Machine:
 
 
 @pytest.fixture
-def draw_values() -> Callable[[Case, int], tuple[Program, dict[str, NDArray[np.float16]]]]:
+def draw_values() -> Callable[[Case, int], tuple[Program, dict[str, NDArray[Any]]]]:
     """Return a function that attaches random weights and masks to a case's program."""
     return attach_values
 
 
-def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[np.float16]]]:
+def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[Any]]]:
     """Return the program with weights and masks, and activations for every matrix product."""
     rng = np.random.default_rng(seed)
-    inputs: dict[str, NDArray[np.float16]] = {}
+    inputs: dict[str, NDArray[Any]] = {}
     tensors: dict[str, NDArray[np.generic]] = {}
     for op in case.graph.ops():
         if not op.is_gemm:
@@ -259,8 +288,9 @@ def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[np.
         if isinstance(op.inputs[0].pattern, NM):
             # The right operand is the sparse one: the product is given transposed.
             pattern, rows, columns = op.inputs[0].pattern.model_copy(update={"axis": 0}), dims.n, 20
-        inputs[f"{op.name}.a"] = _half(rng, (dims.groups, min(rows, 20), dims.k))
-        tensors[f"{op.name}.b"] = _half(rng, (dims.groups, dims.k, columns))
+        draw = DRAWS.get(case.machine.name, _half)
+        inputs[f"{op.name}.a"] = draw(rng, (dims.groups, min(rows, 20), dims.k))
+        tensors[f"{op.name}.b"] = draw(rng, (dims.groups, dims.k, columns))
         if pattern is not None and not pattern.is_dense:
             masks = [pattern.sample_mask((dims.k, columns), rng) for _ in range(dims.groups)]
             tensors[f"{op.name}.mask"] = np.stack(masks)
@@ -271,3 +301,11 @@ def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[np.
 
 def _half(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float16]:
     return rng.standard_normal(shape).astype(np.float16)
+
+
+def _codes(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    return rng.integers(-127, 128, shape).astype(np.int8)
+
+
+DRAWS: dict[str, Callable[..., NDArray[Any]]] = {"flightllm": _codes}
+"""How a machine's operands are drawn, if not as FP16."""

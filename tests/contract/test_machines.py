@@ -16,14 +16,19 @@ from hwsim.core.result import Result
 
 FILLED_FROM_DRAM = {
     "cpu": ("llc_refill",),
+    "flightllm": ("a_buffer", "b_buffer", "bias_buffer", "fsb_buffer", "meta_buffer"),
     "sat": ("activation_buffer", "weight_buffer", "lane_operands"),
 }
 """Levels that loads write, and nothing else does. A new machine names its own."""
-STORED_TO_DRAM = {"cpu": ("llc_refill",), "sat": ("output_buffer", "lane_results")}
+STORED_TO_DRAM = {
+    "cpu": ("llc_refill",),
+    "flightllm": ("global_buffer",),
+    "sat": ("output_buffer", "lane_results"),
+}
 """Levels that stores read, and nothing else does."""
 ESTIMATE_RANGE = (0.5, 1.05)
 """Closed forms leave out start-up and waits, so they may be low; hardly ever high."""
-PLANS_ITS_TRAFFIC = {"sat"}
+PLANS_ITS_TRAFFIC = {"flightllm", "sat"}
 """Machines whose bytes are decided before they run; caches decide theirs while running."""
 
 

@@ -39,7 +39,7 @@ def test_golden_is_close_to_the_exact_product(case: Any, draw_values: Draw) -> N
         a, b = inputs[f"{name}.a"], program.tensors[f"{name}.b"]
         mask = program.tensors.get(f"{name}.mask", np.ones(b.shape, dtype=bool))
         exact = a.astype(np.float64) @ np.where(mask, b, 0).astype(np.float64)
-        size = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+        size = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
         # One FP32 rounding (2^-24) per addition, relative to the sum of magnitudes.
         assert (np.abs(output - exact) <= a.shape[-1] * 2.0**-24 * size).all(), name
 

@@ -1,0 +1,138 @@
+"""Compute products as a core does: by the program's tiles, two rows per DSP, in the chain's words.
+
+Operands are INT8 codes, sums INT32; scales are applied outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+from hwsim.core.formats import encode_nm
+from hwsim.flightllm.csd_chain import split_lanes, split_segment
+from hwsim.flightllm.isa import MM, MV
+from hwsim.flightllm.lower import FlightProgram
+from hwsim.flightllm.unit_spec import CsdChainSpec
+
+__all__ = ["core_products", "exact_products"]
+
+Codes = NDArray[np.int64]
+_CHAIN = CsdChainSpec()
+
+
+def exact_products(
+    program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.int32]]:
+    """Return ``inputs[op.a] @ tensors[op.b]`` of every op in exact integers, [groups, m, n]."""
+    found = {}
+    for name, a, b in _operands(program, inputs):
+        found[name] = (a @ b).astype(np.int32)
+    return found
+
+
+def core_products(
+    program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.int32]]:
+    """Return the same sums, instruction by instruction over k, in the arithmetic of the chain.
+
+    Weights of an op with a mask pass the sparse multiplexers, N of 16 at a time. Raises
+    :class:`InputError` if an op has no instructions, or its weights more than N of 16.
+    """
+    runs = {run.op: run for run in program.runs}
+    found = {}
+    for name, a, b in _operands(program, inputs):
+        if name not in runs:
+            raise InputError(f"op {name}", "instructions in the program", "none")
+        run = runs[name]
+        tiles = _tiles(program.bodies[run.body].code, a.shape[2])
+        mask = program.tensors.get(f"{name}.mask")
+        nm_n = _CHAIN.choices if mask is None else int(run.layer.density * _CHAIN.choices)
+        sums = []
+        for group, (rows, weights) in enumerate(zip(a, b, strict=True)):
+            kept = np.ones(weights.shape, np.bool_) if mask is None else mask[group]
+            sums.append(_product(rows, weights, kept, nm_n, tiles))
+        found[name] = np.stack(sums).astype(np.int32)
+    return found
+
+
+def _operands(
+    program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[str, Codes, Codes]]:
+    """Yield name, activations [groups, m, k] and masked weights [groups, k, n] of every op."""
+    for key, a in inputs.items():
+        name = key.removesuffix(".a")
+        b = program.tensors[f"{name}.b"].astype(np.int64)
+        mask = program.tensors.get(f"{name}.mask")
+        b = b if mask is None else np.where(mask, b, 0)
+        for what, values in ((key, a), (f"{name}.b", b)):
+            if values.size and (np.abs(values.astype(np.int64)) > 127).any():
+                found = str(np.abs(values.astype(np.int64)).max())
+                raise InputError(what, "codes of -127 to 127", found)
+        yield name, a.astype(np.int64), b
+
+
+def _tiles(code: NDArray[np.void], k: int) -> list[slice]:
+    """Return the rows of the weights that an output's instructions cover, one after the other.
+
+    An instruction with the output flag is an output's last; of outputs that cover different
+    lengths (causal attention) the longest counts. Tiles beyond ``k`` hold padding.
+    """
+    matrix = code[(code["unit"] == MV) | (code["unit"] == MM)]
+    ends = np.flatnonzero(matrix["flags"] & 8) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    sizes = matrix["k"].astype(np.int64) * _CHAIN.choices
+    covered = np.concatenate([[0], np.cumsum(sizes)])
+    longest = int((covered[ends] - covered[starts]).argmax())
+    tiles, first = [], 0
+    for size in sizes[starts[longest] : ends[longest]].tolist():
+        tiles.append(slice(min(first, k), min(first + size, k)))
+        first += size
+    if first < k:
+        raise InputError("program", f"instructions over k of {k}", str(first))
+    return tiles
+
+
+def _product(a: Codes, b: Codes, mask: NDArray[np.bool_], nm_n: int, tiles: list[slice]) -> Codes:
+    """Return a [m, k] times b [k, n], partial sums of the tiles added up."""
+    m = len(a)
+    padded = np.concatenate([a, np.zeros((m % 2, a.shape[1]), np.int64)])
+    total = np.zeros((len(padded), b.shape[1]), np.int64)
+    for tile in tiles:
+        total += _tile(padded[:, tile], b[tile], mask[tile], nm_n)
+    return total[:m]
+
+
+def _tile(a: Codes, b: Codes, mask: NDArray[np.bool_], nm_n: int) -> Codes:
+    """Return a [2 pairs, k] times b [k, n]: rows 2i and 2i + 1 in the low and high lanes."""
+    compact = encode_nm(b, mask, nm_n, _CHAIN.choices)
+    groups = len(compact.values)
+    rest = groups * _CHAIN.choices - a.shape[1]
+    packed = (a[1::2] << _CHAIN.lane.lane_bits) + a[0::2]
+    packed = np.pad(packed, ((0, 0), (0, rest))).reshape(len(packed), groups, _CHAIN.choices)
+    total = np.zeros((len(a), b.shape[1]), np.int64)
+    for group in range(groups):
+        high, low = _block(
+            packed[:, group], compact.values[group].astype(np.int64), compact.indices[group]
+        )
+        total[0::2] += low
+        total[1::2] += high
+    return total
+
+
+def _block(packed: Codes, weights: Codes, index: NDArray[np.uint8]) -> tuple[Codes, Codes]:
+    """Return high and low sums [pairs, n] of one block: ``weights``, ``index`` [nm_n, n]."""
+    lane = _CHAIN.lane
+    p = np.zeros((len(packed), weights.shape[1]), np.int64)
+    high_parts, low_parts = np.zeros_like(p), np.zeros_like(p)
+    for dsp, (weight, chosen) in enumerate(zip(weights, index, strict=True)):
+        if dsp and dsp % lane.segment_dsps == 0:
+            p, msp_high, msp_low = split_segment(lane, p)  # type: ignore[arg-type,assignment]
+            high_parts += msp_high
+            low_parts += msp_low
+        p = p + packed[:, chosen] * weight
+    high, low = split_lanes(lane, p)  # type: ignore[arg-type]
+    return high + (high_parts << lane.lsp_bits), low + (low_parts << lane.lsp_bits)
