@@ -113,6 +113,24 @@ def dram(n: int) -> Iterator[Row]:
         yield row(name, rate, "requests/s", n=n, least=2e6, detail=facts)
 
 
+def kernels(n: int) -> Iterator[Row]:
+    """Generated WebAssembly kernels, run for real against the dense ones of the same process."""
+    from hwsim.experiments.cpu_wasm import PEER_SPEEDUPS, measure
+
+    rounds = 10 * n
+    sparse = ("16x1", "16x1-u2", "32x1")
+    times = {row.kernel: row for row in measure(sparsities=(0.9,), sparse=sparse, rounds=rounds)}
+    layer = "512x512x196, 90 % zeros"
+    for name, found in times.items():
+        if name in sparse:
+            label = f"WASM SpMM {name}, {layer}, dense-equivalent"
+            yield row(label, found.gflops, "GF/s", n=rounds, detail=asdict(found))
+    best = max((times[name] for name in sparse), key=lambda found: found.speedup)
+    label = f"WASM SpMM, {layer}: the best kernel over the best dense one"
+    least = 0.9 * PEER_SPEEDUPS[0.9]
+    yield row(label, best.speedup, "x", n=rounds, least=least, detail=asdict(best))
+
+
 def commands(n: int) -> Iterator[Row]:
     """What a user waits for at the prompt, interpreter start included."""
     help_time = time_command([*_HWSIM, "--help"], n=n, warmups=1)
@@ -140,6 +158,7 @@ GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "networks": networks,
     "stepping": stepping,
     "dram": dram,
+    "kernels": kernels,
     "commands": commands,
 }
 """Name -> function that yields rows, given the number of samples per median."""

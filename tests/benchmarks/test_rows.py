@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import benchmarks.rows as rows
+from hwsim.experiments import cpu_wasm
+from hwsim.experiments.cpu_wasm import KernelTime
 
 MIB = 1 << 20
 
@@ -58,3 +60,18 @@ def test_stepping_rows_are_rates_and_miss_their_target_when_slow(
     assert {row.measured for row in found[:-1]} == {500_000}
     assert found[-1].measured == 250
     assert {row.is_met for row in found} == {False, None}
+
+
+def test_kernel_rows_take_the_best_sparse_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_of(kernel: str, speedup: float) -> KernelTime:
+        return KernelTime("wasm", kernel, 0.9, 1.0, 100 * speedup, 10.0, speedup)
+
+    times = [time_of("gemm-4x8", 1.0), time_of("16x1", 6.0), time_of("16x1-u2", 7.0)]
+    times.append(time_of("32x1", 6.5))
+    monkeypatch.setattr(cpu_wasm, "measure", lambda **_options: times)
+    *rates, best = rows.kernels(2)
+    assert [row.measured for row in rates] == [600, 700, 650]
+    assert (best.measured, best.n) == (7.0, 20)
+    # Within 10 % of what XNNPACK's own kernel gains: 7.6 times the dense one.
+    assert best.target == pytest.approx(0.9 * 7.6)
+    assert best.is_met
