@@ -16,6 +16,7 @@ __all__ = ["EXPERIMENTS", "experiment_charts", "run_experiments", "unchecked_fig
 
 EXPERIMENTS = {
     "energy": "hwsim.experiments.energy_boards",
+    "memory": "hwsim.experiments.memory",
     "models": "hwsim.experiments.model_totals",
     "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",

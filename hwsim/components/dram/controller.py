@@ -108,6 +108,7 @@ def serve(
     *,
     in_flight: int = 1024,
     max_trace: int = 0,
+    fast_forward: bool = True,
 ) -> Dram:
     """Serve ``requests`` : REQUEST[:] on the device's own clock, writing each one's ``done``.
 
@@ -120,7 +121,13 @@ def serve(
         If a request is empty, beyond the capacity, or earlier than the one before it.
     """
     _check(device, requests)
-    dram = dram_state(device, controller or Controller(), in_flight, max_trace=max_trace)
+    dram = dram_state(
+        device,
+        controller or Controller(),
+        in_flight,
+        max_trace=max_trace,
+        fast_forward=fast_forward,
+    )
     columns = requests.view(np.int64).reshape(len(requests), len(REQUEST))
     kernels.play(dram, columns)
     return dram

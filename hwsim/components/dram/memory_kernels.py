@@ -9,6 +9,7 @@ room was made. A request is done when the data of its last burst have moved.
 from __future__ import annotations
 
 from hwsim.components.dram.scheduler_kernels import convert, enqueue, push_ring, step_controller
+from hwsim.components.dram.skip_kernels import try_skip
 from hwsim.components.dram.state import (
     BANKS,
     BANKS_PER_RANK,
@@ -42,6 +43,7 @@ from hwsim.components.dram.state import (
     NONE,
     NOW,
     OPEN_BANKS,
+    OUTCOMES,
     PENDING_BANK,
     PENDING_ROW,
     PLAN_COMMAND,
@@ -55,6 +57,7 @@ from hwsim.components.dram.state import (
     RING,
     RING_FIRST,
     RING_LENGTH,
+    SKIP_PERIOD,
     STREAM_FIRST,
     STREAM_LENGTH,
     STREAM_OFFSET,
@@ -67,8 +70,10 @@ from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 
 __all__ = [
     "dram_data_cycles",
+    "dram_moved",
     "dram_next_time",
     "dram_pop",
+    "dram_queued",
     "dram_submit",
     "dram_submit_stream",
     "operate",
@@ -203,6 +208,8 @@ def run_until(d, until):
             request = first_done(d)
             if request >= 0:
                 limit = min(until, clock_of(d, d.requests[request, DONE_CYCLE]))
+            if d.skip[SKIP_PERIOD] > 0:
+                try_skip(d, limit)
         t = plan_time[0]
         for g in range(1, plan_time.shape[0]):
             t = min(t, plan_time[g])
@@ -313,6 +320,25 @@ def dram_data_cycles(d, requester, until):
     fresh = moved - streams[requester, CHARGED]
     streams[requester, CHARGED] = moved
     return fresh
+
+
+@njit_inline
+def dram_moved(d, kind):
+    """Return the bytes of ``kind`` moved so far: whole bursts, when their command is issued."""
+    bursts = 0
+    for g in range(d.controllers.shape[0]):
+        for outcome in range(3):
+            bursts += d.controllers[g, OUTCOMES + 3 * kind + outcome]
+    return bursts * d.fixed[BURST_BYTES]
+
+
+@njit_inline
+def dram_queued(d, kind):
+    """Return the bursts of ``kind`` that wait in all controllers."""
+    queued = 0
+    for g in range(d.controllers.shape[0]):
+        queued += d.controllers[g, COUNT + kind]
+    return queued
 
 
 @njit_entry

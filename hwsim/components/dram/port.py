@@ -5,16 +5,21 @@ numba drops the branch of the memory that is not there, so that only users of DR
 
 from __future__ import annotations
 
+import numpy as np
+
 from hwsim.components.dram.memory_kernels import (
     dram_data_cycles,
+    dram_moved,
     dram_next_time,
     dram_pop,
+    dram_queued,
     dram_submit_stream,
 )
 from hwsim.components.dram.simple import (
     REQUESTER,
     TAG,
     memory_data_cycles,
+    memory_moved,
     memory_next_time,
     memory_pop,
     memory_submit,
@@ -26,8 +31,10 @@ from hwsim.components.jit import njit_inline
 
 __all__ = [
     "port_data_cycles",
+    "port_moved",
     "port_next_time",
     "port_pop",
+    "port_queued",
     "port_requester",
     "port_submit",
     "port_tag",
@@ -94,3 +101,26 @@ def port_data_cycles(memory, dram, requester, since, until):
         return memory_data_cycles(memory, requester, since, until)
     else:
         return dram_data_cycles(dram, requester, until)
+
+
+@njit_inline
+def port_moved(memory, dram, done, sizes, kinds, kind, t):
+    """Return the bytes of ``kind`` moved before cycle ``t``.
+
+    ``done`` bytes belong to requests that the caller has taken; ``sizes`` and ``kinds`` say what
+    those in flight move, by tag modulo their length. DRAM needs none of these: it counts whole
+    bursts when their command is issued, and must have been advanced to ``t``.
+    """
+    if dram is None:
+        return done + memory_moved(memory, sizes, kinds, kind, t)
+    else:
+        return dram_moved(dram, kind)
+
+
+@njit_inline
+def port_queued(dram, kind):
+    """Return the bursts of ``kind`` that wait in DRAM's controllers."""
+    if dram is None:
+        return np.int64(0)
+    else:
+        return dram_queued(dram, kind)

@@ -98,6 +98,7 @@ from hwsim.components.dram.state import (
     RING_LENGTH,
     ROW,
     SEQUENCE,
+    SKIP_MARKED,
     TAIL,
     TRACE_BANK,
     TRACE_CLOCK,
@@ -422,6 +423,16 @@ def mark_data(d, requester, begin, end):
 
 
 @njit_inline
+def note_move(d, begin, end):
+    """Keep the clocks of a burst for fast-forward to mark anew, or count that they are too many."""
+    at = d.skip[SKIP_MARKED]
+    if at < d.moves.shape[0]:
+        d.moves[at, 0] = begin
+        d.moves[at, 1] = end
+    d.skip[SKIP_MARKED] = at + 1
+
+
+@njit_inline
 def transfer(d, g, kind, bank, e, t):
     """Move the burst of entry ``e``; complete its request if it was the last one."""
     fixed, requests = d.fixed, d.requests
@@ -441,6 +452,7 @@ def transfer(d, g, kind, bank, e, t):
         push_ring(d.rings, DONE + requests[request, KIND], request)
     if fixed[MARKS] > 0:
         mark_data(d, requests[request, REQUESTER], begin, end)
+        note_move(d, begin, end)
 
 
 @njit_inline

@@ -22,6 +22,7 @@ __all__ = [
     "MemoryParameters",
     "Request",
     "memory_data_cycles",
+    "memory_moved",
     "memory_next_time",
     "memory_pop",
     "memory_shift",
@@ -133,6 +134,23 @@ def memory_data_cycles(memory, requester, since, until):
             total += since - begin
         row = row + 1 if row + 1 < memory.shape[0] else 1
     return total
+
+
+@njit_inline
+def memory_moved(memory, sizes, kinds, kind, t):
+    """Return the bytes of requests in flight of ``kind`` that moved before ``t``, rounded down.
+
+    ``sizes``, ``kinds`` : int64[n], by tag modulo n.
+    """
+    moved = 0
+    row = memory[0, HEAD]
+    for _ in range(memory[0, LENGTH]):
+        i = memory[row, TAG] % sizes.shape[0]
+        begin, end = memory[row, BEGIN], memory[row, END]
+        if kinds[i] == kind and t > begin and end > begin:
+            moved += sizes[i] * (min(t, end) - begin) // (end - begin)
+        row = row + 1 if row + 1 < memory.shape[0] else 1
+    return moved
 
 
 @njit_inline

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hwsim.components.dram.address import parse_mapping
+from hwsim.components.dram.address import FIELDS, parse_mapping
 from hwsim.components.dram.devices import Device
 from hwsim.components.dram.rules import COMMANDS, LEVELS, device_rules
 from hwsim.core.errors import InputError, SpecError
@@ -31,6 +31,8 @@ WIDTH = 12
 """Columns per command: padded so that loops over following commands become vector code."""
 N_LEVELS = len(LEVELS)
 CHANNEL_LEVEL, PSEUDO_LEVEL, RANK_LEVEL, GROUP_LEVEL, BANK_LEVEL = range(N_LEVELS)
+MOST_MOVES = 4096
+"""Bursts noted of one period, above what a column of all channels has."""
 LONG_AGO = -(1 << 62)
 NEVER = np.iinfo(np.int64).max
 """The time of an event that is not going to happen."""
@@ -74,6 +76,12 @@ LEVEL, PRECEDING, FOLLOWING, LATENCY, WINDOW, HISTORY, IS_SIBLING = range(7)
 # Dram.streams columns, per requester and in bursts: first address, length, next offset; then its
 # data cycles: marked so far, charged so far, clocks covered by the latest mark.
 STREAM_FIRST, STREAM_LENGTH, STREAM_OFFSET, MARKED, CHARGED, MARK_FROM, MARK_TO = range(7)
+# Dram.skip entries (skip_kernels.py): bursts from one column to the next and of all columns that a
+# mapping runs through without another row or bank (0: no fast-forward); clocks that a plan may
+# reach ahead; request, column and number of the latest comparison, when to save the state next,
+# length of the saved one (0: none), bursts noted since then; bursts skipped in all.
+SKIP_PERIOD, SKIP_RUN, SKIP_MARGIN, SKIP_REQUEST, SKIP_BLOCK, SKIP_ATTEMPTS = range(6)
+SKIP_NEXT, SKIP_LENGTH, SKIP_MARKED, SKIPPED = range(6, 10)
 # Dram.trace columns.
 TRACE_CLOCK, TRACE_COMMAND, TRACE_BANK, TRACE_ROW, TRACE_REQUEST = range(5)
 
@@ -101,6 +109,9 @@ class Dram(NamedTuple):
     streams: np.ndarray  # [requester, 7]
     marks: np.ndarray  # [requester, MARKS]: cycle in which data moved
     trace: np.ndarray  # [events + 1, 5]; the last row is a dump
+    skip: np.ndarray  # [10]
+    saved: np.ndarray  # [2, longest snapshot]: saved and present state, see skip_kernels.py
+    moves: np.ndarray  # [noted bursts, 2]: begin and end clock of data since the saved state
 
 
 @dataclass(frozen=True)
@@ -174,6 +185,7 @@ def dram_state(
     path_cycles: int = 0,
     streams: Sequence[Stream] = (),
     max_trace: int = 0,
+    fast_forward: bool = True,
 ) -> Dram:
     """Return the state of an idle memory.
 
@@ -190,7 +202,9 @@ def dram_state(
     streams : sequence of Stream
         Regions of the requesters, for callers that leave addresses to the memory.
     max_trace : int
-        Commands to record.
+        Commands to record; fast-forward is off then.
+    fast_forward : bool
+        Whether to skip the periods of long requests; the result is the same.
 
     Raises
     ------
@@ -228,7 +242,36 @@ def dram_state(
         streams=np.array([[s.first, s.length, *[0] * 5] for s in streams] or [[0] * 7], np.int64),
         marks=np.full((n_requesters, max(marks, 1)), -1, np.int64),
         trace=np.zeros((max_trace + 1, 5), np.int64),
+        **_skipping(device, controller, n_nodes, len(windows), fast_forward and not max_trace),
     )
+
+
+def _skipping(
+    device: Device, controller: Controller, nodes: int, windows: int, is_on: bool
+) -> dict[str, np.ndarray]:
+    """Return what fast-forward works on."""
+    skip = np.zeros(10, np.int64)
+    pieces = parse_mapping(device, controller.mapping or device.mapping)
+    columns = pieces[pieces[:, 0] == FIELDS.index("Co")]
+    if is_on and len(columns):
+        longest = columns[np.argmax(columns[:, 2])]
+        skip[SKIP_PERIOD] = 1 << int(longest[1])
+        skip[SKIP_RUN] = skip[SKIP_PERIOD] * (int(longest[2]) + 1)
+    latencies = [r.latency for r in device_rules(device) if not r.preceding.startswith("REF")]
+    skip[SKIP_MARGIN] = max(latencies)
+    skip[SKIP_REQUEST] = skip[SKIP_BLOCK] = NONE
+    banks = device.controllers * device.banks
+    length = 8 + device.controllers * (CONTROLLER_COLUMNS + 8)
+    length += 5 * banks + 4 * device.controllers * max(
+        controller.read_entries, controller.write_entries
+    )
+    length += banks + device.controllers * device.ranks + nodes * WIDTH
+    length += max(windows, 1) * nodes * 8
+    return {
+        "skip": skip,
+        "saved": np.zeros((2, length if is_on else 1), np.int64),
+        "moves": np.zeros((MOST_MOVES if is_on else 1, 2), np.int64),
+    }
 
 
 def _marks_length(device: Device, num: int, den: int) -> int:

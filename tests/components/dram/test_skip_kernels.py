@@ -1,0 +1,109 @@
+"""Fast-forward gives what stepping gives: every completion, every count, the state afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwsim.components.dram import state as layout
+from hwsim.components.dram.controller import REQUEST, count_events, serve
+from hwsim.components.dram.devices import Device, device_names, load_device
+from hwsim.components.dram.state import Controller, Dram
+
+DEVICES = [load_device(name) for name in device_names()] + [load_device("ddr4-2400", 1)]
+
+
+def requests_of(rows: list[tuple[int, int, int, int]]) -> np.ndarray:
+    requests = np.zeros(len(rows), REQUEST)
+    for index, row in enumerate(rows):
+        for name, value in zip(("arrival", "address", "size_bytes", "is_write"), row, strict=True):
+            requests[name][index] = value
+    return requests
+
+
+def future(dram: Dram) -> dict[str, list]:
+    """Return all of an idle memory's state that matters for what comes, relative to nothing."""
+    now = int(dram.now[layout.NOW])
+    return {
+        "ready": np.maximum(dram.ready - now, 0).tolist(),
+        "rows": dram.banks[:, layout.OPEN_ROW].tolist(),
+        "ranks": dram.ranks.tolist(),
+        "now": dram.now[[layout.NOW, layout.SEQUENCE, layout.BURSTS_DONE]].tolist(),
+        "counts": dram.controllers[:, layout.COUNTS :].tolist(),
+        "drain": dram.controllers[:, [layout.DRAINING, layout.DRAIN_LEFT]].tolist(),
+        "turnarounds": dram.controllers[:, layout.TURNAROUNDS].tolist(),
+        "history": np.maximum(dram.history - now, -dram.skip[layout.SKIP_MARGIN]).tolist(),
+    }
+
+
+def skipped(device: Device, rows: list[tuple[int, int, int, int]], controller: Controller) -> int:
+    """Serve ``rows`` both ways, compare everything, and return the bursts that were skipped."""
+    fast, plain = requests_of(rows), requests_of(rows)
+    forwarded = serve(device, fast, controller)
+    stepped = serve(device, plain, controller, fast_forward=False)
+    assert fast["done"].tolist() == plain["done"].tolist()
+    assert count_events(forwarded) == count_events(stepped)
+    assert future(forwarded) == future(stepped)
+    assert stepped.skip[layout.SKIPPED] == 0
+    return int(forwarded.skip[layout.SKIPPED])
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("device", DEVICES, ids=lambda d: f"{d.name}-{d.channels}")
+def test_a_long_stream_across_refreshes_is_the_same(device: Device, kind: int) -> None:
+    size = device.peak_bytes_per_s * device.timings["REFI"] // device.clock_hz * 5 // 2
+    count = skipped(device, [(100, 12345, size, kind)], Controller())
+    # A queue of 32 bursts ahead reaches into the next rows if rows are short.
+    per_row = device.row_bytes // device.burst_bytes * device.bank_groups
+    assert (count > 0) == (per_row >= 128)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_streams_mixed_with_other_requests_are_the_same(data: st.DataObject) -> None:
+    device = data.draw(st.sampled_from(DEVICES), label="device")
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
+    rows = []
+    arrival = data.draw(st.sampled_from([0, device.timings["REFI"] - 2000]), label="begin")
+    for _ in range(data.draw(st.integers(1, 6), label="requests")):
+        size = int(rng.choice([1, 64, 700, 1 << 14, 1 << 18, 3 << 18]))
+        address = int(rng.integers(0, min(device.capacity_bytes, 1 << 32) - size))
+        rows.append((arrival, address, size, int(rng.random() < 0.4)))
+        arrival += int(rng.choice([0, 10, 500, 4000, 20000]))
+    refreshes = ["all_bank", "none"] + ["per_bank"] * device.has_per_bank_refresh
+    controller = Controller(
+        scheduler=data.draw(st.sampled_from(["frfcfs", "fcfs"]), label="scheduler"),
+        page=data.draw(st.sampled_from(["open", "closed"]), label="page"),
+        refresh=data.draw(st.sampled_from(refreshes), label="refresh"),
+        is_hashed=data.draw(st.booleans(), label="hashed"),
+        mapping=data.draw(st.sampled_from(["", "RoBaRaCoChCo2", "ChRaBaRoCo"]), label="mapping"),
+    )
+    skipped(device, rows, controller)
+
+
+def test_most_of_a_stream_in_long_rows_is_skipped() -> None:
+    device = load_device("ddr4-2400", 1)
+    size = 1 << 22
+    count = skipped(device, [(0, 0, size, 0)], Controller())
+    assert count > 0.6 * size // device.burst_bytes
+
+
+def test_small_requests_are_not_skipped() -> None:
+    device = load_device("ddr4-2400", 1)
+    assert skipped(device, [(0, 64 * i, 64, 0) for i in range(500)], Controller()) == 0
+
+
+def test_a_recorded_run_is_stepped() -> None:
+    device = load_device("ddr4-2400", 1)
+    dram = serve(device, requests_of([(0, 0, 1 << 18, 0)]), max_trace=10)
+    assert dram.skip[layout.SKIPPED] == 0
+
+
+def test_a_state_that_differs_is_found() -> None:
+    """The comparison of this file can fail: another address leaves another state."""
+    device = load_device("ddr4-2400", 1)
+    one = serve(device, requests_of([(0, 0, 1 << 16, 0)]))
+    other = serve(device, requests_of([(0, 1 << 20, 1 << 16, 0)]))
+    assert future(one) != future(other)
