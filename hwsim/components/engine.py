@@ -39,10 +39,11 @@ from hwsim.components import engine_kernels as kernels
 from hwsim.components.dram.controller import Counts, count_events
 from hwsim.components.dram.parameters import DramParameters
 from hwsim.components.dram.simple import MemoryParameters, memory_state
-from hwsim.components.engine_trace import MAX_TRACE_EVENTS, build_trace
+from hwsim.components.engine_trace import MAX_TRACE_EVENTS, TraceBuilder
 from hwsim.core.errors import HwsimError, InputError
 from hwsim.core.program import END, LOOP, MAX_LOOP_DEPTH, Program
 from hwsim.core.result import STALL_REASONS, Trace, UnitStats
+from hwsim.core.trace import TraceSink
 
 __all__ = ["EngineRun", "Progress", "run_program"]
 
@@ -51,6 +52,13 @@ STEPS_PER_CALL = 1_000_000
 
 DRAM_STEPS_PER_CALL = 64
 """The same with DRAM, where one step may serve some thousand bursts."""
+
+CHUNK_EVENTS = 1 << 16
+"""Events that are handed to a sink at once."""
+
+CHUNK_SAMPLES = 1 << 12
+FIRST_SAMPLE_CYCLES = 1024
+"""Cycles between two samples of the counters, before they are taken more rarely."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of completed ops and of all ops."""
@@ -123,7 +131,7 @@ def run_program(
     *,
     max_outstanding: int = 4,
     fast_forward: bool = True,
-    trace: bool = False,
+    trace: bool | TraceSink = False,
     max_events: int = MAX_TRACE_EVENTS,
     progress: Progress | None = None,
 ) -> EngineRun:
@@ -142,8 +150,10 @@ def run_program(
     fast_forward : bool
         Whether to skip recurring loop periods; the result is the same. Off with ``trace``, and
         with DRAM, whose addresses do not recur.
-    trace, max_events : bool, int
-        Whether to record events, and how many before the trace is truncated.
+    trace : bool or TraceSink
+        Whether to record events; a sink is handed them while the run streams, in bounded memory.
+    max_events : int
+        Events before a trace without a sink is truncated.
     progress : callable, optional
         Called now and then with completed and total ops.
 
@@ -162,12 +172,13 @@ def run_program(
     code = _pack_code(program)
     tally = _tally(code, len(program.op_names))
     may_skip = fast_forward and not trace and isinstance(memory, MemoryParameters)
-    fixed = [max_outstanding, may_skip, trace, max_events if trace else 0]
+    fixed = [max_outstanding, may_skip, bool(trace), CHUNK_EVENTS]
     engine = _new_engine(program, code, tally, memory, queue_depth, fixed)
-    _run(program, engine, progress)
+    sink = TraceBuilder(program, max_events) if trace is True else trace or None
+    _run(program, engine, progress, sink)
     run = _collect(program, engine, tally)
-    if trace:
-        run.trace = build_trace(program, engine.trace, int(engine.now[kernels.EVENTS]), max_events)
+    if isinstance(sink, TraceBuilder):
+        run.trace = sink.build(run.cycles)
     return run
 
 
@@ -299,22 +310,58 @@ def _new_engine(
         memory=memory_state(simple, capacity),
         dram=dram,
         now=now,
-        trace=np.zeros((int(now[kernels.MAX_EVENTS]) + 1, 3), np.int64),
+        **_records(now, n_units, queue_depth, len(tokens)),
     )
 
 
-def _run(program: Program, engine: kernels.Engine, progress: Progress | None) -> None:
-    """Step in bounded calls until all is done."""
+def _records(
+    now: NDArray[np.int64], units: int, queue_depth: int, channels: int
+) -> dict[str, NDArray[np.int64]]:
+    """Return what a traced run writes to: next to nothing if it is not traced."""
+    is_traced = bool(now[kernels.HAS_TRACE])
+    in_flight = units * int(now[kernels.MAX_OUTSTANDING])
+    # All that may start in one cycle, requests that are done at once counted twice.
+    in_one_cycle = 2 * (units * queue_depth + 1) + in_flight + units
+    columns = kernels.SAMPLE_LEVELS + 2 + 2 * units + channels
+    probe = np.zeros(7, np.int64)
+    probe[kernels.SAMPLE_CYCLES] = FIRST_SAMPLE_CYCLES
+    return {
+        "trace": np.zeros(((CHUNK_EVENTS + in_one_cycle) * is_traced, 4), np.int64),
+        "lanes": np.zeros((units, in_flight // max(units, 1)), np.int64),
+        "probe": probe,
+        "samples": np.zeros((CHUNK_SAMPLES * is_traced, columns), np.int64),
+    }
+
+
+def _run(
+    program: Program,
+    engine: kernels.Engine,
+    progress: Progress | None,
+    sink: TraceSink | None,
+) -> None:
+    """Step in bounded calls until all is done; hand what was recorded to the sink."""
     total = len(program.op_names)
     steps = STEPS_PER_CALL if engine.dram is None else DRAM_STEPS_PER_CALL
+    if sink is not None:
+        sink.begin(program, engine.lanes.shape[1])
     while True:
         status = kernels.run_steps(engine, steps)
         if progress is not None:
             progress(int(engine.now[kernels.DONE_OPS]), total)
+        if sink is not None and (status != kernels.CONTINUE or _is_nearly_full(engine)):
+            events, samples = engine.now[[kernels.EVENTS, kernels.SAMPLES]].tolist()
+            sink.take(engine.trace[:events], engine.samples[:samples])
+            engine.now[[kernels.EVENTS, kernels.SAMPLES]] = 0
         if status == kernels.FINISHED:
             return
         if status == kernels.DEADLOCK:
             raise _deadlock(program, engine)
+
+
+def _is_nearly_full(engine: kernels.Engine) -> bool:
+    """Return whether the engine may have stopped for its records to be emptied."""
+    now = engine.now
+    return bool(now[kernels.EVENTS] >= CHUNK_EVENTS // 2 or now[kernels.SAMPLES] > 0)
 
 
 def _deadlock(program: Program, engine: kernels.Engine) -> HwsimError:

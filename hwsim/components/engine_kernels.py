@@ -25,8 +25,10 @@ import numpy as np
 
 from hwsim.components.dram.port import (
     port_data_cycles,
+    port_moved,
     port_next_time,
     port_pop,
+    port_queued,
     port_requester,
     port_submit,
     port_tag,
@@ -62,9 +64,22 @@ REMAINING, OP_START, OP_END, OP_ACCOUNT = range(4)
 # its length (0: none), its time, its iteration, the iteration to save at next, ACCOUNTS columns
 # per unit, then the rest of the state. The last row is scratch.
 LEFT, FIRST, DONE, SAVED_LENGTH, SAVED_TIME, SAVED_DONE, SAVE_NEXT, SAVED_STATE = range(8)
-# Engine.now entries; the last four never change.
-NOW, PC, DEPTH, NEXT_DISPATCH, AVAILABLE, DONE_OPS, STEPS, SKIPPED, EVENTS = range(9)
-MAX_OUTSTANDING, HAS_FAST_FORWARD, HAS_TRACE, MAX_EVENTS = range(9, 13)
+# Engine.now entries; the last four never change. EVENTS and SAMPLES: rows of the records in use.
+NOW, PC, DEPTH, NEXT_DISPATCH, AVAILABLE, DONE_OPS, STEPS, SKIPPED, EVENTS, SAMPLES = range(10)
+MAX_OUTSTANDING, HAS_FAST_FORWARD, HAS_TRACE, MAX_EVENTS = range(10, 14)
+# Engine.trace columns: when, the instruction that started (~ it: a request that is done), the end
+# of a computation (-1: a request), and which of the unit's requests in flight it is.
+EVENT_TIME, EVENT_INSTR, EVENT_END, EVENT_LANE = range(4)
+
+# Engine.probe entries: bytes read and written by requests that are done; when the latest sample
+# was taken and what had been read and written until then; cycles to the next one; samples in all.
+MOVED, SAMPLED_TIME, SAMPLED_MOVED, SAMPLE_CYCLES, SAMPLED = 0, 2, 3, 5, 6
+# Engine.samples columns: begin, end, bytes read and written in between, when the levels hold from;
+# levels: bursts queued in DRAM by kind, then per unit instructions queued, per unit requests in
+# flight, per channel tokens.
+SAMPLE_BEGIN, SAMPLE_END, SAMPLE_BYTES, SAMPLE_AT, SAMPLE_LEVELS = 0, 1, 2, 4, 5
+SAMPLE_DOUBLING = 1 << 16
+"""Samples after which they are taken half as often: a trace's counters stay readable."""
 
 CONTINUE, FINISHED, DEADLOCK = range(3)
 """What :func:`run_steps` returns."""
@@ -80,8 +95,11 @@ class Engine(NamedTuple):
     loops: np.ndarray  # [depth + 1, SAVED_STATE + snapshot]
     memory: np.ndarray  # see dram/simple.py; tag = instruction + instructions * trace row
     dram: Any  # see dram/state.py; None: memory is used. Its arrays are of no use then
-    now: np.ndarray  # [13]
-    trace: np.ndarray  # [MAX_EVENTS + 1, 3] instruction, start, end; the last row is a dump
+    now: np.ndarray  # [14]
+    trace: np.ndarray  # [MAX_EVENTS + all of one cycle, 4]; emptied by the caller
+    lanes: np.ndarray  # [unit, max outstanding] whether a request is in flight, if traced
+    probe: np.ndarray  # [7] the sampled counters' state, see MOVED
+    samples: np.ndarray  # [rows, columns] one per sample; emptied by the caller
 
 
 @njit_outline
@@ -178,10 +196,14 @@ def finish_requests(e):
         if row < 0:
             return
         i = port_tag(memory, e.dram, row)
-        e.units[port_requester(memory, e.dram, row), OUTSTANDING] -= 1
+        u = port_requester(memory, e.dram, row)
+        e.units[u, OUTSTANDING] -= 1
         if now[HAS_TRACE]:
-            e.trace[i // code.shape[0], 2] = now[NOW]
+            lane = i // code.shape[0]
             i %= code.shape[0]
+            e.lanes[u, lane] = 0
+            record_event(e.trace, now, ~i, -1, lane)
+            e.probe[MOVED + code[i, IS_WRITE]] += code[i, BYTES]
         complete(code, e.channels, e.ops, now, i)
 
 
@@ -207,14 +229,24 @@ def blocking_status(code, units, channels, now, u, i):
 
 
 @njit_outline
-def record_start(trace, now, i, end):
-    """Append a trace event and return its row; beyond the bound, the dump row."""
-    row = min(now[EVENTS], now[MAX_EVENTS])
+def record_event(trace, now, instruction, end, lane):
+    """Append a row to the record of events."""
+    row = now[EVENTS]
     now[EVENTS] += 1
-    trace[row, 0] = i
-    trace[row, 1] = now[NOW]
-    trace[row, 2] = end
-    return row
+    trace[row, EVENT_TIME] = now[NOW]
+    trace[row, EVENT_INSTR] = instruction
+    trace[row, EVENT_END] = end
+    trace[row, EVENT_LANE] = lane
+
+
+@njit_inline
+def take_lane(lanes, u):
+    """Return the first lane in which no request of unit ``u`` is in flight, and take it."""
+    lane = 0
+    while lanes[u, lane] != 0:
+        lane += 1
+    lanes[u, lane] = 1
+    return lane
 
 
 @njit_inline
@@ -231,7 +263,12 @@ def start(e, u, i):
         ops[op, OP_START] = t
     tag = i
     if now[HAS_TRACE]:
-        tag += record_start(e.trace, now, i, end) * code.shape[0]
+        if size > 0:
+            lane = take_lane(e.lanes, u)
+            record_event(e.trace, now, i, -1, lane)
+            tag += lane * code.shape[0]
+        else:
+            record_event(e.trace, now, i, end, 0)
     if size > 0:
         port_submit(e.memory, e.dram, u, tag, size, code[i, IS_WRITE], t)
         units[u, OUTSTANDING] += 1
@@ -438,6 +475,41 @@ def next_time(e):
     return port_next_time(e.memory, e.dram, now[NOW], t)
 
 
+@njit_outline
+def sample(e, now, t):
+    """Append a sample of what moved since the latest one, if it is time or the run is over.
+
+    ``t`` is the next cycle in which anything can happen; levels hold until then.
+    """
+    probe, samples, units = e.probe, e.samples, e.units
+    end = now if t == NEVER else t
+    since = end - probe[SAMPLED_TIME]
+    if since <= 0 or (t != NEVER and since < probe[SAMPLE_CYCLES]):
+        return
+    row = e.now[SAMPLES]
+    e.now[SAMPLES] += 1
+    samples[row, SAMPLE_BEGIN] = probe[SAMPLED_TIME]
+    samples[row, SAMPLE_END] = end
+    samples[row, SAMPLE_AT] = now
+    for kind in range(2):
+        done, sizes, kinds = probe[MOVED + kind], e.code[:, BYTES], e.code[:, IS_WRITE]
+        moved = port_moved(e.memory, e.dram, done, sizes, kinds, kind, end)
+        samples[row, SAMPLE_BYTES + kind] = moved - probe[SAMPLED_MOVED + kind]
+        probe[SAMPLED_MOVED + kind] = moved
+        samples[row, SAMPLE_LEVELS + kind] = port_queued(e.dram, kind)
+    at = SAMPLE_LEVELS + 2
+    for u in range(units.shape[0]):
+        samples[row, at + u] = units[u, LENGTH]
+        samples[row, at + units.shape[0] + u] = units[u, OUTSTANDING]
+    at += 2 * units.shape[0]
+    for channel in range(e.channels.shape[0]):
+        samples[row, at + channel] = e.channels[channel, TOKENS]
+    probe[SAMPLED_TIME] = end
+    probe[SAMPLED] += 1
+    if probe[SAMPLED] % SAMPLE_DOUBLING == 0:
+        probe[SAMPLE_CYCLES] *= 2
+
+
 @njit_entry
 def run_steps(e, steps):
     """Advance by at most ``steps`` cycles in which something happens."""
@@ -445,6 +517,10 @@ def run_steps(e, steps):
     if now[STEPS] == 0:
         follow_loops(e.code, e.loops, now)
     for _ in range(steps):
+        if now[HAS_TRACE] and (
+            now[EVENTS] >= now[MAX_EVENTS] or now[SAMPLES] == e.samples.shape[0]
+        ):
+            return CONTINUE
         finish_running(e)
         is_changed = True
         while is_changed:
@@ -457,6 +533,8 @@ def run_steps(e, steps):
             close_windows(units, ops, now)
         now[STEPS] += 1
         t = next_time(e)
+        if now[HAS_TRACE]:
+            sample(e, now[NOW], t)
         if t == NEVER:
             return FINISHED if now[DONE_OPS] == ops.shape[0] else DEADLOCK
         charge_units(e.code, units, e.memory, e.dram, now[NOW], t)

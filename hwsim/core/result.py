@@ -145,6 +145,9 @@ class Trace:
         Fields channel, unit_from, time_from, unit_to, time_to: one per token that was waited for.
     is_truncated : bool
         Whether events were dropped to bound memory.
+    counters : dict
+        Name with unit -> (cycles : int64[k], values : float64[k]), sampled; a value holds until
+        the next one. Rates times their intervals sum to what moved.
     """
 
     units: list[str]
@@ -154,6 +157,7 @@ class Trace:
     events: NDArray[np.void]
     flows: NDArray[np.void]
     is_truncated: bool = False
+    counters: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ SLICE, FLOW_START, FLOW_FINISH, COUNTER = range(4)
 """Kinds of record; at equal times in this order, so that slices exist before arrows end."""
 
 Ints = NDArray[np.int64]
+Counters = Mapping[str, tuple[Sequence[int] | Ints, Sequence[float] | NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def write_trace(
     path: Path,
     *,
     clock_hz: int,
-    counters: Mapping[str, Sequence[tuple[int, float]]] | None = None,
+    counters: Counters | None = None,
 ) -> None:
     """Write ``trace`` to ``path`` (gzip if its name ends in ``.gz``), complete or not at all.
 
@@ -70,8 +71,8 @@ def write_trace(
         File to write; an earlier one is replaced when the new one is finished.
     clock_hz : int
         Clock of the cycles; time stamps are microseconds of simulated time.
-    counters : mapping of str to sequence of (cycle, value), optional
-        Values over time, for example ``{"dram queue (requests)": [(0, 0), (12, 1)]}``.
+    counters : mapping of str to (cycles, values), optional
+        Values over time, for example ``{"dram queue (requests)": ([0, 12], [0, 1])}``.
 
     Raises
     ------
@@ -111,9 +112,7 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _document(
-    trace: Trace, clock_hz: int, counters: Mapping[str, Sequence[tuple[int, float]]]
-) -> Iterator[str]:
+def _document(trace: Trace, clock_hz: int, counters: Counters) -> Iterator[str]:
     lanes = _assign_lanes(trace)
     flows = _bind_flows(trace, lanes, clock_hz)
     other = {
@@ -198,11 +197,15 @@ def _records(
     trace: Trace,
     lanes: _Lanes,
     flows: _Flows,
-    counters: Mapping[str, Sequence[tuple[int, float]]],
+    counters: Counters,
     clock_hz: int,
 ) -> Iterator[str]:
     """Yield all records in order of time, a chunk at a time."""
-    samples = [(name, cycle, value) for name, pairs in counters.items() for cycle, value in pairs]
+    samples = [
+        (name, cycle, value)
+        for name, (cycles, values) in counters.items()
+        for cycle, value in zip(cycles, values, strict=True)
+    ]
     sizes = (len(trace.events), len(flows.rows), len(flows.rows), len(samples))
     kinds = np.repeat(np.arange(4), sizes)
     items = np.concatenate([np.arange(size) for size in sizes])
@@ -223,7 +226,9 @@ def _records(
                 record = _slice(trace, lanes, item, clock_hz)
             elif kind == COUNTER:
                 name, cycle, value = samples[item]
-                record = f'{_head("C", name, cycle, 0, clock_hz)},"args":{{"value":{value:g}}}}}'
+                record = (
+                    f'{_head("C", name, cycle, 0, clock_hz)},"args":{{"value":{float(value)!r}}}}}'
+                )
             else:
                 record = _arrow(trace, flows, item, kind, clock_hz)
             lines.append(",\n" + record)

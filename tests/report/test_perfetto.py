@@ -166,7 +166,7 @@ def test_chunks_do_not_change_the_document(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_counters_are_sampled(tmp_path: Path) -> None:
-    document = written(pipeline(), tmp_path, counters={"queue": [(0, 0), (30, 2.5)]})
+    document = written(pipeline(), tmp_path, counters={"queue": ([0, 30], [0, 2.5])})
     assert [(e["name"], e["args"]["value"]) for e in of_phase(document, "C")] == [
         ("queue", 0),
         ("queue", 2.5),
