@@ -112,8 +112,17 @@ def prove(names: Names = None, as_json: AsJson = False) -> None:
 
 
 @app.command("synth")
-def synth(names: Names = None, as_json: AsJson = False) -> None:
+def synth(
+    names: Names = None,
+    as_json: AsJson = False,
+    is_recorded: Annotated[
+        bool, typer.Option("--record", help="Synthesise all sizes, write the area model's data.")
+    ] = False,
+) -> None:
     """Count the FPGA cells (UltraScale+) of units; of a PE, also those of the whole array."""
+    if is_recorded:
+        _print(_record(names), as_json, ["unit", "sizes", "file"])
+        return
     rows: list[dict[str, Any]] = []
     for unit in _units(names):
         from rtl.synth.xilinx import synthesize
@@ -124,6 +133,22 @@ def synth(names: Names = None, as_json: AsJson = False) -> None:
         else:
             rows.append({"unit": unit.name, **synthesize(unit.build())})
     _print(rows, as_json, list(rows[0]) if rows else [])
+
+
+def _record(names: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Write the cells of the units' sizes where the area model reads them."""
+    _require_tools()
+    from hwsim.components.area import area_file
+    from rtl.synth.record import record_sweep
+    from rtl.synth.sizes import SWEEPS, find_sweep
+
+    rows = []
+    for sweep in [find_sweep(name) for name in names or SWEEPS]:
+        record = record_sweep(sweep, _log)
+        path = area_file(sweep.unit)
+        _write(path, json.dumps(record, indent=1) + "\n")
+        rows.append({"unit": sweep.unit, "sizes": len(sweep.sizes), "file": str(path)})
+    return rows
 
 
 def _array_rows(unit: Unit) -> list[dict[str, Any]]:
@@ -178,11 +203,15 @@ def _cosim_row(unit: Unit, driver: str, seed: int) -> dict[str, Any]:
 
 def _units(names: Sequence[str] | None) -> list[Unit]:
     """Return the units called ``names``, all if there are none."""
+    _require_tools()
+    registry = importlib.import_module("rtl.registry")
+    return [registry.find_unit(name) for name in names or registry.UNITS]
+
+
+def _require_tools() -> None:
     for module in EXTRA_MODULES:
         if importlib.util.find_spec(module) is None:
             raise InputError("rtl", "the packages of hwsim[rtl]", f"no module {module}")
-    registry = importlib.import_module("rtl.registry")
-    return [registry.find_unit(name) for name in names or registry.UNITS]
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool, columns: list[str]) -> None:

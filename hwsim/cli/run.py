@@ -99,8 +99,19 @@ def run(
     verify: Annotated[
         bool, typer.Option("--verify", help="Check every layer's outputs against golden.")
     ] = False,
+    area: Annotated[
+        bool, typer.Option("--area", help="Add FPGA cells, by the fit over synthesised sizes.")
+    ] = False,
+    memories: Annotated[
+        bool, typer.Option("--memories", help="Add runs with memory.model=ideal, simple and dram.")
+    ] = False,
     json_out: JsonOut = None,
-    trace: Annotated[Path | None, typer.Option("--trace", help="Chrome/Perfetto trace.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace", help="For ui.perfetto.dev: x.pftrace (any size) or x.json, or + .gz."
+        ),
+    ] = None,
     report: ReportDir = None,
 ) -> int:
     """Simulate one model on one machine."""
@@ -136,8 +147,11 @@ def run(
         inputs=parse_inputs(inputs or []),
         seed=seed,
         detail="estimate" if estimate else detail,
-        is_traced=trace is not None,
+        is_traced=trace is not None and not _is_streamed(trace),
+        trace_file=trace if trace is not None and _is_streamed(trace) else None,
         is_verified=verify,
+        has_area=area,
+        has_memory_models=memories,
     )
     result = _execute(request, schedule, steps, jobs, is_quiet=json_out == "-")
     return _deliver(result, json_out, trace, report)
@@ -148,6 +162,16 @@ def _default_phase(machine: str, preset: str | None) -> str:
     from hwsim.core.machine import make_machine
 
     return make_machine(machine, preset).capabilities().phases[0]
+
+
+_STREAMED = (".pftrace", ".perfetto-trace")
+"""Endings of trace files that are written while the run streams; others are JSON, at its end."""
+
+
+def _is_streamed(trace: Path) -> bool:
+    """Return whether a trace is written while the run streams; ``.gz`` may follow the ending."""
+    ending = Path(trace.stem if trace.suffix == ".gz" else trace.name).suffix
+    return ending in _STREAMED
 
 
 def _check_training(phase: str, training: str, *, is_pregenerated: bool) -> None:
@@ -189,8 +213,11 @@ def _deliver(result: Result, json_out: str | None, trace: Path | None, report: P
     if trace is not None and result.trace is not None:
         from hwsim.report.perfetto import write_trace
 
-        write_trace(result.trace, trace, clock_hz=result.clock_hz)
+        write_trace(result.trace, trace, clock_hz=result.clock_hz, counters=result.trace.counters)
+    if trace is not None:
         print(f"trace: {trace}", file=sys.stderr)
+        if result.trace is not None and result.trace.is_truncated:
+            print("trace: only the first events; a name in .pftrace takes all", file=sys.stderr)
     if report is not None:
         from hwsim.experiments.runs import write_report
 

@@ -15,12 +15,14 @@ from typing import Any, Self
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hwsim.core.area import AreaDesign
 from hwsim.core.errors import InputError, SpecError, nearest, unknown_name
 from hwsim.core.graph import Op, OpGraph
 from hwsim.core.mapping import Mapping as OpMapping
 from hwsim.core.program import Program
 from hwsim.core.registry import REGISTRY
 from hwsim.core.result import Result
+from hwsim.core.trace import TraceSink
 
 __all__ = [
     "Bounds",
@@ -250,6 +252,10 @@ class Machine(ABC):
         del kernel, dataflow
         return graph
 
+    def area(self) -> AreaDesign | None:
+        """Return the RTL units that the machine is built of; None if it has no RTL."""
+        return None
+
     @abstractmethod
     def candidates(self, op: Op, dataflow: str) -> Iterable[OpMapping]:
         """Yield the mappings a mapper may choose from for ``op`` under ``dataflow``.
@@ -300,10 +306,12 @@ class Machine(ABC):
         program: Program,
         inputs: Mapping[str, NDArray[Any]] | None = None,
         *,
-        trace: bool = False,
+        trace: bool | TraceSink = False,
         detail: str = "fast",
     ) -> Result:
         """Simulate ``program``; with ``inputs`` also compute its outputs.
+
+        ``trace`` records events into the result, or hands them to a sink while the run streams.
 
         ``detail`` selects how time is stepped: ``fast`` forwards repeated structure exactly; the
         other levels (see the machine) step it plainly and must give the same cycles.

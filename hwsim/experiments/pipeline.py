@@ -17,6 +17,7 @@ from hwsim.core.machine import Machine, load_spec_values, make_machine
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.core.sparsity import NM, Pattern, parse_pattern
+from hwsim.experiments.area import area_of
 from hwsim.experiments.deviations import deviations_of
 from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
@@ -31,6 +32,9 @@ from models.workload import Workload
 from models.zoo import load_model
 
 __all__ = ["RunRequest", "Session", "attach_baseline", "dense_request", "execute", "prepare"]
+
+MEMORY_MODELS = ("ideal", "simple", "dram")
+"""``memory.model`` of a machine, from what never waits to command by command (docs/memory.md)."""
 
 log = logging.getLogger("hwsim")
 
@@ -62,8 +66,11 @@ class RunRequest:
     seed: int = 0
     detail: str = "fast"
     is_traced: bool = False
+    trace_file: Path | None = None
     has_baseline: bool = True
     is_verified: bool = False
+    has_area: bool = False
+    has_memory_models: bool = False
 
     @property
     def workload(self) -> Workload:
@@ -211,8 +218,9 @@ def execute(
     tell = progress or log.info
     tell("load, sparsify, map")
     session = session or prepare(request)
+    area = area_of(session.machine) if request.has_area else None
     tell("simulate")
-    result = session.machine.run(session.program, trace=request.is_traced, detail=request.detail)
+    result = _simulate(request, session)
     result.provenance = replace(result.provenance, seed=request.seed)
     if request.has_baseline and session.machine.capabilities().has_dense_baseline:
         tell("dense baseline")
@@ -238,9 +246,40 @@ def execute(
             "work": session.schedule.work_bound_cycles,
             "slots": session.schedule.slot_bound_cycles,
         }
+    if area is not None:
+        result.extra["area"] = area
+    if request.has_memory_models:
+        tell("other memory models")
+        result.extra["memory_models"] = _memory_models(request, session.machine, result)
     if request.phase == "train":
         result.extra["pregenerated"] = request.is_pregenerated
     return result
+
+
+def _memory_models(request: RunRequest, machine: Machine, result: Result) -> list[dict[str, Any]]:
+    """Return what the same run takes with each model of off-chip memory."""
+    memory = machine.spec.model_dump().get("memory")
+    if not isinstance(memory, dict) or "model" not in memory:
+        found = f"{machine.name} without memory.model"
+        raise InputError("--memories", "a machine whose memory has models", found)
+    rows = []
+    for model in MEMORY_MODELS:
+        other = result
+        if memory["model"] != model:
+            setting = f"memory.model={model}"
+            session = prepare(replace(request, settings=(*request.settings, setting)))
+            other = session.machine.run(session.program, detail=request.detail)
+        unit = other.stats.units.get(machine.compute_unit)
+        rows.append(
+            {
+                "model": model,
+                "cycles": other.cycles,
+                "time_s": other.cycles / other.clock_hz,
+                "dram_stall_cycles": unit.stall["dram"] if unit else 0,
+                "is_this_run": other is result,
+            }
+        )
+    return rows
 
 
 def dense_request(request: RunRequest) -> RunRequest:
@@ -250,9 +289,23 @@ def dense_request(request: RunRequest) -> RunRequest:
         sparsity="dense",
         training="dense",
         is_traced=False,
+        trace_file=None,
         has_baseline=False,
         is_verified=False,
+        has_area=False,
+        has_memory_models=False,
     )
+
+
+def _simulate(request: RunRequest, session: Session) -> Result:
+    """Return the result of the run alone, its events written to the trace file as they happen."""
+    machine, program, detail = session.machine, session.program, request.detail
+    if request.trace_file is None:
+        return machine.run(program, trace=request.is_traced, detail=detail)
+    from hwsim.components.trace_file import PerfettoFile
+
+    with PerfettoFile(request.trace_file, machine.clock_hz) as sink:
+        return machine.run(program, trace=sink, detail=detail)
 
 
 def _dense_run(request: RunRequest) -> Result:

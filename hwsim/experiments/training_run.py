@@ -117,6 +117,7 @@ def _iteration(request: RunRequest, nm: NM | None, *, is_reported: bool) -> RunR
     return replace(
         given,
         is_traced=request.is_traced and is_reported,
+        trace_file=request.trace_file if is_reported else None,
         is_verified=request.is_verified and is_reported,
     )
 

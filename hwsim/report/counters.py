@@ -80,6 +80,23 @@ _SCHEDULE: dict[str, tuple[str, str]] = {
     "schedule.frames[].share": ("share of the whole run's cycles, 0 to 1", "1"),
 }
 
+_MEMORY_MODELS: dict[str, tuple[str, str]] = {
+    "memory_models[].cycles": ("cycles of the run with this model of off-chip memory", "cycles"),
+    "memory_models[].time_s": ("simulated time of that run", "s"),
+    "memory_models[].dram_stall_cycles": ("of them, the compute unit stalled by dram", "cycles"),
+}
+
+_AREA: dict[str, tuple[str, str]] = {
+    "area.total.*": ("cells of all parts that have RTL, before placement", "cells"),
+    "area.board_has.*": ("cells of the board's whole FPGA", "cells"),
+    "area.share.*": ("area.total / area.board_has", "1"),
+    "area.parts[].count": ("instances of the unit", "units"),
+    "area.parts[].sizes": ("synthesised sizes that the fit rests on", "sizes"),
+    "area.parts[].cells.*": ("cells of all instances of the unit", "cells"),
+    "area.parts[].residual.*": ("largest relative error of the fit at a size", "1"),
+    "area.parts[].left_out.*": ("largest relative error at a size left out of the fit", "1"),
+}
+
 
 def _stall_counters(prefix: str, owner: str) -> dict[str, tuple[str, str]]:
     return {
@@ -94,5 +111,7 @@ COUNTERS: dict[str, tuple[str, str]] = {
     **_LAYER,
     **_stall_counters("layers[]", "the layer's compute unit"),
     **_SCHEDULE,
+    **_AREA,
+    **_MEMORY_MODELS,
 }
 """Path in the run document -> (meaning, unit). ``*`` stands for a name, ``[]`` for an entry."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hwsim.core.result import Claim
 from hwsim.report import quantities
 from hwsim.report.accounts import LayerRow, Run, cycle_parts, layer_rows, parts_of, read_account
+from hwsim.report.area import RESOURCE_NAMES, area_doubts
 from hwsim.report.bottleneck import describe_bottleneck
 from hwsim.report.canvas import Chart
 from hwsim.report.counters import COUNTERS, REASON_MEANINGS, TIER_MEANINGS
@@ -189,6 +190,9 @@ def render_run(
         unmodelled_columns=_columns(run.get("unmodelled", [])),
         verification_columns=_columns(run.get("verification", [])),
         energy=_energy_rows(run),
+        area=run.get("area"),
+        area_doubts=area_doubts(run["area"]) if run.get("area") else [],
+        resources=RESOURCE_NAMES,
         counters=COUNTERS,
         figures=[_figure(chart) for chart in charts],
     )

@@ -132,6 +132,34 @@ def _schedule() -> Schema:
     return {**_closed(properties), "description": "a whole training run; the rest is one step"}
 
 
+def _area() -> Schema:
+    def amounts(path: str, kind: Schema) -> Schema:
+        return _table(_counter(path, kind))
+
+    part = {
+        "unit": _TEXT,
+        "count": _counter("area.parts[].count", _COUNT),
+        "parameters": _table({"type": "integer"}),
+        "cells": amounts("area.parts[].cells.*", _COUNT),
+        "sizes": _counter("area.parts[].sizes", _COUNT),
+        "residual": amounts("area.parts[].residual.*", _AMOUNT),
+        "left_out": amounts("area.parts[].left_out.*", _AMOUNT),
+        "outside": {**_TEXTS, "description": "parameters that no synthesised size covers"},
+    }
+    properties: dict[str, Schema] = {
+        "board": _TEXT,
+        "total": amounts("area.total.*", _COUNT),
+        "board_has": amounts("area.board_has.*", _COUNT),
+        "share": amounts("area.share.*", _AMOUNT),
+        "is_extrapolated": {"type": "boolean"},
+        "parts": {"type": "array", "items": _closed(part)},
+        "missing": {**_TEXTS, "description": "what has no RTL and is not counted"},
+        "stale": {**_TEXTS, "description": "units whose RTL changed since their synthesis"},
+        "tools": _TEXTS,
+    }
+    return {**_closed(properties), "description": "FPGA cells of the machine (--area)"}
+
+
 def run_schema() -> Schema:
     """Return the JSON Schema of the run document; machines may add keys at the top level."""
     required = _run_required()
@@ -156,6 +184,20 @@ def run_schema() -> Schema:
             "description": "training: N:M weights are selected right after their update",
         },
         "schedule": _schedule(),
+        "area": _area(),
+        "memory_models": {
+            "type": "array",
+            "items": _closed(
+                {
+                    "model": {"enum": ["ideal", "simple", "dram"]},
+                    "cycles": _counter("memory_models[].cycles", _COUNT),
+                    "time_s": _counter("memory_models[].time_s", _AMOUNT),
+                    "dram_stall_cycles": _counter("memory_models[].dram_stall_cycles", _COUNT),
+                    "is_this_run": {"type": "boolean"},
+                }
+            ),
+            "description": "the same run with other models of off-chip memory (--memories)",
+        },
     }
     return {
         "$schema": DRAFT,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from hwsim.report.accounts import OFF_CHIP_LEVELS, LayerRow, Run, cycle_parts, layer_rows
+from hwsim.report.area import area_doubts, area_pairs
 from hwsim.report.bottleneck import describe_bottleneck
 from hwsim.report.counters import TIER_MEANINGS
 from hwsim.report.quantities import (
@@ -58,6 +59,7 @@ def headline(run: Run) -> list[tuple[str, str]]:
         pairs.append((level, f"{read} read, {write} written"))
     if run.get("energy_pj"):
         pairs.append(("energy", format_energy(run["energy_pj"])))
+    pairs += area_pairs(run)
     return pairs + [("tier", tier_text(str(run.get("tier", ""))))]
 
 
@@ -135,6 +137,20 @@ def _stage_table(stages: Sequence[StageRow]) -> Table:
     return _numbers_table(heads, rows)
 
 
+def _memory_table(run: Run) -> Table:
+    rows = [
+        [
+            f"{row['model']}{' (this run)' if row['is_this_run'] else ''}",
+            format_exact(row["cycles"]),
+            format_time(row["time_s"]),
+            format_ratio(row["cycles"] / run["cycles"] if run["cycles"] else None),
+            format_exact(row["dram_stall_cycles"]),
+        ]
+        for row in run["memory_models"]
+    ]
+    return _numbers_table(["memory", "cycles", "time", "of this run", "stalled by dram"], rows)
+
+
 def _schedule_table(schedule: Mapping[str, Any]) -> Table:
     heads = ["N:M", "from step", "steps", "beta", "cycles per step", "share"]
     rows = [
@@ -193,6 +209,9 @@ def write_summary(
     if run.get("schedule"):
         console.print(Text(_schedule_line(run["schedule"])))
         console.print(_schedule_table(run["schedule"]))
+    if run.get("memory_models"):
+        console.print(Text("Memory models"))
+        console.print(_memory_table(run))
     stages = stage_rows(run)
     if stages:
         console.print(Text("Stages of an iteration"))
@@ -201,5 +220,6 @@ def write_summary(
     costly = sorted(rows, key=lambda row: -row.cycles)[:top]
     if costly:
         console.print(_layer_table(costly, len(rows)))
-    for note in run.get("notes", []):
+    doubts = [f"area: {doubt}" for doubt in area_doubts(run["area"])] if run.get("area") else []
+    for note in [*run.get("notes", []), *doubts]:
         console.print(Text(f"note: {note}"))

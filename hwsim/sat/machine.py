@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hwsim.core.area import AreaDesign
 from hwsim.core.errors import InputError
 from hwsim.core.gemm import GEMM_KINDS
 from hwsim.core.graph import Op, OpGraph, OpKind
@@ -15,6 +16,7 @@ from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
+from hwsim.core.trace import TraceSink
 from hwsim.sat.bounds import program_bounds
 from hwsim.sat.lane_work import estimate_lanes, lane_work
 from hwsim.sat.lower import lower_graph
@@ -90,6 +92,13 @@ class SatMachine(Machine):
             phases=_PHASES,
         )
 
+    def area(self) -> AreaDesign | None:
+        if self._is_scalesim:
+            return None
+        from hwsim.sat.area import sat_area
+
+        return sat_area(self.spec)
+
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         is_pruned = op.weight is not None and not op.weight.pattern.is_dense
         if self._is_scalesim and dataflow != "ws" and is_pruned:
@@ -135,7 +144,7 @@ class SatMachine(Machine):
         program: Program,
         inputs: MappingType[str, NDArray[Any]] | None = None,
         *,
-        trace: bool = False,
+        trace: bool | TraceSink = False,
         detail: str = "fast",
     ) -> Result:
         from hwsim.sat.sim import simulate  # numba is imported only when something runs

@@ -20,6 +20,7 @@ from hwsim.components.engine import EngineRun, run_program
 from hwsim.core.errors import InputError
 from hwsim.core.program import Program
 from hwsim.core.result import LayerResult, Provenance, Result, Stats
+from hwsim.core.trace import TraceSink
 from hwsim.sat.energy import run_energy
 from hwsim.sat.estimate import estimate_program
 from hwsim.sat.functional import array_outputs
@@ -41,7 +42,7 @@ def simulate(
     program: Program,
     inputs: Mapping[str, NDArray[Any]] | None,
     *,
-    trace: bool,
+    trace: bool | TraceSink,
     detail: str,
 ) -> Result:
     """Return the result of ``program`` on ``machine`` (see :meth:`Machine.run`)."""

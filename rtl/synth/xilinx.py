@@ -1,4 +1,4 @@
-"""Count the UltraScale+ cells of a unit with Yosys (``synth_xilinx -family xcup``)."""
+"""Count the UltraScale+ cells of a unit with Yosys (``synth_xilinx -family xcup -uram``)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ for command in (
     "proc",
     "flatten",
     "rename -hide",
-    "synth_xilinx -family xcup -top unit",
+    "synth_xilinx -family xcup -uram -top unit",
     f"tee -q -o {result} stat -json",
 ):
     libyosys.run_pass(command, design)

@@ -259,3 +259,40 @@ def claims() -> list[Claim]:
             "another simulator",
         ),
     ]
+
+
+@pytest.fixture
+def memory_models() -> list[dict[str, Any]]:
+    """Return two models of memory, the first of the run itself."""
+    counts = {"cycles": 1000, "time_s": 1e-6, "dram_stall_cycles": 10}
+    return [
+        {"model": "ideal", **counts, "is_this_run": True},
+        {"model": "dram", **counts, "cycles": 1500, "is_this_run": False},
+    ]
+
+
+@pytest.fixture
+def area() -> dict[str, Any]:
+    """Return the area of two PEs."""
+    names = ("lut", "ff", "dsp48e2", "ramb36", "uram")
+    part = {
+        "unit": "sat/uspe",
+        "count": 2,
+        "parameters": {"nm_m": 8},
+        "cells": dict.fromkeys(names, 10),
+        "sizes": 5,
+        "residual": {"lut": 0.01, "ff": 0.0},
+        "left_out": {"lut": 0.02, "ff": 0.0},
+        "outside": ["nm_m: 8, synthesised 2 to 4"],
+    }
+    return {
+        "board": "vcu1525",
+        "total": dict.fromkeys(names, 10),
+        "board_has": dict.fromkeys(names, 100),
+        "share": dict.fromkeys(names, 0.1),
+        "is_extrapolated": True,
+        "parts": [part],
+        "missing": ["vector path"],
+        "stale": [],
+        "tools": ["pyosys=0.1"],
+    }

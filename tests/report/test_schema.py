@@ -14,7 +14,14 @@ from hwsim.report.schema import COUNTERS, run_schema, validate_schema
 RUN = Draft202012Validator(run_schema())
 VALIDATE = Draft202012Validator(validate_schema())
 
-NOT_COUNTED = {"layers[].dims.*", "layers[].mapping", "spec", "schema_version", "seed"}
+NOT_COUNTED = {
+    "layers[].dims.*",
+    "layers[].mapping",
+    "area.parts[].parameters.nm_m",
+    "spec",
+    "schema_version",
+    "seed",
+}
 
 
 def test_schemas_are_schemas() -> None:
@@ -60,9 +67,13 @@ def test_claim_with_an_unknown_basis_breaks_the_schema(claims: list[Claim]) -> N
     assert not VALIDATE.is_valid([claims[0].to_json() | {"basis": "hearsay"}])
 
 
+LISTS = ("layers", "schedule.frames", "area.parts", "memory_models")
+AREA_TABLES = ("total", "board_has", "share", "cells", "residual", "left_out")
+
+
 def counted(value: Any, path: str) -> set[str]:
     """Return the dictionary paths of all numbers in a document."""
-    named = {"units", "bytes", "energy_by_component_pj", "dims"}
+    named = {"units", "bytes", "energy_by_component_pj", "dims", *AREA_TABLES}
     last = path.rsplit(".", 1)[-1]
     if isinstance(value, bool) or path in NOT_COUNTED:
         return set()
@@ -73,16 +84,33 @@ def counted(value: Any, path: str) -> set[str]:
         is_named = last in named or path == "baseline.layers"
         for key, entry in value.items():
             found |= counted(entry, f"{path}.{'*' if is_named else key}".lstrip("."))
-    elif isinstance(value, list) and path in ("layers", "schedule.frames"):
+    elif isinstance(value, list) and path in LISTS:
         for entry in value:
             found |= counted(entry, f"{path}[]")
     return found - NOT_COUNTED
 
 
 def test_every_counter_of_a_result_is_in_the_dictionary_and_back(
-    run: dict[str, Any], schedule: dict[str, Any]
+    run: dict[str, Any],
+    schedule: dict[str, Any],
+    area: dict[str, Any],
+    memory_models: list[dict[str, Any]],
 ) -> None:
-    assert counted(run | {"schedule": schedule}, "") == set(COUNTERS)
+    extra = {"schedule": schedule, "area": area, "memory_models": memory_models}
+    assert counted(run | extra, "") == set(COUNTERS)
+
+
+def test_a_run_with_memory_models_keeps_the_run_schema(
+    run: dict[str, Any], memory_models: list[dict[str, Any]]
+) -> None:
+    RUN.validate(run | {"memory_models": memory_models})
+    memory_models[0]["model"] = "tape"
+    assert not RUN.is_valid(run | {"memory_models": memory_models})
+
+
+def test_a_run_with_area_keeps_the_run_schema(run: dict[str, Any], area: dict[str, Any]) -> None:
+    RUN.validate(run | {"area": area})
+    assert not RUN.is_valid(run | {"area": area | {"coffee": 1}})
 
 
 def test_a_training_run_keeps_the_run_schema(

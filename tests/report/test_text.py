@@ -107,3 +107,13 @@ def test_a_schedule_is_summed_up_in_one_line_and_a_row_per_frame(
     dense = next(line for line in lines if line[:1] == ["dense"])
     assert dense[1:6] == ["0", "40", "0", "600", "57.1"]  # 24,000 of 42,000 cycles
     assert next(line for line in lines if line[:1] == ["2:8"])[1:5] == ["40", "60", "0", "300"]
+
+
+def test_area_and_memory_models_are_shown_with_their_doubts(
+    run: dict[str, Any], area: dict[str, Any], memory_models: list[dict[str, Any]]
+) -> None:
+    text = summary(run | {"area": area, "memory_models": memory_models})
+    assert "area, vcu1525" in text
+    assert "extrapolated" in text
+    assert "ideal (this run)" in text
+    assert "1,500" in text

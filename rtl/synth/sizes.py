@@ -1,0 +1,228 @@
+"""Name the sizes at which units are synthesised for the area model: one entry per unit.
+
+A machine's units join by an entry here; ``hwsim rtl synth --record UNIT`` then writes its cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from amaranth.lib import wiring
+from pydantic import BaseModel
+
+from hwsim.core.errors import unknown_name
+from hwsim.sat.spec import (
+    ArraySpec,
+    SorterSpec,
+    TileSpec,
+)
+from rtl.common.fifo import Fifo, FifoSpec
+from rtl.sat.tile_control import TileControl
+from rtl.sat.tile_edges import NorthEdge, SouthEdge
+from rtl.sat.topn_sorter import TopNSorter
+from rtl.sat.uspe import Uspe
+from rtl.sat.west_lane import WestLane
+from rtl.synth.scratchpad import Scratchpad, ScratchpadSpec
+
+__all__ = ["SWEEPS", "Sweep", "find_sweep"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The sizes of one unit.
+
+    Attributes
+    ----------
+    unit : str
+        ``<machine>/<unit>``.
+    component : type of wiring.Component
+        Called with a spec.
+    sizes : tuple of BaseModel
+        Specs to synthesise, more of them than terms and four at least.
+    parameters : tuple of str
+        Dotted names that the cells depend on; the others of the spec are another unit's.
+    terms : tuple of str
+        In which cells grow (:func:`hwsim.components.area.term_value`).
+    """
+
+    unit: str
+    component: Callable[[Any], wiring.Component]
+    sizes: tuple[BaseModel, ...]
+    parameters: tuple[str, ...]
+    terms: tuple[str, ...]
+
+
+def _sorters(*patterns: tuple[int, int]) -> list[SorterSpec]:
+    return [SorterSpec(nm_n=n, nm_m=m) for n, m in patterns]
+
+
+def _tiles(changes: Iterable[dict[str, int]]) -> tuple[TileSpec, ...]:
+    """Return the default tile with each of ``changes``, to its array or to itself."""
+    own = {"nm_n", "nm_m", "count_bits"}
+    return tuple(
+        TileSpec(
+            array=ArraySpec(**{k: v for k, v in change.items() if k not in own}),
+            **{k: v for k, v in change.items() if k in own},
+        )
+        for change in changes
+    )
+
+
+def _scratchpads(
+    widths: tuple[int, ...], depths: tuple[int, ...], *, is_ultra: bool
+) -> tuple[ScratchpadSpec, ...]:
+    return tuple(
+        ScratchpadSpec(width_bits=width, depth=depth, is_ultra=is_ultra)
+        for width, depth in product(widths, depths)
+    )
+
+
+_PATTERNS = _sorters((1, 2), (1, 4), (2, 4), (2, 8), (4, 8), (2, 16))
+_PACKED = [(word, _sorters((2, m))) for word, m in ((64, 4), (64, 8), (64, 16), (128, 8), (512, 8))]
+_ARRAY = ("array.interleave", "array.adder_latency_cycles")
+_PE = ("nm_n", "nm_m", *_ARRAY, "array.multiplier_latency_cycles")
+_PE_SIZES = _tiles(
+    [
+        {},
+        {"interleave": 2},
+        {"interleave": 4},
+        {"interleave": 16},
+        {"interleave": 32},
+        {"adder_latency_cycles": 4},
+        {"adder_latency_cycles": 8},
+        {"multiplier_latency_cycles": 1},
+        {"multiplier_latency_cycles": 3},
+        {"nm_n": 1},
+        {"nm_n": 1, "nm_m": 4},
+        {"nm_m": 4},
+        {"nm_n": 4},
+        {"nm_m": 16},
+        {"nm_n": 4, "nm_m": 16},
+        {"interleave": 16, "nm_m": 16, "adder_latency_cycles": 8},
+        {"interleave": 4, "nm_m": 4, "adder_latency_cycles": 4},
+    ]
+)
+_LANE_SIZES = _tiles(
+    [
+        {},
+        {"nm_m": 4},
+        {"nm_m": 16},
+        {"nm_n": 4, "nm_m": 16},
+        {"interleave": 4},
+        {"interleave": 16},
+        {"adder_latency_cycles": 4},
+        {"adder_latency_cycles": 8},
+        {"edge_elems_per_cycle": 4},
+        {"edge_elems_per_cycle": 16, "nm_m": 16},
+        {"nm_n": 4},
+        {"interleave": 16, "nm_m": 16},
+    ]
+)
+_COLS = _tiles(
+    {"cols": cols, "nm_m": m, "interleave": i}
+    for cols, m, i in ((8, 4, 8), (8, 8, 4), (16, 8, 8), (32, 8, 8), (64, 8, 8))
+)
+_ROWS = _tiles(
+    {"rows": rows, "adder_latency_cycles": adder}
+    for rows, adder in ((2, 6), (4, 6), (8, 4), (16, 6), (16, 8), (32, 6), (64, 6))
+)
+_TILE_SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1))
+
+SWEEPS: dict[str, Sweep] = {
+    sweep.unit: sweep
+    for sweep in (
+        Sweep(
+            "common/fifo",
+            Fifo,
+            tuple(
+                FifoSpec(width_bits=width, depth=depth)
+                for width, depth in (
+                    (8, 4),
+                    (16, 8),
+                    (64, 8),
+                    (16, 32),
+                    (128, 16),
+                    (64, 64),
+                    (512, 8),
+                )
+            ),
+            ("width_bits", "depth"),
+            ("1", "width_bits", "clog2(depth)", "width_bits/14*depth/32"),
+        ),
+        Sweep(
+            "common/block_scratchpad",
+            Scratchpad,
+            _scratchpads((72, 288), (512, 2048, 8192), is_ultra=False),
+            ("width_bits", "depth"),
+            ("width_bits/72", "width_bits/72*depth/512", "width_bits/72*depth/4096"),
+        ),
+        Sweep(
+            "common/ultra_scratchpad",
+            Scratchpad,
+            _scratchpads((72, 576), (4096, 16384), is_ultra=True),
+            ("width_bits", "depth"),
+            ("width_bits/72", "width_bits/72*depth/4096"),
+        ),
+        Sweep(
+            "sat/topn_sorter",
+            TopNSorter,
+            tuple(_PATTERNS),
+            ("nm_n", "nm_m"),
+            ("1", "nm_n", "nm_n*clog2(nm_m)"),
+        ),
+        Sweep(
+            "sat/uspe",
+            Uspe,
+            _PE_SIZES,
+            (*_PE, "array.has_double_buffered_weights"),
+            (
+                "1",
+                "array.interleave/32",
+                "clog2(array.interleave)",
+                "array.adder_latency_cycles",
+                "array.multiplier_latency_cycles",
+                "nm_m",
+                "nm_n",
+            ),
+        ),
+        Sweep(
+            "sat/west_lane",
+            WestLane,
+            _LANE_SIZES,
+            ("nm_n", "nm_m", *_ARRAY, "array.edge_elems_per_cycle", "count_bits"),
+            ("1", "nm_m", "array.interleave", "array.edge_elems_per_cycle", "clog2(nm_n)"),
+        ),
+        Sweep(
+            "sat/north_edge",
+            NorthEdge,
+            _COLS,
+            ("array.cols", "nm_m", "array.interleave"),
+            ("1", "array.cols", "array.cols*array.cols/32"),
+        ),
+        Sweep(
+            "sat/south_edge",
+            SouthEdge,
+            _COLS,
+            ("array.cols", "nm_m", "array.interleave"),
+            ("1", "array.cols", "array.cols*array.cols/32"),
+        ),
+        Sweep(
+            "sat/tile_control",
+            TileControl,
+            _ROWS,
+            ("array.rows", "array.adder_latency_cycles", "count_bits"),
+            ("1", "array.rows", "clog2(array.rows)"),
+        ),
+    )
+}
+"""Every unit with sizes, by name."""
+
+
+def find_sweep(unit: str) -> Sweep:
+    """Return the sizes of ``unit``; raise :class:`InputError` with near names."""
+    if unit not in SWEEPS:
+        raise unknown_name("UNIT", unit, SWEEPS)
+    return SWEEPS[unit]

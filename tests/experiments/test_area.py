@@ -1,0 +1,65 @@
+"""Area of a whole machine: sums, shares, doubts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hwsim.components.area import area_model
+from hwsim.core.area import BOARDS, FPGA_RESOURCES
+from hwsim.core.errors import InputError
+from hwsim.core.machine import make_machine
+from hwsim.experiments import area
+
+
+def test_parts_sum_to_the_total_and_shares_are_of_the_board() -> None:
+    found = area.area_of(make_machine("sat"))
+    for name in FPGA_RESOURCES:
+        assert found["total"][name] == sum(part["cells"][name] for part in found["parts"])
+        assert found["share"][name] == found["total"][name] / BOARDS["vcu1525"][name]
+    instances = {part["unit"]: part["count"] for part in found["parts"]}
+    assert instances["sat/uspe"] == 32 * 32
+    assert instances["sat/west_lane"] == 32
+    assert found["total"]["dsp48e2"] >= 32 * 32  # an FP16 product takes one
+    # 13 MiB of buffers in UltraRAM of 4096 words of 8 bytes.
+    assert found["total"]["uram"] == 13 * 2**20 // (4096 * 8)
+
+
+def test_the_pe_is_counted_at_its_synthesised_size() -> None:
+    found = area.area_of(make_machine("sat", settings=["array.rows=2", "array.cols=3"]))
+    pe = next(part for part in found["parts"] if part["unit"] == "sat/uspe")
+    model = area_model("sat/uspe")
+    cells = model.cells[0]  # the first size is the default
+    for name, residual in pe["residual"].items():
+        assert pe["cells"][name] == pytest.approx(6 * cells[name], rel=residual + 0.02)
+    assert pe["outside"] == []
+
+
+def test_sizes_outside_are_named() -> None:
+    found = area.area_of(make_machine("sat", settings=["array.interleave=64"]))
+    assert found["is_extrapolated"]
+    pe = next(part for part in found["parts"] if part["unit"] == "sat/uspe")
+    assert any("array.interleave: 64" in text for text in pe["outside"])
+
+
+def test_a_machine_without_rtl_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--area: need a machine that is built of RTL"):
+        area.area_of(make_machine("sat", "scalesim"))
+
+
+def test_changed_sources_are_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = area_model("sat/uspe")
+    monkeypatch.setattr(area, "source_hash", lambda *modules: model.sources)
+    assert not area.is_stale(model)
+    monkeypatch.setattr(area, "source_hash", lambda *modules: "another")
+    assert area.is_stale(model)
+    assert "sat/uspe" in area.area_of(make_machine("sat"))["stale"]
+
+
+def test_boards_are_told_apart() -> None:
+    design = make_machine("sat").area()
+    assert design is not None
+    machine = make_machine("sat")
+    machine.area = lambda: replace(design, board="u280")  # type: ignore[method-assign]
+    assert area.area_of(machine)["board_has"] == BOARDS["u280"]
