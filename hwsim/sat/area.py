@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwsim.core.area import AreaDesign, AreaPart, parameters_of
 from hwsim.core.units import ceil_div
-from hwsim.sat.spec import SatSpec, TileSpec
+from hwsim.sat.spec import PreGenSpec, SatSpec, TileSpec
 
 __all__ = ["sat_area"]
 
@@ -16,7 +16,7 @@ _ULTRA_WORD_BYTES = 8
 
 
 def sat_area(spec: SatSpec) -> AreaDesign:
-    """Return the parts of ``spec``: array and buffers.
+    """Return the parts of ``spec``: array, update and selection engines, and buffers.
 
     The array takes groups of SORE's pattern at most.
     """
@@ -29,6 +29,8 @@ def sat_area(spec: SatSpec) -> AreaDesign:
         AreaPart("sat/north_edge", 1, flat),
         AreaPart("sat/south_edge", 1, flat),
         AreaPart("sat/tile_control", 1, flat),
+        AreaPart("sat/wuve", 1, parameters_of(spec)),
+        AreaPart("sat/sore", PreGenSpec().engines, parameters_of(spec.sore)),
     ]
     buffers = spec.buffers
     sizes = (
@@ -39,7 +41,7 @@ def sat_area(spec: SatSpec) -> AreaDesign:
     )
     parts += [_buffer(size) for size in sizes]
     missing = (
-        "weight update and selection engines (not synthesised)",
+        "transposers and packers of pre-generation",
         "vector path",
         "DMA engine and memory controllers",
         "instruction queues",

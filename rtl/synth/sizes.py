@@ -16,15 +16,20 @@ from pydantic import BaseModel
 from hwsim.core.errors import unknown_name
 from hwsim.sat.spec import (
     ArraySpec,
+    SatSpec,
+    SoreSpec,
     SorterSpec,
     TileSpec,
+    WuveSpec,
 )
 from rtl.common.fifo import Fifo, FifoSpec
+from rtl.sat.sore import Sore
 from rtl.sat.tile_control import TileControl
 from rtl.sat.tile_edges import NorthEdge, SouthEdge
 from rtl.sat.topn_sorter import TopNSorter
 from rtl.sat.uspe import Uspe
 from rtl.sat.west_lane import WestLane
+from rtl.sat.wuve import Wuve
 from rtl.synth.scratchpad import Scratchpad, ScratchpadSpec
 
 __all__ = ["SWEEPS", "Sweep", "find_sweep"]
@@ -172,6 +177,33 @@ SWEEPS: dict[str, Sweep] = {
             tuple(_PATTERNS),
             ("nm_n", "nm_m"),
             ("1", "nm_n", "nm_n*clog2(nm_m)"),
+        ),
+        Sweep(
+            "sat/sore",
+            Sore,
+            tuple(
+                SoreSpec(lanes=lanes, sorter=SorterSpec(nm_n=n, nm_m=m))
+                for lanes, n, m in (
+                    (2, 2, 8),
+                    (4, 2, 4),
+                    (4, 4, 8),
+                    (8, 2, 8),
+                    (8, 2, 16),
+                    (32, 2, 8),
+                )
+            ),
+            ("lanes", "sorter.nm_n", "sorter.nm_m"),
+            ("lanes", "lanes*sorter.nm_n", "lanes*sorter.nm_n*clog2(sorter.nm_m)"),
+        ),
+        Sweep(
+            "sat/wuve",
+            Wuve,
+            tuple(
+                SatSpec(array=ArraySpec(adder_latency_cycles=adder), wuve=WuveSpec(lanes=lanes))
+                for lanes, adder in ((1, 6), (2, 6), (1, 4), (1, 8), (3, 6))
+            ),
+            ("wuve.lanes", "array.adder_latency_cycles", "array.multiplier_latency_cycles"),
+            ("1", "wuve.lanes", "wuve.lanes*array.adder_latency_cycles"),
         ),
         Sweep(
             "sat/uspe",

@@ -182,13 +182,14 @@ def test_counters_in_memory_integrate_as_well() -> None:
 
 def test_levels_stay_within_what_there_is(tmp_path: Path) -> None:
     path = tmp_path / "t.pftrace"
-    program = tiles(3000, 900)
+    program = tiles(300, 900, cycles=2000)  # bound by computing: loads wait for buffers
     traced(program, MEMORY, path)
     read = Read(path)
     assert set(read.counters) <= set(counter_names(program))
-    assert 0 < max(value for _, value in read.counters["store queue (instructions)"]) <= 4
-    assert max(value for _, value in read.counters["load requests in flight"]) <= 4
-    assert max(value for _, value in read.counters["full (tokens)"]) <= 3  # three buffers
+    highest = {name: max(value for _, value in points) for name, points in read.counters.items()}
+    assert 0 < highest["store queue (instructions)"] <= 4
+    assert 0 < highest["full (tokens)"] <= 2  # of three buffers one is being computed on
+    assert all(value <= 4 for name, value in highest.items() if "in flight" in name)
     for points in read.counters.values():
         assert points[-1][1] == 0  # nothing moves after the run
 

@@ -3,8 +3,8 @@
 State layout: :mod:`state`. While one request streams alone, within the addresses of one row per
 bank, commands follow a short period: after it all state that the future depends on is the same,
 relative to the present clock, the next burst and the next age. The state is compared whenever the
-stream has come another column further, with one saved earlier (at powers of two, Brent 1980). If
-it is equal, as many periods are skipped as
+stream has come another column further, with the one a column before, from when the queues hold
+nothing but the present rows. If it is equal, as many periods are skipped as
 
 - keep the bursts that enter the queues inside the row,
 - leave the request its last burst to enter,
@@ -48,6 +48,7 @@ from hwsim.components.dram.state import (
     PLAN_COMMAND,
     PLAN_KEY,
     QUEUED,
+    READ_ENTRIES,
     REQUEST,
     REQUESTER,
     RING,
@@ -60,7 +61,6 @@ from hwsim.components.dram.state import (
     SKIP_LENGTH,
     SKIP_MARGIN,
     SKIP_MARKED,
-    SKIP_NEXT,
     SKIP_PERIOD,
     SKIP_REQUEST,
     SKIP_RUN,
@@ -76,8 +76,9 @@ __all__ = ["snapshot", "try_skip"]
 SAVED, PRESENT = 0, 1
 # Columns of a snapshot: values that grow with time, then per controller its counters, then state.
 SNAP_TIME, SNAP_CURSOR, SNAP_LEFT, SNAP_DONE, SNAP_COUNTERS = range(5)
-MOST_ATTEMPTS = 12
-"""Comparisons per run of columns: what has no short period by then has none."""
+MOST_ATTEMPTS = 24
+"""Comparisons per run of columns: what does not recur by then, after the rules of the last change
+of rows have passed, does not."""
 
 
 @njit_inline
@@ -106,9 +107,10 @@ def compare_states(d, kind, request, block, limit):
     skip[SKIP_REQUEST] = request
     if is_new:
         skip[SKIP_ATTEMPTS] = 0
-        skip[SKIP_NEXT] = 1
         skip[SKIP_LENGTH] = 0
-    if skip[SKIP_ATTEMPTS] >= MOST_ATTEMPTS:
+    entered = d.requests[request, CURSOR] % skip[SKIP_RUN]
+    queued = d.fixed[READ_ENTRIES + kind] * d.controllers.shape[0]
+    if skip[SKIP_ATTEMPTS] >= MOST_ATTEMPTS or entered < queued:
         return
     for g in range(d.controllers.shape[0]):
         if d.controllers[g, COUNT + 1 - kind] > 0:
@@ -118,12 +120,11 @@ def compare_states(d, kind, request, block, limit):
     if skip[SKIP_LENGTH] == length and is_equal(d, length):
         skip_periods(d, kind, request, limit)
         skip[SKIP_ATTEMPTS] = MOST_ATTEMPTS  # until the next run of columns
-    elif skip[SKIP_ATTEMPTS] == skip[SKIP_NEXT]:
-        skip[SKIP_NEXT] *= 2
-        skip[SKIP_LENGTH] = length
-        skip[SKIP_MARKED] = 0
-        for column in range(length):
-            d.saved[SAVED, column] = d.saved[PRESENT, column]
+        return
+    skip[SKIP_LENGTH] = length
+    skip[SKIP_MARKED] = 0
+    for column in range(length):
+        d.saved[SAVED, column] = d.saved[PRESENT, column]
 
 
 @njit_inline

@@ -78,10 +78,10 @@ LEVEL, PRECEDING, FOLLOWING, LATENCY, WINDOW, HISTORY, IS_SIBLING = range(7)
 STREAM_FIRST, STREAM_LENGTH, STREAM_OFFSET, MARKED, CHARGED, MARK_FROM, MARK_TO = range(7)
 # Dram.skip entries (skip_kernels.py): bursts from one column to the next and of all columns that a
 # mapping runs through without another row or bank (0: no fast-forward); clocks that a plan may
-# reach ahead; request, column and number of the latest comparison, when to save the state next,
-# length of the saved one (0: none), bursts noted since then; bursts skipped in all.
+# reach ahead; request, column and number of the latest comparison; length of the saved state (0:
+# none), bursts noted since then; bursts skipped in all.
 SKIP_PERIOD, SKIP_RUN, SKIP_MARGIN, SKIP_REQUEST, SKIP_BLOCK, SKIP_ATTEMPTS = range(6)
-SKIP_NEXT, SKIP_LENGTH, SKIP_MARKED, SKIPPED = range(6, 10)
+SKIP_LENGTH, SKIP_MARKED, SKIPPED = range(6, 9)
 # Dram.trace columns.
 TRACE_CLOCK, TRACE_COMMAND, TRACE_BANK, TRACE_ROW, TRACE_REQUEST = range(5)
 
@@ -109,7 +109,7 @@ class Dram(NamedTuple):
     streams: np.ndarray  # [requester, 7]
     marks: np.ndarray  # [requester, MARKS]: cycle in which data moved
     trace: np.ndarray  # [events + 1, 5]; the last row is a dump
-    skip: np.ndarray  # [10]
+    skip: np.ndarray  # [9]
     saved: np.ndarray  # [2, longest snapshot]: saved and present state, see skip_kernels.py
     moves: np.ndarray  # [noted bursts, 2]: begin and end clock of data since the saved state
 
@@ -250,7 +250,7 @@ def _skipping(
     device: Device, controller: Controller, nodes: int, windows: int, is_on: bool
 ) -> dict[str, np.ndarray]:
     """Return what fast-forward works on."""
-    skip = np.zeros(10, np.int64)
+    skip = np.zeros(9, np.int64)
     pieces = parse_mapping(device, controller.mapping or device.mapping)
     columns = pieces[pieces[:, 0] == FIELDS.index("Co")]
     if is_on and len(columns):

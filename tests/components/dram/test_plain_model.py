@@ -284,7 +284,7 @@ def test_both_finish_every_request_in_the_same_clock(data: st.DataObject) -> Non
     compare(device, controller, requests, data.draw(st.sampled_from([2, 64]), label="in flight"))
 
 
-@pytest.mark.parametrize("timing", ["RCD_RD", "CCD_L", "RRD_S", "FAW", "WTR_S", "RP"])
+@pytest.mark.parametrize("timing", ["RCD_RD", "CCD_L", "RRD_S", "FAW", "CL", "RP"])
 def test_a_timing_that_is_off_by_one_is_found(timing: str) -> None:
     rng = np.random.default_rng(7)
     requests: list[Request] = [
