@@ -144,9 +144,10 @@ def _record(names: Sequence[str] | None) -> list[dict[str, Any]]:
 
     rows = []
     for sweep in [find_sweep(name) for name in names or SWEEPS]:
-        record = record_sweep(sweep, _log)
         path = area_file(sweep.unit)
-        _write(path, json.dumps(record, indent=1) + "\n")
+        known = json.loads(path.read_text())["sizes"] if path.is_file() else []
+        record = record_sweep(sweep, _log, known=known)
+        write_text(path, json.dumps(record, indent=1) + "\n", field="--record")
         rows.append({"unit": sweep.unit, "sizes": len(sweep.sizes), "file": str(path)})
     return rows
 

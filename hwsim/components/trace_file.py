@@ -59,6 +59,7 @@ class PerfettoFile:
         self._stream: IO[bytes] | None = None
         self._last: NDArray[np.float64] | None = None
         self._end_cycle = 0
+        self._has_begun = False
 
     def __enter__(self) -> PerfettoFile:
         try:
@@ -96,6 +97,7 @@ class PerfettoFile:
 
     def begin(self, program: Program, lanes: int) -> None:
         """Write the names of tracks and slices."""
+        self._has_begun = True
         units, channels = len(program.units), len(program.channels)
         self._open = np.full((units, kernels.OPEN_LANES + lanes), -1, np.int64)
         self._tokens = np.zeros((channels, 2), np.int64)
@@ -140,6 +142,9 @@ class PerfettoFile:
 
     def _finish(self) -> None:
         """Write the ends of what still runs; after the run nothing moves and nothing waits."""
+        if not self._has_begun:
+            need = "a name in .json, on a machine that does not stream its events"
+            raise InputError("--trace", need, str(self.path))
         kernels.finish_events(self._code, self._open, self._tokens, self._state, self._out)
         self._flush()
         if self._last is not None:

@@ -1,9 +1,9 @@
 """Set the energy tables against the power that is reported of real boards and memories.
 
 Activity is stated below and every slot is charged, used or not; no number was fitted to a
-reference. What is not modelled is named by :func:`unchecked`: clock trees and soft logic outside the
-listed units, controllers. So the modelled parts must stay below a
-whole board (gated); whether they come near it is reported, not gated.
+reference. What is not modelled is named by :func:`unchecked`: soft logic outside the listed units,
+its clocks, controllers. So the modelled parts must stay below a whole board (gated); whether they
+come near it is reported, not gated.
 
 FlightLLM (Zeng et al. 2024): one decode step of LLaMA2-7B on a U280, 17.50 ms at 225 MHz, and
 45 W of board power, as third-party notes on its board run and a later comparison table (AccLLM)

@@ -30,7 +30,7 @@ def sat_area(spec: SatSpec) -> AreaDesign:
         AreaPart("sat/south_edge", 1, flat),
         AreaPart("sat/tile_control", 1, flat),
         AreaPart("sat/wuve", 1, parameters_of(spec)),
-        AreaPart("sat/sore", PreGenSpec().engines, parameters_of(spec.sore)),
+        AreaPart("sat/pre_gen_words", 1, parameters_of(PreGenSpec(sore=spec.sore))),
     ]
     buffers = spec.buffers
     sizes = (
@@ -41,7 +41,6 @@ def sat_area(spec: SatSpec) -> AreaDesign:
     )
     parts += [_buffer(size) for size in sizes]
     missing = (
-        "transposers and packers of pre-generation",
         "vector path",
         "DMA engine and memory controllers",
         "instruction queues",

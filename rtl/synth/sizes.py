@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from hwsim.core.errors import unknown_name
 from hwsim.sat.spec import (
     ArraySpec,
+    PackerSpec,
+    PreGenSpec,
     SatSpec,
     SoreSpec,
     SorterSpec,
@@ -23,6 +25,9 @@ from hwsim.sat.spec import (
     WuveSpec,
 )
 from rtl.common.fifo import Fifo, FifoSpec
+from rtl.sat.nm_packer import NmPacker
+from rtl.sat.nm_unpacker import NmUnpacker
+from rtl.sat.pre_gen_words import PreGenWords
 from rtl.sat.sore import Sore
 from rtl.sat.tile_control import TileControl
 from rtl.sat.tile_edges import NorthEdge, SouthEdge
@@ -196,6 +201,21 @@ SWEEPS: dict[str, Sweep] = {
             ("lanes", "lanes*sorter.nm_n", "lanes*sorter.nm_n*clog2(sorter.nm_m)"),
         ),
         Sweep(
+            "sat/pre_gen_words",
+            PreGenWords,
+            tuple(
+                PreGenSpec(sore=SoreSpec(lanes=lanes, sorter=SorterSpec(nm_n=n, nm_m=m)))
+                for lanes, n, m in (
+                    (4, 2, 4),
+                    (8, 2, 4),
+                    (8, 2, 8),
+                    (16, 2, 8),
+                )
+            ),
+            ("sore.lanes", "sore.sorter.nm_n", "sore.sorter.nm_m", "engines", "word_bits"),
+            ("sore.lanes", "sore.lanes*sore.sorter.nm_m", "sore.lanes/8"),
+        ),
+        Sweep(
             "sat/wuve",
             Wuve,
             tuple(
@@ -204,6 +224,20 @@ SWEEPS: dict[str, Sweep] = {
             ),
             ("wuve.lanes", "array.adder_latency_cycles", "array.multiplier_latency_cycles"),
             ("1", "wuve.lanes", "wuve.lanes*array.adder_latency_cycles"),
+        ),
+        Sweep(
+            "sat/nm_packer",
+            NmPacker,
+            tuple(PackerSpec(sorter=sorter, word_bits=word) for word, (sorter,) in _PACKED),
+            ("sorter.nm_n", "sorter.nm_m", "word_bits"),
+            ("1", "word_bits", "word_bits*clog2(sorter.nm_m)"),
+        ),
+        Sweep(
+            "sat/nm_unpacker",
+            NmUnpacker,
+            tuple(PackerSpec(sorter=sorter, word_bits=word) for word, (sorter,) in _PACKED),
+            ("sorter.nm_n", "sorter.nm_m", "word_bits"),
+            ("1", "word_bits", "word_bits*clog2(sorter.nm_m)"),
         ),
         Sweep(
             "sat/uspe",

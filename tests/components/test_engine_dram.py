@@ -9,7 +9,13 @@ import pytest
 
 from hwsim.components import engine as engine_module
 from hwsim.components import engine_kernels
-from hwsim.components.dram import memory_kernels, port, scheduler_kernels, timing_kernels
+from hwsim.components.dram import (
+    memory_kernels,
+    port,
+    scheduler_kernels,
+    skip_kernels,
+    timing_kernels,
+)
 from hwsim.components.dram.controller import AddressedRequest, DramMemory
 from hwsim.components.dram.devices import load_device
 from hwsim.components.dram.parameters import DramParameters
@@ -144,7 +150,8 @@ def test_tracing_does_not_change_the_run() -> None:
 def test_interpreted_kernels_and_smaller_advances_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """How far DRAM is advanced at once is nobody's business."""
     compiled = run_program(steady(12), memory(), 4)
-    modules = (engine_kernels, port, memory_kernels, scheduler_kernels, timing_kernels)
+    kernels = (memory_kernels, scheduler_kernels, skip_kernels, timing_kernels)
+    modules = (engine_kernels, port, *kernels)
     for module in modules:
         for name, kernel in list(vars(module).items()):
             if hasattr(kernel, "py_func"):

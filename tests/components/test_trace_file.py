@@ -239,6 +239,15 @@ def test_a_run_that_fails_leaves_an_earlier_file_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.pftrace"]
 
 
+def test_a_run_that_hands_over_nothing_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"--trace: need a name in .json"),
+        PerfettoFile(tmp_path / "t.pftrace", HZ),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--trace: need a writable file"):

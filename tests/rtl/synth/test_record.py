@@ -49,6 +49,22 @@ def test_a_record_holds_what_synthesis_counted() -> None:
     assert len(told) == len(sweep.sizes)
 
 
+def test_a_size_whose_rtl_is_known_is_not_synthesised_again() -> None:
+    sweep = SWEEPS["common/fifo"]
+    counted: list[int] = []
+
+    def count(unit: Any) -> dict[str, int]:
+        counted.append(unit.spec.width_bits)
+        return {"lut": unit.spec.width_bits}
+
+    first = record_sweep(sweep, lambda text: None, count)
+    assert len(counted) == len(sweep.sizes)
+    known = first["sizes"][1:]
+    again = record_sweep(sweep, lambda text: None, count, known)
+    assert counted[len(sweep.sizes) :] == [sweep.sizes[0].model_dump()["width_bits"]]
+    assert again == first
+
+
 def test_synthesis_repeats_a_recorded_size() -> None:
     sweep = SWEEPS["common/fifo"]
     cells = synthesize(sweep.component(sweep.sizes[0]))
