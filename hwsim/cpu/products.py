@@ -47,7 +47,9 @@ def _spmm(context: LowerContext, op: Op) -> None:
     tile = context.mapping.tiling
     packed = pack(context.mask.T.astype(np.float32), pixels=pixels, nr=tile["nr"])
     core = context.spec.core
-    shape = SpmmShape(pixels, dims.n, packed.blocks, 4 * (len(packed.stream) - 1))
+    has_lanes = context.spec.has_lanes
+    stream_bytes = 4 * (len(packed.stream) - 1)
+    shape = SpmmShape(pixels, dims.n, packed.blocks, stream_bytes, has_lanes)
     kernel = spmm_kernel(
         shape,
         tile["mr"],
@@ -128,6 +130,7 @@ def _convolution(context: LowerContext, op: Op) -> None:
         kw=d["kw"],
         tap_bytes=pixel * op.attrs["dilations"][1],
         line_bytes=pixel * op.attrs["dilations"][0] * d["iw"],
+        has_lanes=context.spec.has_lanes,
     )
     kernel = gemm_kernel(shape)
     rows = _first_taps(op)
@@ -168,7 +171,7 @@ def _transposed(context: LowerContext, op: Op) -> None:
     d = op.dims
     dims = op.gemm()
     m = d["ih"] * d["iw"]
-    shape = GemmShape(m, dims.k, dims.n, 4 * dims.n * d["groups"])
+    shape = GemmShape(m, dims.k, dims.n, 4 * dims.n * d["groups"], has_lanes=context.spec.has_lanes)
     kernel = gemm_kernel(shape)
     elems = d["co"] * d["oh"] * d["ow"]
     scatter = pointwise("add", max(m * dims.n * d["groups"], elems), 2, "scatter-add")
@@ -187,7 +190,7 @@ def _transposed(context: LowerContext, op: Op) -> None:
 def _matrices(context: LowerContext, op: Op) -> None:
     """Run linear layers and products of activations, whose second operand counts as packed."""
     dims = op.gemm()
-    shape = GemmShape(dims.m, dims.k, dims.n, 4 * dims.n)
+    shape = GemmShape(dims.m, dims.k, dims.n, 4 * dims.n, has_lanes=context.spec.has_lanes)
     kernel = gemm_kernel(shape)
     first = op.inputs[0].tensor
     for group in range(dims.groups):

@@ -98,6 +98,11 @@ class CpuSpec(Spec):
         return {"vector_registers": 16 * self.core.vector_registers}
 
     @property
+    def has_lanes(self) -> bool:
+        """Return whether a multiply-accumulate can take one factor from a lane."""
+        return self.backend == "aarch64"
+
+    @property
     def memory_latency_cycles(self) -> int:
         """Return the memory's latency in core cycles, rounded up."""
         return -(-self.memory.latency_ns * self.clock_hz // 1_000_000_000)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENTS", "experiment_charts", "run_experiments", "unchecked_figures"]
 
 EXPERIMENTS = {
+    "cpu": "hwsim.experiments.cpu",
     "energy": "hwsim.experiments.energy_boards",
     "memory": "hwsim.experiments.memory",
     "models": "hwsim.experiments.model_totals",

@@ -5,7 +5,8 @@ for each eight columns the whole reduction, two steps per turn (XNNPACK's 6x8 la
 ``f32-gemm`` and ``f32-igemm``). Weights are packed by eight columns and stream once per tile of
 rows. A tile that is not full computes its last rows again. Larger convolutions take row addresses
 from a table, one entry per row and kernel tap; taps in the padding are read where the image would
-go on.
+go on. Without multiply-accumulates by lane (WebAssembly), tiles are 4x8 and every row's value is
+broadcast as it is loaded (``loadsplat``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hwsim.cpu.isa import UopBuilder, UopKernel
 __all__ = ["COLUMNS", "GemmShape", "gemm_kernel", "gemm_streams", "packed_bytes"]
 
 COLUMNS = 8
-_MAX_ROWS = 6
+_MAX_ROWS, _MAX_ROWS_BROADCAST = 6, 4
 _SUMS, _ROWS, _COLUMNS = 0, 12, 18
 _A, _B, _C, _TABLE, _TRIPS, _TILES = X, X + 8, X + 9, X + 10, X + 11, X + 12
 
@@ -32,7 +33,8 @@ class GemmShape:
     """A product of ``m`` rows, ``kh`` x ``kw`` taps of ``k`` reduction steps, ``n`` columns.
 
     ``out_bytes`` is the distance of two output rows, ``tap_bytes`` and ``line_bytes`` those of
-    two kernel taps side by side and one above the other.
+    two kernel taps side by side and one above the other; ``has_lanes`` says that a factor can be
+    a lane.
     """
 
     m: int
@@ -43,11 +45,12 @@ class GemmShape:
     kw: int = 1
     tap_bytes: int = 0
     line_bytes: int = 0
+    has_lanes: bool = True
 
     @property
     def rows(self) -> int:
         """Return the rows of a tile."""
-        return min(self.m, _MAX_ROWS)
+        return min(self.m, _MAX_ROWS if self.has_lanes else _MAX_ROWS_BROADCAST)
 
     @property
     def tiles(self) -> int:
@@ -151,12 +154,19 @@ def _reduction(b: UopBuilder, shape: GemmShape) -> None:
 
 
 def _steps(b: UopBuilder, shape: GemmShape, steps: int) -> None:
-    for row in range(shape.rows):
-        b.op("load_s", (_ROWS + row,), (_A + row,), pointer=f"row{row}", size=4 * steps,
-             has_write_back=True, step=(f"row{row}", 4 * steps))  # fmt: skip
+    if shape.has_lanes:
+        _load_rows(b, shape, "load_s", steps)
     for _ in range(steps):
+        if not shape.has_lanes:
+            _load_rows(b, shape, "load_dup", 1)
         b.op("load_pair_q", (_COLUMNS, _COLUMNS + 1), (_B,), pointer="weights", size=32,
              has_write_back=True, step=("weights", 32))  # fmt: skip
         for half in range(2):
             for row in range(shape.rows):
                 multiply_add(b, _SUMS + 2 * row + half, _COLUMNS + half, _ROWS + row, 4)
+
+
+def _load_rows(b: UopBuilder, shape: GemmShape, name: str, steps: int) -> None:
+    for row in range(shape.rows):
+        b.op(name, (_ROWS + row,), (_A + row,), pointer=f"row{row}", size=4 * steps,
+             has_write_back=True, step=(f"row{row}", 4 * steps))  # fmt: skip

@@ -31,13 +31,15 @@ _AHEAD_BYTES = 128
 class SpmmShape:
     """One layer: ``pixels`` of a plane, ``co`` outputs, ``blocks`` nonzero blocks in all.
 
-    ``stream_bytes`` are those of biases and weights, read once per strip.
+    ``stream_bytes`` are those of biases and weights, read once per strip. Without ``has_lanes``
+    (multiply-accumulate by lane) each weight of a block is broadcast as it is loaded.
     """
 
     pixels: int
     co: int
     blocks: int
     stream_bytes: int
+    has_lanes: bool = True
 
 
 def needed_registers(mr: int, nr: int) -> int:
@@ -115,16 +117,24 @@ def _block(b: UopBuilder, shape: SpmmShape, width: int, nr: int, *, prefetch: bo
         if prefetch:
             for line in range(max(1, count // 4)):
                 b.op("prefetch", (), (_INPUT,), pointer="in", offset=64 * (line + 1), size=4)
-        name = {1: "load_dup", 2: "load_s", 4: "load_q"}[nr]
-        b.op(name, (weight,), (_WEIGHTS,), pointer="weights", size=4 * nr, has_write_back=True,
-             step=("weights", 4 * nr))  # fmt: skip
+        _load_weights(b, weight, nr, has_lanes=shape.has_lanes)
         if prefetch:
             b.op("prefetch", (), (_WEIGHTS,), pointer="weights", offset=_AHEAD_BYTES, size=4)
         for r in range(nr):
             for i in range(count):
-                multiply_add(b, r * count + i, pixels + i, weight, width)
+                by = weight if shape.has_lanes else weight + r
+                multiply_add(b, r * count + i, pixels + i, by, width)
         count_down(b, _TRIPS)
     for r in range(nr):
         clamp_and_store(b, r * count, width, _OUTPUT, "out")
         b.op("alu", (_OUTPUT,), (_OUTPUT,), step=("out", 4 * shape.pixels))
     count_down(b, _CHANNELS)
+
+
+def _load_weights(b: UopBuilder, first: int, nr: int, *, has_lanes: bool) -> None:
+    """Load the weights of a block: into lanes of one register, or broadcast one by one."""
+    loads = [{1: "load_dup", 2: "load_s", 4: "load_q"}[nr]] if has_lanes else ["load_dup"] * nr
+    size = 4 * nr // len(loads)
+    for i, name in enumerate(loads):
+        b.op(name, (first + i,), (_WEIGHTS,), pointer="weights", size=size, has_write_back=True,
+             step=("weights", size))  # fmt: skip
