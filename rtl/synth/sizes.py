@@ -29,6 +29,7 @@ from rtl.sat.nm_packer import NmPacker
 from rtl.sat.nm_unpacker import NmUnpacker
 from rtl.sat.pre_gen_words import PreGenWords
 from rtl.sat.sore import Sore
+from rtl.sat.systolic_tile import SystolicTile
 from rtl.sat.tile_control import TileControl
 from rtl.sat.tile_edges import NorthEdge, SouthEdge
 from rtl.sat.topn_sorter import TopNSorter
@@ -281,6 +282,13 @@ SWEEPS: dict[str, Sweep] = {
             _ROWS,
             ("array.rows", "array.adder_latency_cycles", "count_bits"),
             ("1", "array.rows", "clog2(array.rows)"),
+        ),
+        Sweep(
+            "sat/systolic_tile",
+            SystolicTile,
+            _tiles({"rows": rows, "cols": cols} for rows, cols in _TILE_SHAPES),
+            ("array.rows", "array.cols", *_PE, "array.edge_elems_per_cycle"),
+            ("1", "array.rows", "array.cols", "array.rows*array.cols"),
         ),
     )
 }
