@@ -167,17 +167,36 @@ class DequantSpec(_Part):
 
 
 class SfuSpec(_Part):
-    """The vector unit for softmax, normalisation and element-wise operations."""
+    """The vector unit for softmax, normalisation and element-wise operations, in fixed point."""
 
     lanes: int = Field(16, ge=1, description="elements per cycle (artifact)")
     max_beats: int = Field(256, ge=1, description="longest vector, in beats of all lanes (assumed)")
-    table_bits: int = Field(8, ge=2, le=8, description="entries of the table of exp2, log2")
+    scale_fraction_bits: int = Field(12, ge=8, le=15, description="of softmax's scale (assumed)")
+    table_bits: int = Field(8, ge=2, le=8, description="log2 of the table of exp2 (assumed)")
+    reciprocal_bits: int = Field(30, ge=16, le=30, description="numerator is 2**this (assumed)")
+    norm_fraction_bits: int = Field(4, ge=0, le=7, description="of a normalised output (assumed)")
+
+    @property
+    def elems_bits(self) -> int:
+        """Return the width of a vector's length."""
+        return (self.lanes * self.max_beats).bit_length()
+
+    @property
+    def root_bits(self) -> int:
+        """Return the width of the root of a length times a sum of squares."""
+        # Squares are at most 2**14, their sum elems times that, and elems once more.
+        return (14 + 2 * self.elems_bits + 1) // 2
+
+    def exp2_table(self) -> tuple[int, ...]:
+        """Return 2**15 * 2**(-f / entries), rounded, for every fraction f."""
+        entries = 1 << self.table_bits
+        return tuple(round(2 ** (15 - f / entries)) for f in range(entries))
 
 
 class QMoeSpec(_Part):
     """The decoder of ternary dictionary codes (Frantar and Alistarh, QMoE)."""
 
-    entries: int = Field(4096, ge=16, le=65536, description="codewords the table holds")
+    entries: int = Field(4096, ge=4, le=65536, description="codewords the table holds")
     max_pairs: int = Field(14, ge=1, le=14, description="weight pairs per codeword (artifact)")
     index_bits: int = Field(16, ge=4, le=24, description="width of a position in a row")
 

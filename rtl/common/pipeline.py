@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from collections.abc import Mapping
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +23,8 @@ class Pipeline(wiring.Component):
         Payloads.
     latency_cycles : int
         Registers from input to output, at least 1.
+    others : {name: wiring.Member}, optional
+        Further ports, which :meth:`extend` serves.
 
     Attributes
     ----------
@@ -32,6 +36,11 @@ class Pipeline(wiring.Component):
         Whether all stages move in this cycle.
     moves : list[tuple[Signal, Value]]
         Each register and what it takes when the stages move.
+    is_emitted : Value
+        Whether the transfer in the last stage leaves through ``o``; :meth:`datapath` may set it for
+        units that give fewer transfers than they take. The others vanish.
+    may_accept : Value
+        Whether a transfer may come in when the stages move; :meth:`datapath` may set it.
 
     Timing
     ------
@@ -44,14 +53,23 @@ class Pipeline(wiring.Component):
     Drops what is in flight; ``o.valid`` is 0. Data registers keep stale words.
     """
 
-    def __init__(self, i_shape: object, o_shape: object, latency_cycles: int) -> None:
-        super().__init__({"i": In(stream.Signature(i_shape)), "o": Out(stream.Signature(o_shape))})
+    def __init__(
+        self,
+        i_shape: object,
+        o_shape: object,
+        latency_cycles: int,
+        others: Mapping[str, wiring.Member] | None = None,
+    ) -> None:
+        ports = {"i": In(stream.Signature(i_shape)), "o": Out(stream.Signature(o_shape))}
+        super().__init__({**ports, **(others or {})})
         # Attributes rather than locals, so that a formal bench can state invariants on them.
         self.latency_cycles = latency_cycles
         self.is_used = Signal(latency_cycles)
         self.is_moving = Signal()
         self.wires: list[tuple[Signal, Value]] = []
         self.moves: list[tuple[Signal, Value]] = []
+        self.is_emitted: Value = Const(1, 1)
+        self.may_accept: Value = Const(1, 1)
         self.result = Value.cast(self.datapath())
 
     def datapath(self) -> object:
@@ -92,13 +110,14 @@ class Pipeline(wiring.Component):
         m = Module()
         m.d.comb += [
             self.is_moving.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(self.is_moving),
-            self.o.valid.eq(self.is_used[-1]),
+            self.i.ready.eq(self.is_moving & self.may_accept),
+            self.o.valid.eq(self.is_used[-1] & self.is_emitted),
             Value.cast(self.o.payload).eq(self.result),
         ]
         m.d.comb += [wire.eq(value) for wire, value in self.wires]
+        accepts = self.i.valid & self.may_accept
         with m.If(self.is_moving):
-            m.d.sync += self.is_used.eq(Cat(self.i.valid, self.is_used)[: self.latency_cycles])
+            m.d.sync += self.is_used.eq(Cat(accepts, self.is_used)[: self.latency_cycles])
             m.d.sync += [register.eq(value) for register, value in self.moves]
         self.extend(m)
         return m

@@ -6,21 +6,30 @@ from hwsim.flightllm.unit_spec import (
     CsdChainSpec,
     DequantSpec,
     DspSpec,
+    GqsaSpec,
     LaneSpec,
+    QMoeSpec,
+    SfuSpec,
     TokenSpec,
 )
 from rtl.flightllm import (
     csd_chain,
     dequant,
     dsp48,
+    gqsa_engine,
     overflow_adjust,
+    qmoe_decoder,
     sparse_mux,
     token_scoreboard,
+    vector_sfu,
 )
 from rtl.formal.dequant import dequant_properties
 from rtl.formal.dsp_chain import csd_chain_properties, dsp48_mac_properties
+from rtl.formal.gqsa_engine import gqsa_engine_properties, gqsa_fixup_properties
 from rtl.formal.pipeline import pipeline_properties
+from rtl.formal.qmoe_decoder import qmoe_decoder_properties
 from rtl.formal.token_scoreboard import token_scoreboard_properties
+from rtl.formal.vector_sfu import vector_sfu_properties
 from rtl.unit import Unit
 
 __all__ = ["FLIGHTLLM_UNITS"]
@@ -29,6 +38,8 @@ CHAIN_PROOF_SPEC = CsdChainSpec(
     dsps=4, choices=4, lane=LaneSpec(operand_bits=4, lane_bits=10, segment_dsps=2)
 )
 """Two segments of a group each: every kind of slice and node, and overflow adjustment."""
+
+GQSA_PROOF_SPEC = GqsaSpec(group=2, columns=4, scale_bits=2, sum_bits=24)
 
 FLIGHTLLM_UNITS = (
     Unit(
@@ -81,6 +92,42 @@ FLIGHTLLM_UNITS = (
         dequant.timing,
         dequant_properties,
         DequantSpec(word_bits=8, lanes=2, widths=(2, 3, 5), count_bits=2),
+    ),
+    Unit(
+        "flightllm/vector_sfu",
+        "softmax, norms, add and multiply on 16 lanes, in two passes or one",
+        SfuSpec(),
+        vector_sfu.VectorSfu,
+        vector_sfu.timing,
+        vector_sfu_properties,
+        SfuSpec(lanes=1, max_beats=2, table_bits=2),
+    ),
+    Unit(
+        "flightllm/qmoe_decoder",
+        "decode dictionary codewords to up to 28 ternary weights each",
+        QMoeSpec(),
+        qmoe_decoder.QMoeDecoder,
+        qmoe_decoder.timing,
+        qmoe_decoder_properties,
+        QMoeSpec(entries=4, max_pairs=2, index_bits=5),
+    ),
+    Unit(
+        "flightllm/gqsa_engine",
+        "multiply a vector by rows of kept INT4 groups, a group per cycle",
+        GqsaSpec(),
+        gqsa_engine.GqsaEngine,
+        gqsa_engine.timing,
+        gqsa_engine_properties,
+        GQSA_PROOF_SPEC,
+    ),
+    Unit(
+        "flightllm/gqsa_fixup",
+        "join the partial sums of rows that engines share",
+        GqsaSpec(),
+        gqsa_engine.GqsaFixup,
+        gqsa_engine.fixup_timing,
+        gqsa_fixup_properties,
+        GQSA_PROOF_SPEC,
     ),
 )
 """Units in the order of the data's way."""

@@ -17,8 +17,8 @@ def pipeline_properties(m: Module, unit: Pipeline) -> None:
     """
     accepted = unit.i.valid & unit.i.ready
     m.d.comb += Assert(unit.is_moving == (~unit.o.valid | unit.o.ready))
-    m.d.comb += Assert(unit.i.ready == unit.is_moving)
-    m.d.comb += Assert(unit.o.valid == unit.is_used[-1])
-    assert_order(m, unit.is_used, accepted, unit.i.ready)
-    assert_words(m, unit.moves, unit.i.ready)
+    m.d.comb += Assert(unit.i.ready == (unit.is_moving & unit.may_accept))
+    m.d.comb += Assert(unit.o.valid == (unit.is_used[-1] & unit.is_emitted))
+    assert_order(m, unit.is_used, accepted, unit.is_moving)
+    assert_words(m, unit.moves, unit.is_moving)
     m.d.comb += Assert(Value.cast(unit.o.payload) == unit.result)

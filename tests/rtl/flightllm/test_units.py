@@ -19,9 +19,35 @@ from hwsim.cli.rtl_cases.flightllm.chain import (
     sparse_mux_case,
 )
 from hwsim.cli.rtl_cases.flightllm.dequant import dequant_case, random_jobs
+from hwsim.cli.rtl_cases.flightllm.gqsa import (
+    gqsa_engine_case,
+    gqsa_fixup_case,
+    random_acts,
+    random_partials,
+    random_rows,
+)
+from hwsim.cli.rtl_cases.flightllm.qmoe import qmoe_decoder_case, random_codewords
+from hwsim.cli.rtl_cases.flightllm.sfu import random_sfu_jobs, vector_sfu_case
 from hwsim.cli.rtl_cases.flightllm.tokens import random_play, scoreboard_case
-from hwsim.flightllm import csd_chain, dequant, dsp48, token_scoreboard
-from hwsim.flightllm.unit_spec import CsdChainSpec, DequantSpec, DspSpec, LaneSpec, TokenSpec
+from hwsim.flightllm import (
+    csd_chain,
+    dequant,
+    dsp48,
+    gqsa_engine,
+    qmoe_decoder,
+    token_scoreboard,
+    vector_sfu,
+)
+from hwsim.flightllm.unit_spec import (
+    CsdChainSpec,
+    DequantSpec,
+    DspSpec,
+    GqsaSpec,
+    LaneSpec,
+    QMoeSpec,
+    SfuSpec,
+    TokenSpec,
+)
 from rtl.cosim.bundle import run_bundle
 from rtl.cosim.check import CosimError, check
 from rtl.cosim.faults import Faulty
@@ -64,6 +90,18 @@ DRAWN = {
     "dequant": lambda spec, rng, n, **o: dequant_case(
         spec, random_jobs(rng, spec, 1 + n // 10), **o
     ),
+    "vector_sfu": lambda spec, rng, n, **o: vector_sfu_case(
+        spec, random_sfu_jobs(rng, spec, 5 + n // 40), **o
+    ),
+    "qmoe_decoder": lambda spec, rng, n, **o: qmoe_decoder_case(
+        spec, random_codewords(rng, spec, n), **o
+    ),
+    "gqsa_engine": lambda spec, rng, n, **o: gqsa_engine_case(
+        spec, random_rows(rng, spec, n), random_acts(rng, spec), **o
+    ),
+    "gqsa_fixup": lambda spec, rng, n, **o: gqsa_fixup_case(
+        spec, random_partials(rng, spec, n), **o
+    ),
 }
 """Unit -> (spec, rng, about how many transfers, stall_share, seed) -> case."""
 
@@ -74,8 +112,19 @@ SPECS = {
     "csd_chain": [SMALL_CHAIN, CsdChainSpec(dsps=2, lane=LaneSpec(segment_dsps=2))],
     "token_scoreboard": [TokenSpec(units=3, depth=1)],
     "dequant": [DequantSpec(), DequantSpec(word_bits=16, lanes=3, widths=(1, 3, 7))],
+    "vector_sfu": [SfuSpec(lanes=4, max_beats=9), SfuSpec(lanes=1, max_beats=8, table_bits=4)],
+    "qmoe_decoder": [QMoeSpec(entries=512)],
+    "gqsa_engine": [GqsaSpec(columns=64), GqsaSpec(group=4, columns=12, scale_bits=5)],
+    "gqsa_fixup": [GqsaSpec(sum_bits=24)],
 }
 """Parameters beside the default ones, which the one compiled simulation has."""
+
+COMPILED = {
+    "qmoe_decoder": QMoeSpec(entries=512),
+    "gqsa_engine": GqsaSpec(columns=512),
+    "vector_sfu": SfuSpec(lanes=4),
+}
+"""What the one compiled simulation has in place of the default parameters: it compiles sooner."""
 
 SIMULATED = {
     "dsp48": dsp48.timing,
@@ -84,6 +133,10 @@ SIMULATED = {
     "csd_chain": csd_chain.chain_timing,
     "token_scoreboard": token_scoreboard.timing,
     "dequant": dequant.timing,
+    "vector_sfu": vector_sfu.timing,
+    "qmoe_decoder": qmoe_decoder.timing,
+    "gqsa_engine": gqsa_engine.engine_timing,
+    "gqsa_fixup": gqsa_engine.fixup_timing,
 }
 """The simulator's cycle contracts."""
 
@@ -100,12 +153,12 @@ def _case(name, spec, count, share=0.0, seed=0):
 @pytest.fixture(scope="module")
 def played():
     """Return {unit: [(observed, vectors, schedule)]} on Verilator, slices as DSP48E2 cells."""
-    specs = {name: UNITS[f"flightllm/{name}"].spec for name in NAMES}
+    specs = {name: UNITS[f"flightllm/{name}"].spec for name in NAMES} | COMPILED
     drawn = {
-        name: [_case(name, spec, 1500, share, seed) for seed, share in enumerate((0.0, 0.3, 0.8))]
+        name: [_case(name, spec, 800, share, seed) for seed, share in enumerate((0.0, 0.5))]
         for name, spec in specs.items()
     }
-    units = {name: _build(name) for name in NAMES}
+    units = {name: _build(name, spec) for name, spec in specs.items()}
     units["broken"] = Faulty(_build("csd_chain", SMALL_CHAIN), "flip")
     drawn["broken"] = [_case("csd_chain", SMALL_CHAIN, 50)]
     batches = [(name, vectors) for name, found in drawn.items() for vectors, _ in found]

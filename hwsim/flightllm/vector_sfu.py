@@ -1,0 +1,196 @@
+"""Say what the special function unit computes and when: golden and cycle model.
+
+Two passes for softmax and norms, one for element-wise operations, 16 lanes: FlightLLM and the
+authors' artifact. They compute in FP16; fixed point, the table of exp2, the integer maximum of
+softmax and the constants are this project's. All arithmetic is exact integer, so this is also the
+function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.machine import UnitTiming
+from hwsim.flightllm.unit_spec import SfuSpec
+
+__all__ = ["OPS", "SfuJob", "SfuOp", "job_cycles", "play_sfu", "run_job", "solve_cycles", "timing"]
+
+SfuOp = Literal["add", "mul", "softmax", "layernorm", "rmsnorm"]
+
+OPS: tuple[SfuOp, ...] = get_args(SfuOp)
+"""By the code of a MISC instruction (artifact)."""
+
+LATENCY_CYCLES = 5
+"""Multiply; subtract; exp2; multiply or sum; saturate or accumulate."""
+
+EMPTY_CYCLES = 2
+"""From the last beat of a pass leaving the pipeline to what follows it."""
+
+Pattern = NDArray[np.bool_]
+Cycles = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SfuJob:
+    """One vector: ``scale`` is softmax's log2(e) times the input's scale, in fixed point."""
+
+    op: SfuOp
+    beats: int
+    scale: int = 0
+
+    @property
+    def is_two_pass(self) -> bool:
+        """Return whether the vector is read twice."""
+        return self.op not in ("add", "mul")
+
+    @property
+    def input_beats(self) -> int:
+        """Return the beats that come in."""
+        return self.beats * (2 if self.is_two_pass else 1)
+
+
+def timing(spec: SfuSpec) -> UnitTiming:
+    """Return the cycle contract of a beat in the last pass."""
+    del spec
+    return UnitTiming(LATENCY_CYCLES, 1)
+
+
+def solve_cycles(spec: SfuSpec, op: SfuOp) -> int:
+    """Return the cycles between the passes that find root and reciprocal, a digit per cycle."""
+    if op in ("add", "mul"):
+        return 0
+    root = 0 if op == "softmax" else spec.root_bits
+    return 1 + root + spec.reciprocal_bits + 1
+
+
+def job_cycles(spec: SfuSpec, job: SfuJob) -> int:
+    """Return the cycles from accepting ``job`` to its last output, while nobody stalls: K or 2 K
+    for K beats, and a constant."""
+    last_pass = job.beats + LATENCY_CYCLES
+    if not job.is_two_pass:
+        return last_pass
+    return job.beats + LATENCY_CYCLES + EMPTY_CYCLES + solve_cycles(spec, job.op) - 1 + last_pass
+
+
+def run_job(spec: SfuSpec, job: SfuJob, x: NDArray[np.integer], y: NDArray[np.integer]) -> Cycles:
+    """Return the outputs int64[beats, lanes]: 0 to 255 of softmax (of 256), else INT8.
+
+    Parameters
+    ----------
+    x, y : int8[beats, lanes]
+        ``y`` is the second operand of add and mul.
+
+    Notes
+    -----
+    add saturates; mul is ``x * y >> 7``, saturated. softmax: with t = x * scale in log2, M is the
+    least integer not below any t so far, a term 2**(t - M) comes from the table, cut to 15
+    fraction bits, and the sum is shifted right when M grows. Norms: (n x - S) / sqrt(n Q - S * S)
+    with S the sum, Q the sum of squares (S = 0 in rmsnorm), the root cut to an integer of at least
+    1 and its reciprocal to ``reciprocal_bits``; cut to ``norm_fraction_bits``, saturated.
+    """
+    x, y = x.astype(np.int64), y.astype(np.int64)
+    if job.op == "add":
+        return _saturate(x + y)
+    if job.op == "mul":
+        return _saturate(x * y >> 7)
+    if job.op == "softmax":
+        return _softmax(spec, job, x)
+    elems = job.beats * spec.lanes
+    total = int(x.sum()) if job.op == "layernorm" else 0
+    root = max(isqrt(elems * int((x * x).sum()) - total * total), 1)
+    reciprocal = (1 << spec.reciprocal_bits) // root
+    shift = spec.reciprocal_bits - spec.norm_fraction_bits
+    return _saturate((elems * x - total) * reciprocal >> shift)
+
+
+def _softmax(spec: SfuSpec, job: SfuJob, x: Cycles) -> Cycles:
+    fraction = spec.scale_fraction_bits
+    table = np.array(spec.exp2_table(), dtype=np.int64)
+    scaled = x * job.scale
+
+    def terms(beat: Cycles, highest: int) -> Cycles:
+        below = (highest << fraction) - beat
+        index = below >> (fraction - spec.table_bits) & ((1 << spec.table_bits) - 1)
+        found: Cycles = table[index] >> np.minimum(below >> fraction, 31)
+        return found
+
+    highest, total = lowest_exponent(spec), 0
+    for beat in scaled:
+        reached = max(highest, -(-int(beat.max()) >> fraction))
+        total = (total >> (reached - highest)) + int(terms(beat, reached).sum())
+        highest = reached
+    reciprocal = (1 << spec.reciprocal_bits) // total
+    return np.minimum(terms(scaled, highest) * reciprocal >> (spec.reciprocal_bits - 8), 255)
+
+
+def lowest_exponent(spec: SfuSpec) -> int:
+    """Return the maximum before the first beat: below every t."""
+    return -(1 << (23 - spec.scale_fraction_bits))
+
+
+def _saturate(values: Cycles) -> Cycles:
+    return np.clip(values, -128, 127)
+
+
+def play_sfu(
+    spec: SfuSpec,
+    jobs: Sequence[SfuJob],
+    job_gaps: Pattern,
+    beat_gaps: Pattern,
+    stalls: Pattern,
+) -> tuple[Cycles, Cycles, Cycles]:
+    """Return in which cycles jobs and beats are accepted and beats emitted, under any stalls.
+
+    The pipeline moves as a whole; a pass begins when the one before has left it, a job likewise.
+    """
+    found: tuple[list[int], list[int], list[int]] = ([], [], [])
+    taken, beats, emits = found
+    total = sum(job.input_beats for job in jobs)
+    wanted = sum(job.beats for job in jobs)
+    stages: list[int] = [0] * LATENCY_CYCLES  # 0 empty, 1 of a first pass, 2 of a last one
+    phase, left, wait, cycle = "idle", 0, 0, 0
+    is_job_offered = is_beat_offered = False
+    while len(emits) < wanted:
+        is_job_offered |= len(taken) < len(jobs) and not _at(job_gaps, cycle)
+        is_beat_offered |= len(beats) < total and not _at(beat_gaps, cycle)
+        is_valid, is_stalled = stages[-1] == 2, _at(stalls, cycle)
+        is_moving = not is_valid or not is_stalled
+        is_empty = not any(stages)
+        if is_valid and not is_stalled:
+            emits.append(cycle)
+        accepts = is_moving and phase in ("first", "last") and is_beat_offered
+        if is_moving:
+            kind = (1 if phase == "first" else 2) if accepts else 0
+            stages = [kind, *stages[:-1]]
+        if accepts:
+            beats.append(cycle)
+            is_beat_offered, left = False, left - 1
+        if phase == "idle" and is_job_offered:
+            job = jobs[len(taken)]
+            taken.append(cycle)
+            phase, left, is_job_offered = "first" if job.is_two_pass else "last", job.beats, False
+        elif phase == "first" and left == 0:
+            phase = "drain first"
+        elif phase == "drain first" and is_empty:
+            phase, wait = "solve", solve_cycles(spec, job.op)
+        elif phase == "solve":
+            wait -= 1
+            if wait == 0:
+                phase, left = "last", job.beats
+        elif phase == "last" and left == 0:
+            phase = "drain last"
+        elif phase == "drain last" and is_empty:
+            phase = "idle"
+        cycle += 1
+    a, b, c = (np.array(cycles, dtype=np.int64) for cycles in found)
+    return a, b, c
+
+
+def _at(pattern: Pattern, cycle: int) -> bool:
+    return cycle < len(pattern) and bool(pattern[cycle])

@@ -1,0 +1,133 @@
+"""Are softmax and norms close to real arithmetic, in K or 2 K cycles and a constant?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hwsim.cli.rtl_cases.flightllm.sfu import vector_sfu_case
+from hwsim.flightllm.unit_spec import SfuSpec
+from hwsim.flightllm.vector_sfu import OPS, SfuJob, job_cycles, play_sfu, run_job, solve_cycles
+from rtl.cosim.check import CosimError, check
+from rtl.cosim.pysim import run_pysim
+from rtl.flightllm.vector_sfu import Op, VectorSfu
+from rtl.formal.bench import proof_rtlil
+from rtl.formal.prove import prove_rtlil
+from rtl.formal.vector_sfu import vector_sfu_properties
+
+SPEC = SfuSpec()
+SMALL = SfuSpec(lanes=2, max_beats=4)
+NONE = np.zeros(0, dtype=np.bool_)
+
+
+class ForgetsGrowth(VectorSfu):
+    """Does not scale the sum down when the maximum grows."""
+
+    def _accumulate(self, sum_terms, sum_x, grown):
+        super()._accumulate(sum_terms, sum_x, grown & 0)
+
+
+class EmitsBothPasses(VectorSfu):
+    """Lets beats of the first pass out."""
+
+    def datapath(self):
+        result = super().datapath()
+        self.is_emitted = self.is_last_at(5) | 1
+        return result
+
+
+def _vector(seed: int, beats: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-128, 128, (beats, SPEC.lanes))
+
+
+def test_operations_have_the_codes_of_the_instruction_set():
+    assert [op.name.lower() for op in Op] == list(OPS)
+    assert [op.value for op in Op] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("beats", [1, 4, 64])
+@pytest.mark.parametrize("real_scale", [0.005, 0.05, 0.3])
+def test_softmax_is_within_two_steps_of_real_arithmetic(beats, real_scale):
+    x = _vector(beats, beats)
+    scale = round(real_scale * np.log2(np.e) * (1 << SPEC.scale_fraction_bits))
+    found = run_job(SPEC, SfuJob("softmax", beats, scale), x, x)
+    exponents = np.exp((x - x.max()) * scale / (1 << SPEC.scale_fraction_bits) / np.log2(np.e))
+    assert np.abs(found - 256 * exponents / exponents.sum()).max() <= 2
+
+
+@pytest.mark.parametrize("op", ["layernorm", "rmsnorm"])
+@pytest.mark.parametrize("beats", [1, 16, 256])
+def test_norms_are_within_a_step_of_real_arithmetic(op, beats):
+    x = _vector(beats, beats)
+    found = run_job(SPEC, SfuJob(op, beats), x, x)
+    centred = x - x.mean() if op == "layernorm" else x
+    exact = 16 * centred / np.sqrt((centred**2).mean())
+    # Cut, not rounded: up to a step below; the cut reciprocal adds little.
+    assert np.abs(found - exact).max() <= 1.2
+
+
+def test_a_constant_vector_has_no_spread_and_gives_zeros():
+    x = np.full((3, SPEC.lanes), -77)
+    assert not run_job(SPEC, SfuJob("layernorm", 3), x, x).any()
+    assert not run_job(SPEC, SfuJob("rmsnorm", 3), x * 0, x).any()
+
+
+def test_the_first_of_equal_maxima_may_come_last():
+    """The sum shrinks when the maximum grows in the last beat."""
+    x = np.full((4, SPEC.lanes), -128)
+    x[3, 0] = 127
+    job = SfuJob("softmax", 4, 65535)
+    found = run_job(SPEC, job, x, x)
+    assert found[3, 0] == 255
+    assert found.sum() == 255
+
+
+def test_add_and_multiply_saturate():
+    x = np.array([[127, -128, -128, 100] + [0] * 12])
+    y = np.array([[1, -1, -128, -28] + [0] * 12])
+    assert run_job(SPEC, SfuJob("add", 1), x, y)[0, :4].tolist() == [127, -128, -128, 72]
+    # -128 * -128 >> 7 is 128; 100 * -28 = -2800 >> 7 is -22 (cut downwards).
+    assert run_job(SPEC, SfuJob("mul", 1), x, y)[0, :4].tolist() == [0, 1, 127, -22]
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("beats", [1, 2, 9])
+def test_the_closed_form_is_the_cycle_model(op, beats):
+    job = SfuJob(op, beats)
+    jobs, accepts, emits = play_sfu(SPEC, [job], NONE, NONE, NONE)
+    assert emits[-1] - jobs[0] == job_cycles(SPEC, job)
+    assert len(accepts) == job.input_beats
+    passes = 2 if job.is_two_pass else 1
+    assert job_cycles(SPEC, SfuJob(op, beats + 10)) - job_cycles(SPEC, job) == 10 * passes
+
+
+def test_root_and_reciprocal_take_a_cycle_per_digit():
+    # 256 beats of 16 lanes: 4096 squares of 2**14, times 4096: 2**38 at most, a root of 20 bits.
+    assert SPEC.root_bits == 20
+    assert solve_cycles(SPEC, "softmax") == 1 + 31
+    assert solve_cycles(SPEC, "rmsnorm") == 1 + 20 + 31
+
+
+def test_the_longest_vector_of_extremes_is_exact_in_rtl():
+    spec = SfuSpec(lanes=2, max_beats=256)
+    rng = np.random.default_rng(0)
+    low = np.full((256, 2), -128)
+    mixed = rng.choice([-128, 127], (256, 2))
+    drawn = [(SfuJob(op, 256, 65535), x, x) for op in OPS[2:] for x in (low, mixed)]
+    vectors, schedule = vector_sfu_case(spec, drawn)
+    check(run_pysim(VectorSfu(spec), vectors), vectors, schedule)
+
+
+@pytest.mark.parametrize("mutant", [ForgetsGrowth, EmitsBothPasses])
+def test_a_wrong_reduction_is_found(mutant):
+    # The maximum grows, by less than the whole sum's width.
+    x = np.array([[0, 10], [40, 0], [127, 0]])
+    vectors, schedule = vector_sfu_case(SMALL, [(SfuJob("softmax", 3, 100), x, x)])
+    with pytest.raises(CosimError):
+        check(run_pysim(mutant(SMALL), vectors), vectors, schedule)
+
+
+def test_beats_that_leave_in_the_first_pass_are_not_proved():
+    """By induction only: a counterexample from reset is 8 cycles of multipliers long."""
+    unit = EmitsBothPasses(SfuSpec(lanes=1, max_beats=2, table_bits=2))
+    assert not prove_rtlil(proof_rtlil(unit, vector_sfu_properties), 2).is_proved
