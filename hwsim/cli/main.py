@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from hwsim import __version__
+from hwsim.cli import binary as binary_commands
 from hwsim.cli import inspect as inspect_commands
 from hwsim.cli import kernels as kernel_commands
 from hwsim.cli import memory as memory_commands
@@ -43,6 +44,8 @@ app.command("diff")(inspect_commands.diff)
 app.command("validate")(inspect_commands.validate)
 app.command("schema")(inspect_commands.schema)
 app.command("memory")(memory_commands.memory)
+app.command("asm")(binary_commands.asm)
+app.command("disasm")(binary_commands.disasm)
 app.add_typer(kernel_commands.app, name="kernels", help="Generate, run, time CPU micro-kernels.")
 app.add_typer(rtl_commands.app, name="rtl", help="List, emit, co-simulate, prove, synthesise RTL.")
 

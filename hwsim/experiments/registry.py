@@ -17,6 +17,7 @@ __all__ = ["EXPERIMENTS", "experiment_charts", "run_experiments", "unchecked_fig
 EXPERIMENTS = {
     "cpu": "hwsim.experiments.cpu",
     "energy": "hwsim.experiments.energy_boards",
+    "flightllm": "hwsim.experiments.flightllm",
     "memory": "hwsim.experiments.memory",
     "models": "hwsim.experiments.model_totals",
     "sat": "hwsim.experiments.sat",

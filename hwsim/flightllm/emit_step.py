@@ -164,6 +164,7 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     heads = kv_heads * layer.group
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = ceil_div(context, columns)
+    loads = min(A_CHANNELS, ceil_div(context, spec.mpe.block))  # channels that hold keys
     ring = Ring(spec.buffers.a_depth)
     per_channel = Fraction(layer.k, A_CHANNELS)
     for index in range(heads * A_CHANNELS):
@@ -172,7 +173,6 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     for kv_head in range(kv_heads):
         for group in range(groups):
             width = min(columns, context - columns * group)
-            loads = min(A_CHANNELS, ceil_div(width, spec.mpe.block))
             size = Fraction(layer.k * width, loads)
             _load_tile(b, ring, size, _TILE, k_blocks * spec.buffers.a_block_addresses, loads)
             for query in range(layer.group):

@@ -68,7 +68,9 @@ def _operands(
         b = program.tensors[f"{name}.b"].astype(np.int64)
         mask = program.tensors.get(f"{name}.mask")
         b = b if mask is None else np.where(mask, b, 0)
-        for what, values in ((key, a), (f"{name}.b", b)):
+        for what, values in ((key, a), (f"{name}.b", program.tensors[f"{name}.b"])):
+            if values.dtype.kind not in "iu":
+                raise InputError(what, "INT8 codes", str(values.dtype))
             if values.size and (np.abs(values.astype(np.int64)) > 127).any():
                 found = str(np.abs(values.astype(np.int64)).max())
                 raise InputError(what, "codes of -127 to 127", found)

@@ -1,0 +1,154 @@
+"""Check FlightLLM without a correction factor: the U280 board, utilisation, storage, resources."""
+
+from __future__ import annotations
+
+from hwsim.core.result import Claim
+from hwsim.experiments.flightllm_runs import milliseconds, run
+from hwsim.flightllm.csd_chain import outputs_per_issue
+from hwsim.flightllm.spec import PRESETS, FlightSpec
+from hwsim.flightllm.storage import total_storage
+from hwsim.flightllm.unit_spec import CsdChainSpec
+
+__all__ = ["claims"]
+
+_PAPER = "Zeng et al., FPGA 2024"
+_BOARD = "board notes: a run of the published package on a U280"
+_V100S_TOKENS_PER_J = 45 / 220
+"""V100S with vLLM and SmoothQuant: about 45 tokens per second at 220 W (third-party notes)."""
+_PROMPTS = 16
+
+
+def claims() -> list[Claim]:
+    """Return the claims about the board and about storage."""
+    return [*_board(), *_independent(), *_storage(), *_resources()]
+
+
+def _claim(
+    name: str,
+    what: str,
+    simulated: float,
+    reference: float,
+    unit: str,
+    tolerance: float,
+    basis: str,
+    source: str,
+    *,
+    is_gated: bool = True,
+) -> Claim:
+    return Claim(
+        f"flightllm.{name}", what, simulated, reference, unit, tolerance, basis, is_gated, source
+    )
+
+
+def _board() -> list[Claim]:
+    step = run("u280", "decode", 128)
+    rate, joules = step.extra["tokens_per_s"], step.extra["joules_per_token"]
+    bandwidth = 100 * step.extra["bandwidth_utilization"]
+    return [
+        _claim(
+            "u280.step", "cycles of a step at context 128", step.cycles, 3.937e6, "cycle", 0.1,
+            "third-party", _BOARD,
+        ),
+        _claim(
+            "u280.tokens", "tokens per second", rate, 55.0, "1/s", 0.1, "third-party",
+            f"comparison notes on {_PAPER}",
+        ),
+        _claim(
+            "u280.efficiency", "tokens per joule at 45 W", 1 / joules, 1.22, "1/J", 0.1,
+            "third-party", f"evaluation notes on {_PAPER}",
+        ),
+        _claim(
+            "u280.energy", "tokens per joule over V100S", 1 / joules / _V100S_TOKENS_PER_J, 6.0,
+            "x", 0.1, "published", f"{_PAPER}, abstract",
+        ),
+        _claim(
+            "u280.bandwidth", "HBM bytes over the peak of all channels", bandwidth, 65.9, "%",
+            0.076, "published", f"{_PAPER}, always-on-chip decode; definition not known",
+            is_gated=False,
+        ),
+        _claim(
+            "u280.measured_bandwidth", "HBM bytes over the peak of all channels", bandwidth, 43.0,
+            "%", 0.15, "third-party", _BOARD,
+        ),
+    ]  # fmt: skip
+
+
+def _independent() -> list[Claim]:
+    setting = "timing=independent"
+    return [
+        _claim(
+            f"independent.decode{context}", f"time of a step at context {context}, no factor",
+            milliseconds("vhk158", "decode", context, setting), reference, "ms", 0.05,
+            "artifact", "FlightLLM/flightllm_test_demo", is_gated=False,
+        )
+        for context, reference in ((128, 9.260895), (2048, 12.226162))
+    ]  # fmt: skip
+
+
+def _storage() -> list[Claim]:
+    """Compare programs of all lengths to one per bucket.
+
+    A step's program depends on its context through the groups of 512 keys and the channels that
+    the last group fills: four programs are compiled, the others follow. Prompts grow in
+    proportion to their groups of 128 rows (attention a little faster).
+    """
+    steps = [_step_bytes(context) for context in range(16, 2049, 16)]
+    first, second = (
+        run("vhk158", "prefill", tokens).extra["storage"]["program_bytes"] for tokens in (128, 256)
+    )
+    prompts = [first + index * (second - first) for index in range(_PROMPTS)]
+    cores = 3
+    total = total_storage(steps, prompts, cores, (16, 128))
+    known = run("vhk158", "decode", 16).extra["storage"]["program_bytes"]
+    return [
+        _claim(
+            "storage.step16", "bytes of a step's program at context 16, by the law of storage",
+            steps[0], known, "byte", 0.0, "derived", "the compiled program",
+        ),
+        _claim(
+            "storage.steps", "programs of 128 steps", sum(steps) / 1e6, 393.3, "MB", 1e-3,
+            "derived", "FlightLLM/flightllm_test_demo",
+        ),
+        _claim(
+            "storage.prompts", "programs of 16 prompts", sum(prompts) / 1e9, 4.7, "GB", 0.05,
+            "derived", "FlightLLM/flightllm_test_demo",
+        ),
+        _claim(
+            "storage.naive", "programs of every length on three cores", total["naive"] / 1e12,
+            1.67, "TB", 1.0, "third-party", f"notes on {_PAPER}",
+        ),
+        _claim(
+            "storage.bucketed", "one program per bucket, shared by the cores",
+            total["shared"] / 1e9, 3.25, "GB", 1.0, "third-party", f"notes on {_PAPER}",
+        ),
+        _claim(
+            "storage.ratio", "programs of every length over buckets",
+            total["naive"] / total["shared"], 500.0, "x", 0.4, "published", f"{_PAPER}, abstract",
+        ),
+    ]  # fmt: skip
+
+
+def _step_bytes(context: int) -> int:
+    """Return the bytes of a step's program at ``context``, a multiple of 16."""
+    groups = -(-context // 512)
+    full = run("vhk158", "decode", 512 * groups).extra["storage"]["program_bytes"]
+    missing = 8 - min(8, context // 16)
+    return int(full) - 28 * 32 * 32 * missing
+
+
+def _resources() -> list[Claim]:
+    spec = PRESETS["u280"]
+    assert isinstance(spec, FlightSpec)
+    dsps = spec.mpe.mm_macs_per_cycle // 2
+    chain = CsdChainSpec()
+    return [
+        _claim(
+            "dsp.total", "DSPs of the matrix engines of three cores", dsps * spec.cores, 6345, "",
+            0.05, "third-party", f"notes on {_PAPER}",
+        ),
+        _claim(
+            "chain.outputs", "sums per issue of 8 of 16 over dense",
+            outputs_per_issue(chain, 8) / outputs_per_issue(chain, 16), 2.0, "x", 0.0,
+            "derived", "a chain of 16 gives 16 / N sums per issue",
+        ),
+    ]  # fmt: skip
