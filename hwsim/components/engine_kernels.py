@@ -70,6 +70,7 @@ MAX_OUTSTANDING, HAS_FAST_FORWARD, HAS_TRACE, MAX_EVENTS = range(10, 14)
 # Engine.trace columns: when, the instruction that started (~ it: a request that is done), the end
 # of a computation (-1: a request), and which of the unit's requests in flight it is.
 EVENT_TIME, EVENT_INSTR, EVENT_END, EVENT_LANE = range(4)
+PENDING, FIRST_LANE = np.int64(-1), np.int64(0)
 
 # Engine.probe entries: bytes read and written by requests that are done; when the latest sample
 # was taken and what had been read and written until then; cycles to the next one; samples in all.
@@ -202,7 +203,7 @@ def finish_requests(e):
             lane = i // code.shape[0]
             i %= code.shape[0]
             e.lanes[u, lane] = 0
-            record_event(e.trace, now, ~i, -1, lane)
+            record_event(e.trace, now, ~i, PENDING, lane)
             e.probe[MOVED + code[i, IS_WRITE]] += code[i, BYTES]
         complete(code, e.channels, e.ops, now, i)
 
@@ -242,7 +243,7 @@ def record_event(trace, now, instruction, end, lane):
 @njit_inline
 def take_lane(lanes, u):
     """Return the first lane in which no request of unit ``u`` is in flight, and take it."""
-    lane = 0
+    lane = np.int64(0)
     while lanes[u, lane] != 0:
         lane += 1
     lanes[u, lane] = 1
@@ -265,10 +266,10 @@ def start(e, u, i):
     if now[HAS_TRACE]:
         if size > 0:
             lane = take_lane(e.lanes, u)
-            record_event(e.trace, now, i, -1, lane)
+            record_event(e.trace, now, i, PENDING, lane)
             tag += lane * code.shape[0]
         else:
-            record_event(e.trace, now, i, end, 0)
+            record_event(e.trace, now, i, end, FIRST_LANE)
     if size > 0:
         port_submit(e.memory, e.dram, u, tag, size, code[i, IS_WRITE], t)
         units[u, OUTSTANDING] += 1

@@ -13,6 +13,8 @@ instruction of each lane's request; ``tokens`` : int64[channel, 2], released and
 
 from __future__ import annotations
 
+import numpy as np
+
 from hwsim.components.dram.simple import NEVER
 from hwsim.components.engine_kernels import EVENT_END, EVENT_INSTR, EVENT_LANE, EVENT_TIME
 from hwsim.components.jit import njit_entry, njit_inline, njit_outline
@@ -30,7 +32,7 @@ TAG_PACKET, TAG_TIMESTAMP, TAG_SEQUENCE, TAG_FLAGS, TAG_TRACK_EVENT = 0x0A, 0x40
 TAG_TYPE, TAG_TRACK, TAG_NAME = 0x48, 0x58, 0x50
 TAG_DOUBLE, TAG_FLOW, TAG_LAST_FLOW = 0x02E1, 0x02F9, 0x0381  # two bytes, the low one first
 NEEDS_STATE = 2
-SLICE_BEGIN, SLICE_END, COUNTER = 1, 2, 4
+SLICE_BEGIN, SLICE_END, COUNTER = np.int64(1), np.int64(2), 4
 FLOW_CHANNEL_BITS = 6
 """A program has at most 63 channels; a token's number is above them."""
 MOST_BYTES = 32 + 10 * 63
@@ -129,7 +131,7 @@ def track_of(open_, u, lane):
 def flush_ends(code, open_, tokens, state, out, until):
     """Write the ends of computations due at or before ``until``, in order of end, then unit."""
     while True:
-        first, end = -1, until
+        first, end = np.int64(-1), until
         for u in range(open_.shape[0]):
             due = open_[u, OPEN_END]
             if due >= 0 and (due < end or (due == end and first < 0)):
