@@ -10,8 +10,11 @@ per thread is recollection; cycles are this project's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.machine import UnitTiming
@@ -48,9 +51,9 @@ def issued_in_steady_state(spec: BarrelSpec, latency_cycles: int, cycles: int) -
 
 
 class BarrelIssueModel(UnitModel):
-    """The stage cycle by cycle: stream ``resp`` of (thread,), always taken, ``o`` of (thread,).
+    """The stage cycle by cycle: stream ``resp`` of (threads,), always taken, ``o`` of (thread,).
 
-    The first response of a thread starts it.
+    ``threads`` has a bit per thread. The first response of a thread starts it.
     """
 
     inputs = ("resp",)
@@ -86,10 +89,13 @@ class BarrelIssueModel(UnitModel):
             idle + (self.issue is None),
         )
         if "resp" in accepted:
-            [thread] = accepted["resp"]
-            if self.may_issue[thread] or self.issue == thread:
-                raise InputError("resp", "a thread in flight", f"thread {thread}")
-            self.may_issue[thread] = True
+            [answered] = accepted["resp"]
+            for thread in range(self.spec.threads):
+                if not answered >> thread & 1:
+                    continue
+                if self.may_issue[thread] or self.issue == thread:
+                    raise InputError("resp", "a thread in flight", f"thread {thread}")
+                self.may_issue[thread] = True
         if self.issue is not None and "o" not in leaving:
             return
         self.issue = first_by_turn(self.may_issue, self.turn)
@@ -98,21 +104,47 @@ class BarrelIssueModel(UnitModel):
             self.turn = (self.issue + 1) % self.spec.threads
 
 
-def run_barrel(spec: BarrelSpec, latency_cycles: int, instructions: int) -> Played:
-    """Return ``instructions`` issues with ``latency_cycles`` from each to the thread's next chance.
+def run_barrel(
+    spec: BarrelSpec,
+    latency_cycles: Callable[[], int],
+    instructions: int,
+    stalls: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Played:
+    """Return ``instructions`` issues, all threads starting at once.
 
-    Raises :class:`InputError` for less than 2 cycles: a response is one cycle behind its issue.
+    Parameters
+    ----------
+    spec : BarrelSpec
+        The stage.
+    latency_cycles : () -> int
+        Asked once per issue: cycles until the thread can issue again, at least 2 as a response is
+        one cycle behind its issue.
+    instructions : int
+        At least one per thread.
+    stalls : {"o": bool[cycles]}, optional
+        True where the pipeline takes no instruction.
+
+    Raises
+    ------
+    InputError
+        For a latency of less than 2 cycles.
     """
-    if latency_cycles < 2:
-        raise InputError("latency_cycles", "at least 2", str(latency_cycles))
     left = instructions - spec.threads
 
     def respond(stream: str, word: Word) -> tuple[str, Word, int] | None:
         nonlocal left
         left -= 1
-        if stream != "o" or left < 0:
+        if left < 0:
             return None
-        return "resp", word, latency_cycles - timing(spec).latency_cycles
+        latency = latency_cycles()
+        if latency < 2:
+            raise InputError("latency_cycles", "at least 2", str(latency))
+        return "resp", (1 << word[0],), latency - timing(spec).latency_cycles
 
-    starts = [(thread,) for thread in range(spec.threads)]
-    return play(BarrelIssueModel(spec), {"resp": starts}, respond=respond)
+    return play(
+        BarrelIssueModel(spec),
+        {"resp": [((1 << spec.threads) - 1,)]},
+        stalls=stalls,
+        respond=respond,
+        join=lambda one, other: (one[0] | other[0],),
+    )

@@ -92,9 +92,11 @@ def play(
     model: UnitModel,
     inputs: Mapping[str, Sequence[Word]],
     *,
+    arrivals: Mapping[str, Sequence[int]] | None = None,
     gaps: Mapping[str, NDArray[np.bool_]] | None = None,
     stalls: Mapping[str, NDArray[np.bool_]] | None = None,
     respond: Callable[[str, Word], tuple[str, Word, int] | None] | None = None,
+    join: Callable[[Word, Word], Word] | None = None,
     limit_cycles: int = 1_000_000,
 ) -> Played:
     """Return what ``model`` does with ``inputs`` until nothing moves any more.
@@ -105,11 +107,15 @@ def play(
         Fresh out of reset.
     inputs : {stream: words}
         Absent: nothing but responses.
+    arrivals : {stream: cycles}
+        Ascending, one per word: when it is there. Absent: from the beginning.
     gaps, stalls : {stream: bool[cycles]}
         True where the source begins no offer, where the sink refuses; false past the end.
     respond : (output, word) -> (input, word, delay_cycles) or None
         The surroundings: an emitted word may cause an input ``delay_cycles`` (at least 1) later,
         before those that are due later.
+    join : (word, word) -> word, optional
+        What two responses on one input make that are due in the same cycle; absent: they queue.
     limit_cycles : int
         When to give up.
 
@@ -118,7 +124,11 @@ def play(
     InputError
         If words are left over after ``limit_cycles``.
     """
-    sources = {name: _Source(deque((0, w) for w in inputs.get(name, ()))) for name in model.inputs}
+    sources = {}
+    for name in model.inputs:
+        words = inputs.get(name, ())
+        cycles = (arrivals or {}).get(name, [0] * len(words))
+        sources[name] = _Source(deque(zip(cycles, words, strict=True)))
     names = (*model.inputs, *model.outputs)
     played = Played({n: [] for n in names}, {n: [] for n in names}, {n: [] for n in model.inputs})
     for cycle in range(limit_cycles):
@@ -140,7 +150,7 @@ def play(
                 _note(played, name, offers[name], cycle)
                 reply = respond(name, offers[name]) if respond else None
                 if reply is not None:
-                    _insert(sources[reply[0]], cycle + reply[2], reply[1])
+                    _insert(sources[reply[0]], cycle + reply[2], reply[1], join)
         model.clock({name: offered[name] for name in taken}, leaving)
         if not (model.is_busy or model.offers() or any(s.words for s in sources.values())):
             played.end_cycle = cycle + 1
@@ -149,11 +159,19 @@ def play(
     raise InputError("unit model", f"an end within {limit_cycles} cycles", f"{left} words left")
 
 
-def _insert(source: _Source, due_cycle: int, word: Word) -> None:
+def _insert(
+    source: _Source,
+    due_cycle: int,
+    word: Word,
+    join: Callable[[Word, Word], Word] | None,
+) -> None:
     place = len(source.words)
     first = int(source.offered_since >= 0)
     while place > first and source.words[place - 1][0] > due_cycle:
         place -= 1
+    if join is not None and place > first and source.words[place - 1][0] == due_cycle:
+        source.words[place - 1] = (due_cycle, join(source.words[place - 1][1], word))
+        return
     source.words.insert(place, (due_cycle, word))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.asserts import AnyConst
-from amaranth.hdl import Array, Assert, Assume, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, Assume, Cat, Module, Mux, Signal
 
 from rtl.piuma.barrel_issue import BarrelIssue
 
@@ -20,17 +20,15 @@ def barrel_issue_properties(m: Module, unit: BarrelIssue) -> None:
     threads = unit.spec.threads
     watched = Signal(unit.spec.thread_bits, name="watched")
     m.d.comb += [watched.eq(AnyConst(len(watched))), Assume(watched < threads)]
-    responds, issues = unit.resp.valid, unit.o.valid & unit.o.ready
+    responses = Mux(unit.resp.valid, unit.resp.payload, 0)
+    issues = unit.o.valid & unit.o.ready
     # Every thread's own account: between a response and the issue that it allows, or outside.
     is_due = Signal(threads)
-    m.d.comb += Assume(~responds | (unit.resp.payload < threads))
-    m.d.comb += Assume(~(responds & Array(is_due)[unit.resp.payload]))
-    with m.If(issues):
-        m.d.sync += Array(is_due)[unit.o.payload].eq(0)
-        # No thread issues that was not responded to since its last issue.
-        m.d.comb += Assert(Array(is_due)[unit.o.payload])
-    with m.If(responds):
-        m.d.sync += Array(is_due)[unit.resp.payload].eq(1)
+    m.d.comb += Assume(~(responses & is_due).any())
+    issued = Cat(issues & (unit.o.payload == k) for k in range(threads))
+    m.d.sync += is_due.eq((is_due & ~issued) | responses)
+    # No thread issues that was not responded to since its last issue.
+    m.d.comb += Assert(~(issued & ~is_due).any())
     m.d.comb += Assert(unit.resp.ready)
 
     # Due is exactly who waits for a turn or is on offer: nothing is lost, nothing doubled.

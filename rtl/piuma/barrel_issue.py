@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,9 +30,9 @@ class BarrelIssue(wiring.Component):
 
     Attributes
     ----------
-    resp : In(stream.Signature(thread))
-        The thread may issue again; its first response starts it. Always ready. A response to a
-        thread that is not in flight is the caller's fault and has no effect.
+    resp : In(stream.Signature(threads))
+        A bit per thread that may issue again; its first response starts it. Always ready. A
+        response to a thread that is not in flight is the caller's fault.
     o : Out(stream.Signature(thread))
         The thread whose instruction issues.
     issued, stalled, idle : Out(counter_bits)
@@ -57,7 +57,7 @@ class BarrelIssue(wiring.Component):
         counter = Out(unsigned(spec.counter_bits))
         super().__init__(
             {
-                "resp": In(stream.Signature(thread)),
+                "resp": In(stream.Signature(unsigned(spec.threads))),
                 "o": Out(stream.Signature(thread)),
                 "issued": counter,
                 "stalled": counter,
@@ -73,7 +73,7 @@ class BarrelIssue(wiring.Component):
         m = Module()
         threads = range(self.spec.threads)
         is_picking = ~self.o.valid | self.o.ready
-        responded = Cat(self.resp.valid & is_number(self.resp.payload, k) for k in threads)
+        responded = Mux(self.resp.valid, self.resp.payload, 0)
         wanting = Signal(self.spec.threads)
         place, following = pick_by_turn(m, wanting, self.turn, "thread")
         picked = Cat(is_picking & is_number(place, k) for k in threads)

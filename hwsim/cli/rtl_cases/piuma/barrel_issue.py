@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.cli.rtl_cases.piuma.replay import pack_fields, replayed_case
 from hwsim.piuma.barrel_issue import BarrelIssueModel, run_barrel
-from hwsim.piuma.unit_model import Word, play
+from hwsim.piuma.unit_model import Played
 from hwsim.piuma.unit_spec import BarrelSpec
 from rtl.cosim.vectors import random_stalls
 
@@ -20,27 +24,25 @@ def barrel_issue_case(
     """Return which threads issue, and when, if each instruction takes a time of its own."""
     rng = np.random.default_rng(seed)
     stalls = {"o": random_stalls(rng, 4 * instructions, stall_share)}
-    left = instructions - spec.threads
-
-    def respond(stream: str, word: Word) -> tuple[str, Word, int] | None:
-        nonlocal left
-        left -= 1
-        return ("resp", word, int(rng.integers(1, 3 * spec.threads))) if left >= 0 else None
-
-    model = BarrelIssueModel(spec)
-    starts = [(int(thread),) for thread in rng.permutation(spec.threads)]
-    played = play(model, {"resp": starts}, stalls=stalls, respond=respond)
-    packing = pack_fields(spec.thread_bits)
-    packings = {"resp": packing, "o": packing}
-    return replayed_case(model, played, packings, stalls=stalls, seed=seed, name="any latency")
+    slowest = 3 * spec.threads
+    played = run_barrel(spec, lambda: int(rng.integers(2, slowest + 2)), instructions, stalls)
+    return _case(spec, played, stalls, seed=seed, name="any latency")
 
 
 def barrel_loop_case(spec: BarrelSpec, latency_cycles: int, instructions: int) -> Case:
     """Return which threads issue, and when, if each may again after ``latency_cycles``."""
-    played = run_barrel(spec, latency_cycles, instructions)
-    packing = pack_fields(spec.thread_bits)
-    packings = {"resp": packing, "o": packing}
-    return replayed_case(BarrelIssueModel(spec), played, packings, name=f"latency {latency_cycles}")
+    played = run_barrel(spec, lambda: latency_cycles, instructions)
+    return _case(spec, played, {}, name=f"latency {latency_cycles}")
+
+
+def _case(
+    spec: BarrelSpec,
+    played: Played,
+    stalls: Mapping[str, NDArray[np.bool_]],
+    **labels: Any,
+) -> Case:
+    packings = {"resp": pack_fields(spec.threads), "o": pack_fields(spec.thread_bits)}
+    return replayed_case(BarrelIssueModel(spec), played, packings, stalls=stalls, **labels)
 
 
 def barrel_issue_cases(spec: BarrelSpec, seed: int) -> list[Case]:
