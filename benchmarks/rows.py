@@ -113,6 +113,15 @@ def dram(n: int) -> Iterator[Row]:
         yield row(name, rate, "requests/s", n=n, least=2e6, detail=facts)
 
 
+def cpu(n: int) -> Iterator[Row]:
+    """A core stepped instruction by instruction behind its caches."""
+    facts = run_child("cpu-network", n)
+    name = "MobileNet v1 1.0 (90 %) on a core of sd835, caches included"
+    rate = _rate(facts, "instructions")
+    yield row(f"{name}, stepped", rate, "instructions/s", n=n, least=5e6, detail=facts)
+    yield row(name, facts["samples"]["median_s"], "s", n=n, most=15.0, detail=facts)
+
+
 def kernels(n: int) -> Iterator[Row]:
     """Generated WebAssembly kernels, run for real against the dense ones of the same process."""
     from hwsim.experiments.cpu_wasm import PEER_SPEEDUPS, measure
@@ -157,6 +166,7 @@ def _command_row(name: str, samples: Samples, most: float | None) -> Row:
 GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "networks": networks,
     "stepping": stepping,
+    "cpu": cpu,
     "dram": dram,
     "kernels": kernels,
     "commands": commands,

@@ -151,6 +151,24 @@ def dram(pattern: str, n: int) -> Facts:
     return _facts(sample(work, n=n), work(), requests=DRAM_REQUESTS)
 
 
+def cpu_network(n: int) -> Facts:
+    """Step MobileNet v1 at its published sparsity on one core, caches included."""
+    from hwsim.experiments.pipeline import RunRequest, prepare
+
+    session = prepare(
+        RunRequest("mobilenet-v1-1.0", machine="cpu", sparsity="published", kernel="16")
+    )
+    results: list[Result] = []
+
+    def work() -> None:
+        results[:] = [session.machine.run(session.program)]
+
+    first = sample(work, n=1, warmups=0)  # compiles
+    samples = sample(work, n=n, warmups=0)
+    counts = {name: results[0].extra[name] for name in ("instructions", "dispatch_slots")}
+    return _facts(samples, results[0].cycles, first_s=first.median_s, **counts)
+
+
 WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "resnet50-batch1": lambda n: pipeline(1, n),
     "resnet50-batch512": lambda n: pipeline(512, n),
@@ -160,6 +178,7 @@ WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "pe-2:8-ws": lambda n: pe_stepping("2:8 ws", n),
     "pe-dense-os": lambda n: pe_stepping("dense os", n),
     "token-engine": token_engine,
+    "cpu-network": cpu_network,
     "dram-stream": lambda n: dram("stream", n),
     "dram-random": lambda n: dram("random", n),
     "dram-mixed": lambda n: dram("mixed", n),
