@@ -46,7 +46,7 @@ def _map_op(
         return Mapping(op=op.name, dataflow="none", note="moves no data")
     if op.kind.value not in machine.capabilities().op_kinds:
         return Mapping(op=op.name, dataflow="unmodelled", note="no unit executes this operator")
-    if not op.is_gemm:
+    if not op.is_gemm and not op.is_sparse:
         return Mapping(op=op.name, dataflow="vector")
     key = _product_key(op)
     if key not in known:
@@ -54,7 +54,7 @@ def _map_op(
     return known[key].model_copy(update={"op": op.name})
 
 
-_GEOMETRY = ("strides", "dilations", "pads")
+_GEOMETRY = ("strides", "dilations", "pads", "kernel", "products")
 """Attributes of a product that its cost depends on."""
 
 

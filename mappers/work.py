@@ -70,9 +70,9 @@ def _timed(
 ) -> Work:
     if mapping.dataflow in ("none", "unmodelled"):
         return Work(position, [mapping], False, 0, 0, 0)
-    if op.is_gemm:
+    if op.is_gemm or op.is_sparse:
         cost = machine.estimate(op, mapping)
     else:
         cost = machine.estimate_other(graph, op, fused_ops)
     cycles = (cost.compute_cycles, cost.memory_cycles, cost.cycles)
-    return Work(position, [mapping], op.is_gemm, *cycles)
+    return Work(position, [mapping], op.is_gemm or op.is_sparse, *cycles)

@@ -202,7 +202,8 @@ def load_model(
     ----------
     source : str
         A zoo name, or a path to an ``.onnx`` network, a SCALE-Sim topology ``.csv``, an ``.npz``
-        of matrices [k, n], or a language model's ``config.json`` or folder.
+        of matrices [k, n], a language model's ``config.json`` or folder, or a sparse matrix: a
+        generator, a Matrix Market file or scipy's ``.npz``.
     batch : int, optional
         First extent of every input; default: the source's own.
     inputs : mapping from input name to shape, optional
@@ -229,6 +230,11 @@ def load_model(
             raise InputError(f"--input {name}", "extents of at least 1", f"{shape}")
         if batch is not None and shape[0] != batch:
             raise InputError(f"--input {name}", f"the first extent {batch} of --batch", f"{shape}")
+    if _may_be_sparse(source):
+        from models.sparse.read import is_sparse_source, load_sparse  # imports scipy
+
+        if is_sparse_source(source):
+            return load_sparse(source, workload or Workload(), batch)
     if is_llm(source):
         _require_one_request(source, batch, shapes)
         return load_llm(source, workload or Workload())
@@ -236,6 +242,13 @@ def load_model(
     if source in ZOO:
         return _load_zoo(source, batch, shapes, cache_dir, has_batch_norm)
     return _with_note(_load_file(source, batch, shapes), has_batch_norm)
+
+
+def _may_be_sparse(source: str) -> bool:
+    """Return whether ``source`` has a sparse matrix's suffix, or a name nothing else has."""
+    name = source.partition(":")[0]
+    is_file = source.endswith((".mtx", ".mtx.gz", ".npz"))
+    return is_file or (name not in ZOO and not Path(name).suffix and not Path(source).exists())
 
 
 def _require_layers(source: str, workload: Workload) -> None:

@@ -45,8 +45,15 @@ class OpKind(StrEnum):
     PAD = "pad"
     GATHER = "gather"
     WEIGHT_UPDATE = "weight_update"  # dW, weights, momentum -> weights, elems of them
+    SPGEMM = "spgemm"  # two sparse matrices by rows [m, k] x [k, n]: ptr, col, val of each
+    SPMM = "spmm"  # a sparse matrix [m, k] by rows, times dense [k, n]
+    SPMV = "spmv"  # the same for n = 1
+    SDDMM = "sddmm"  # dense [m, k] x [n, k] transposed, at the sparse operand's places, times it
     NM_PRUNE = "nm_prune"  # keep attrs["nm_n"] of attrs["nm_m"] along attrs["axis"]: ci, co
     UNMODELLED = "unmodelled"  # attrs["operator"] names the source's operator
+
+
+_SPARSE_KINDS = frozenset({OpKind.SPGEMM, OpKind.SPMM, OpKind.SPMV, OpKind.SDDMM})
 
 
 class Stage(StrEnum):
@@ -124,6 +131,14 @@ class Op(_Model):
         return self.kind.value in GEMM_KINDS
 
     @property
+    def is_sparse(self) -> bool:
+        """Return whether an operand is a sparse matrix given by rows (ptr, col, val).
+
+        ``attrs["products"]`` then counts the multiplications of two stored values.
+        """
+        return self.kind in _SPARSE_KINDS
+
+    @property
     def is_depthwise(self) -> bool:
         """Return whether this is a convolution with one input channel per group."""
         groups = self.dims.get("groups", 1)
@@ -140,6 +155,8 @@ class Op(_Model):
 
     def macs(self) -> int:
         """Return the dense multiply-accumulates of the whole operator, batch included."""
+        if self.is_sparse:
+            return self.dims["m"] * self.dims["k"] * self.dims["n"]
         return self.gemm().macs if self.is_gemm else 0
 
     def useful_macs(self) -> int:
@@ -147,6 +164,8 @@ class Op(_Model):
 
         If both operands are sparse, an expected count: their zeros taken as independent.
         """
+        if self.is_sparse:
+            return int(self.attrs["products"])
         if not self.is_gemm:
             return 0
         dims = self.gemm()

@@ -7,6 +7,7 @@ __all__ = ["REGISTRY"]
 REGISTRY: dict[str, str] = {
     "cpu": "hwsim.cpu.machine:CpuMachine",
     "flightllm": "hwsim.flightllm.machine:FlightMachine",
+    "piuma": "hwsim.piuma.machine:PiumaMachine",
     "sat": "hwsim.sat.machine:SatMachine",
 }
 """Machine name -> ``module:class``, the module in a folder ``hwsim/NAME`` of its own."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, random_array
 
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Machine, machine_class, machine_names, make_machine
@@ -19,6 +20,7 @@ from mappers.greedy import map_graph
 from models.build import GraphBuilder
 from models.llm.config import parse_config
 from models.llm.graph import llm_graph
+from models.sparse.build import product_graph
 from models.training import training_graph
 from models.workload import Workload
 
@@ -193,6 +195,25 @@ LANGUAGE_MODELS: dict[str, Callable[[], OpGraph]] = {
     "prompt": lambda: language_model(Workload(phase="prefill", seq_tokens=130)),
 }
 
+
+def sparse_product(kernel: str, rows: int = 40, density: float = 0.1) -> OpGraph:
+    """A square matrix with empty rows, times itself or times dense columns, by ``kernel``."""
+    rng = np.random.default_rng(rows)
+    a = random_array((rows, rows), density=density, rng=rng, format="csr", dtype=np.float64)
+    a.data = rng.integers(-4, 5, a.nnz).astype(np.float64)
+    a.data[a.data == 0] = 1.0
+    return product_graph(f"{kernel}-{rows}", kernel, csr_array(a), features=11)
+
+
+SPARSE_GRAPHS: dict[str, Callable[[], OpGraph]] = {
+    "smash_v1": lambda: sparse_product("smash-v1"),
+    "smash_v2": lambda: sparse_product("smash-v2"),
+    "smash_v3": lambda: sparse_product("smash-v3"),
+    "spmv": lambda: sparse_product("spmv"),
+    "spmm": lambda: sparse_product("spmm"),
+    "sddmm": lambda: sparse_product("sddmm"),
+}
+
 GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {
     "cpu": {
         "mobile_sparse": lambda: mobile(0.15),
@@ -200,6 +221,7 @@ GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {
         "squeezed": squeezed,
     },
     "flightllm": LANGUAGE_MODELS,
+    "piuma": SPARSE_GRAPHS,
     "sat": GRAPHS,
 }
 """Machine -> the graphs that it is asked to run. A new machine names its own here."""
@@ -280,6 +302,11 @@ def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[Any
     inputs: dict[str, NDArray[Any]] = {}
     tensors: dict[str, NDArray[np.generic]] = {}
     for op in case.graph.ops():
+        if op.is_sparse:  # patterns stay, values are drawn anew: whole numbers, exact in any order
+            drawn = [o.tensor for o in op.inputs if o.tensor.endswith((".val", "x", "y"))]
+            for name in drawn:
+                old = case.graph.weights[name]
+                tensors[name] = rng.integers(1, 9, old.shape).astype(old.dtype)
         if not op.is_gemm:
             continue
         dims = op.gemm()
@@ -296,7 +323,8 @@ def attach_values(case: Case, seed: int) -> tuple[Program, dict[str, NDArray[Any
             tensors[f"{op.name}.mask"] = np.stack(masks)
     graph = case.graph
     mappings = map_graph(graph, case.machine)
-    return case.machine.lower(graph, mappings, tensors), inputs
+    attached = {**graph.weights, **tensors} if not inputs else tensors
+    return case.machine.lower(graph, mappings, attached), inputs
 
 
 def _half(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float16]:

@@ -17,15 +17,19 @@ from hwsim.core.result import Result
 FILLED_FROM_DRAM = {
     "cpu": ("llc_refill",),
     "flightllm": ("a_buffer", "b_buffer", "bias_buffer", "fsb_buffer", "meta_buffer"),
+    "piuma": ("registers", "cache", "dma"),
     "sat": ("activation_buffer", "weight_buffer", "lane_operands"),
 }
 """Levels that loads write, and nothing else does. A new machine names its own."""
 STORED_TO_DRAM = {
     "cpu": ("llc_refill",),
     "flightllm": ("global_buffer",),
+    "piuma": ("registers", "cache", "dma"),
     "sat": ("output_buffer", "lane_results"),
 }
 """Levels that stores read, and nothing else does."""
+FOLLOWS_DATA = {"piuma"}
+"""Machines whose work depends on values: what they do cannot be told without running."""
 ESTIMATE_RANGE = (0.5, 1.05)
 """Closed forms leave out start-up and waits, so they may be low; hardly ever high."""
 PLANS_ITS_TRAFFIC = {"flightllm", "sat"}
@@ -112,8 +116,9 @@ def test_more_bandwidth_never_costs_cycles(machine_name: str, lower: Lower) -> N
 def test_estimates_are_close_to_simulated_cycles(case: Any, machine_name: str) -> None:
     simulated = case.machine.run(case.program)
     estimated = case.machine.run(case.program, detail="estimate")
-    low, high = ESTIMATE_RANGE
-    assert low <= estimated.cycles / simulated.cycles <= high
+    if machine_name not in FOLLOWS_DATA:
+        low, high = ESTIMATE_RANGE
+        assert low <= estimated.cycles / simulated.cycles <= high
     assert (simulated.fidelity, estimated.fidelity) == ("cycle", "estimate")
     assert estimated.to_json().keys() == simulated.to_json().keys()
     assert estimated.stats.bytes.keys() == simulated.stats.bytes.keys()

@@ -1,0 +1,35 @@
+"""Turn the counts of a run into energy per component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hwsim.components.energy import EnergyTable, energy_by_component
+from hwsim.core.result import Stats
+from hwsim.piuma.spec import PiumaSpec
+from hwsim.piuma.statistics import OpCounts
+
+__all__ = ["run_energy"]
+
+_TECHNOLOGY = "asic-7nm"
+"""The silicon is a 7 nm chip (PIUMA 2020, abstract)."""
+
+
+def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dict[str, float]:
+    """Return picojoules per component; they sum to the run's energy.
+
+    Every instruction is charged alike; a cache is charged 8 bytes per access and what it is filled
+    with. Static power is that of the technology's chip, whatever the number of blocks (assumed).
+    """
+    hits = sum(count.cache_hits for count in counts)
+    cached = 8 * hits + sum(stats.bytes["cache"].values())
+    instructions = sum(sum(count.instructions.values()) for count in counts)
+    moved = {
+        "pipelines": {"instruction": instructions},
+        "cache": {"sram_8kb_byte": cached},
+        "spad": {"sram_1mb_byte": sum(stats.bytes["spad"].values())},
+        "network": {"router_byte": sum(count.network_bytes for count in counts)},
+        "dram": {"dram_byte": sum(sum(count.bus_bytes) for count in counts)},
+    }
+    table = EnergyTable.named(_TECHNOLOGY)
+    return energy_by_component(table, moved, stats.cycles, spec.clock_hz)

@@ -1,0 +1,72 @@
+"""Predict and enclose the cycles of a product from counts alone.
+
+The prediction is the roofline of third-party notes on the machine's own analytic model: the larger
+of bytes over bandwidth and instructions over instructions per cycle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwsim.core.machine import Bounds
+from hwsim.core.units import ceil_div
+from hwsim.piuma.smash_layout import smash_layout
+from hwsim.piuma.spec import PiumaSpec
+
+__all__ = ["bound_cycles", "estimate_cycles", "estimate_traffic"]
+
+_INSTRUCTIONS = {"smash-v1": 34, "smash-v2": 30, "smash-v3": 28, "spmv": 9, "spmm": 4, "sddmm": 7}
+"""Per product, with what else happens on the way (assumed: measured on few matrices)."""
+_LEAST_INSTRUCTIONS = {"spgemm": 6, "spmv": 3, "spmm": 3, "sddmm": 4}
+"""Per product: loads of B, multiply, compare-and-swap, add, next."""
+_SLACK = 64
+"""Instructions per product, non-zero, row or window beyond probing, an upper limit."""
+
+
+def estimate_traffic(fact: dict[str, Any]) -> tuple[int, int]:
+    """Return bytes (read, written) off chip if every product reads its element of B."""
+    attrs, dims = fact["attrs"], fact["dims"]
+    products, nonzeros = attrs["products"], attrs["nnz_a"]
+    read = 24 * nonzeros + 12 * dims["m"]
+    if fact["kind"] == "spgemm":
+        return read + 12 * products, 12 * attrs["capacity"] + 12 * dims["m"]
+    if fact["kind"] == "sddmm":
+        return read + 16 * products, 8 * nonzeros
+    return read + 8 * products, 8 * dims["m"] * dims["n"]
+
+
+def estimate_cycles(fact: dict[str, Any], spec: PiumaSpec) -> tuple[int, int]:
+    """Return cycles of (instructions, memory)."""
+    products = fact["attrs"]["products"] + fact["dims"]["m"]
+    pipelines = max(1, spec.blocks * spec.mtp.pipelines)
+    work = ceil_div(products * _INSTRUCTIONS[fact["kernel"]], pipelines)
+    rate = spec.dram_bytes_per_cycle * spec.blocks
+    moved = sum(estimate_traffic(fact))
+    return work + spec.dram.latency_cycles, ceil_div(moved * rate.denominator, rate.numerator)
+
+
+def bound_cycles(fact: dict[str, Any], spec: PiumaSpec) -> Bounds:
+    """Return cycles that no run of the op's kernel undercuts or exceeds.
+
+    At least its fewest instructions at one per pipeline and cycle; at most all its instructions,
+    the longest possible probe sequences included, one after the other, each waiting for memory
+    behind all other threads.
+    """
+    attrs, dims = fact["attrs"], fact["dims"]
+    products = attrs["products"]
+    least = ceil_div(products * _LEAST_INSTRUCTIONS[fact["kind"]], spec.peak_macs_per_cycle)
+    probes, passes, slots = 1, 1, 0
+    if fact["kind"] == "spgemm":
+        layout = smash_layout(spec, int(fact["kernel"][-1]), dims["n"])
+        probes, slots = layout.slots, layout.slots
+        passes = ceil_div(dims["n"], layout.budget) + 1
+    work = products * (probes + _SLACK) * _SLACK
+    work += (attrs["nnz_a"] * passes + dims["m"] * (passes + 2) + spec.threads) * _SLACK
+    work += (dims["m"] + 2) * passes * slots * _SLACK
+    rate = spec.dram_bytes_per_cycle
+    hops = 2 * sum(spec.mesh) * spec.noc.hop_cycles
+    slowest = spec.dram.latency_cycles + spec.spad.atomic_cycles + hops + spec.mtp.alu_cycles
+    slowest += (
+        ceil_div(128 * rate.denominator, rate.numerator) * spec.threads + spec.queue.latency_cycles
+    )
+    return Bounds(max(1, least), work * (slowest + spec.sync.barrier_cycles))

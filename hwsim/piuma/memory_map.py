@@ -1,0 +1,82 @@
+"""Give arrays addresses in the machine's memory, and fill a memory image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.core.errors import InputError
+
+__all__ = ["MAX_BYTES", "MemoryMap", "SparseArrays"]
+
+MAX_BYTES = 4 << 30
+"""Off-chip bytes that a run may use: the host holds them all (a block has 4 GB)."""
+_FIRST = 64
+"""First address that is given: 0 is no address."""
+
+
+class SparseArrays:
+    """Addresses of a sparse matrix by rows: ``ptr`` and ``col`` of 4 bytes, ``val`` of 8.
+
+    ``ends`` has the addresses of the bound of each row (``ptr[row + 1]``), which is not the next
+    row's begin where every block keeps a piece of its own.
+    """
+
+    def __init__(self, ptr: int, col: int, val: int) -> None:
+        self.ptr, self.col, self.val = ptr, col, val
+
+
+class MemoryMap:
+    """Lay arrays one after the other, each from a new line of 64 bytes on."""
+
+    def __init__(self) -> None:
+        self._end = _FIRST
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def add(self, name: str, size_bytes: int) -> int:
+        """Return the address of a new array of ``size_bytes``.
+
+        Raises
+        ------
+        InputError
+            If all arrays together exceed what a run may hold.
+        """
+        address = self._end
+        self._end += -(-max(size_bytes, 1) // 64) * 64
+        if self._end > MAX_BYTES:
+            raise InputError(f"memory for {name}", f"at most {MAX_BYTES} bytes", str(self._end))
+        self._places[name] = (address, size_bytes)
+        return address
+
+    def add_sparse(self, name: str, rows: int, nonzeros: int, pieces: int = 1) -> SparseArrays:
+        """Return the addresses of a new matrix with room for ``nonzeros``, kept in ``pieces``."""
+        return SparseArrays(
+            self.add(f"{name}.ptr", 4 * (rows + pieces)),
+            self.add(f"{name}.col", 4 * nonzeros),
+            self.add(f"{name}.val", 8 * nonzeros),
+        )
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def address(self, name: str) -> int:
+        """Return the address of an array."""
+        return self._places[name][0]
+
+    def image(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Return int64[words] holding ``values`` at their places and zeros elsewhere."""
+        memory = np.zeros(-(-self._end // 8), np.int64)
+        for name, array in values.items():
+            place, size = self._places[name]
+            if array.nbytes > size:
+                raise InputError(f"array {name}", f"at most {size} bytes", str(array.nbytes))
+            memory.view(np.uint8)[place : place + array.nbytes] = array.reshape(-1).view(np.uint8)
+        return memory
+
+    def read(self, memory: NDArray[np.int64], name: str, dtype: Any) -> NDArray[Any]:
+        """Return a copy of array ``name`` in ``memory`` as ``dtype``."""
+        place, size = self._places[name]
+        return memory.view(np.uint8)[place : place + size].copy().view(dtype)

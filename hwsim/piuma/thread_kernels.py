@@ -1,0 +1,468 @@
+"""Execute thread programs: pipelines pick threads, threads execute instructions, time passes.
+
+State layout: :mod:`hwsim.piuma.state`. An instruction takes effect in the cycle in which it is
+issued; what waits for it (its thread, or on a single-threaded pipeline the next user of its result)
+goes on when the answer is back. In one cycle DMA engines act first, then pipelines, each in order
+of number.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hwsim.components.jit import njit_entry, njit_inline, njit_outline
+from hwsim.piuma.access_kernels import (
+    HALF_WORD,
+    READ,
+    UPDATE,
+    WORD,
+    WRITE,
+    access,
+    cached_line,
+    cached_slot,
+    flush,
+    schedule,
+)
+from hwsim.piuma.offload_kernels import arrive, dma_step, pop, post_dma, push, stp_ready
+from hwsim.piuma.opcodes import (
+    AADD,
+    ADD,
+    ADDI,
+    AFADD,
+    AMAX,
+    AMIN,
+    AND,
+    ANDI,
+    AOR,
+    BEQ,
+    BGE,
+    BLT,
+    BNE,
+    CAS,
+    DIV,
+    DMA,
+    FADD,
+    FBLT,
+    FDIV,
+    FLOAT,
+    FLUSH,
+    FMAX,
+    FMUL,
+    FSQRT,
+    FSUB,
+    HALT,
+    JMP,
+    LD4,
+    LD8,
+    LDC4,
+    LDC8,
+    LI,
+    MAX,
+    MIN,
+    MUL,
+    MULI,
+    OR,
+    QPOP,
+    QPUSH,
+    SHL,
+    SHLI,
+    SHR,
+    SHRI,
+    ST4,
+    ST8,
+    STC8,
+    SUB,
+    SWAP,
+    XOR,
+)
+from hwsim.piuma.state import (
+    ALU,
+    BAD_ADDRESS,
+    BAD_BARRIER,
+    BAD_QUEUE,
+    BIT,
+    BLOCKS,
+    CAS_MERGED,
+    CAS_WON,
+    CHAIN,
+    CHAIN_MAX,
+    COUNT,
+    DEADLOCK,
+    DEPENDENCY,
+    DIRTY,
+    DMA_BUSY,
+    DMA_SETUP,
+    DRAM,
+    ERROR,
+    ERROR_THREAD,
+    FIRST,
+    HALTED,
+    HAZARD,
+    IS_STP,
+    ISSUED_AT,
+    LANE,
+    LAST,
+    LAST_HALT,
+    LIVE,
+    MEMORY_BYTES,
+    NEVER,
+    NOW,
+    OP_COUNT,
+    PC,
+    PIPE_ACCOUNT,
+    QUEUE_FULL,
+    REASON,
+    REG_REASON,
+    RESOURCE,
+    RETRIES,
+    SLOTS,
+    STP_OUTSTANDING,
+    THREAD_ACCOUNT,
+    TURN,
+    WHEEL,
+)
+
+__all__ = ["run_events", "run_plainly"]
+
+_DE_BRUIJN = 0x03F79D71B4CB0A89
+
+
+@njit_inline
+def fail(m, thread, error):
+    """Stop the run: the thread did what cannot be done."""
+    m.scalar[ERROR] = error
+    m.scalar[ERROR_THREAD] = thread
+
+
+@njit_inline
+def note_cas(m, thread, has_won, has_merged):
+    """Count compare-and-swaps: how many until one found an empty slot or its own key."""
+    m.thread[thread, CHAIN] += 1
+    if has_won or has_merged:
+        m.scalar[CAS_WON if has_won else CAS_MERGED] += 1
+        m.scalar[CHAIN_MAX] = max(m.scalar[CHAIN_MAX], m.thread[thread, CHAIN])
+        m.thread[thread, CHAIN] = 0
+
+
+@njit_inline
+def atomic(m, thread, op, rd, word, rs2):
+    """Do the atomic ``op`` on a word of memory; ``rd`` becomes the old value."""
+    old = m.mem[word]
+    value = m.regs[thread, rs2]
+    if op == CAS:
+        has_won = old == m.regs[thread, rd]
+        if has_won:
+            m.mem[word] = value
+        note_cas(m, thread, has_won, old == value)
+    elif op == AADD:
+        m.mem[word] = old + value
+    elif op == AFADD:
+        m.fmem[word] += m.fregs[thread, rs2]
+    elif op == AMIN:
+        m.mem[word] = min(old, value)
+    elif op == AMAX:
+        m.mem[word] = max(old, value)
+    elif op == AOR:
+        m.mem[word] = old | value
+    else:
+        m.mem[word] = value
+    m.regs[thread, rd] = old
+
+
+@njit_outline
+def through_cache(m, p, thread, op, rd, rs2, address, now):
+    """Do a load or store through the cache; return (cycle of the answer, reason for waiting)."""
+    slot, done, reason = cached_slot(m, p, address, now)
+    line = cached_line(m, slot)
+    if op == LDC8:
+        m.regs[thread, rd] = m.mem[line * 8 + (address >> 3 & 7)]
+    elif op == LDC4:
+        m.regs[thread, rd] = m.mem4[line * 16 + (address >> 2 & 15)]
+    else:
+        m.mem[line * 8 + (address >> 3 & 7)] = m.regs[thread, rs2]
+        m.cache[slot, DIRTY] |= np.int64(3) << (address >> 2 & 14)
+    return done, reason
+
+
+@njit_inline
+def memory(m, p, thread, op, rd, rs2, address, now):
+    """Do a load, store or atomic; return (cycle of the answer, reason for waiting)."""
+    size = HALF_WORD if op in (LD4, ST4, LDC4) else WORD
+    if address < 0 or address + size > m.scalar[MEMORY_BYTES] or address & (size - 1):
+        fail(m, thread, BAD_ADDRESS)
+        return NEVER, HAZARD
+    if LDC8 <= op <= STC8:
+        return through_cache(m, p, thread, op, rd, rs2, address, now)
+    kind = READ
+    if op == LD8:
+        m.regs[thread, rd] = m.mem[address >> 3]
+    elif op == LD4:
+        m.regs[thread, rd] = m.mem4[address >> 2]
+    elif op == ST8:
+        m.mem[address >> 3] = m.regs[thread, rs2]
+        kind = WRITE
+    elif op == ST4:
+        m.mem4[address >> 2] = np.int32(m.regs[thread, rs2])
+        kind = WRITE
+    else:
+        atomic(m, thread, op, rd, address >> 3, rs2)
+        kind = UPDATE
+    return access(m, p, address, size, kind, now)
+
+
+@njit_inline
+def calculate(m, thread, op, rd, a, b, rs1, rs2, imm):
+    """Do an arithmetic instruction."""
+    regs, fregs = m.regs, m.fregs
+    if op == LI:
+        regs[thread, rd] = imm
+    elif op == ADD:
+        regs[thread, rd] = a + b
+    elif op == ADDI:
+        regs[thread, rd] = a + imm
+    elif op == SUB:
+        regs[thread, rd] = a - b
+    elif op == MUL:
+        regs[thread, rd] = a * b
+    elif op == MULI:
+        regs[thread, rd] = a * imm
+    elif op == AND:
+        regs[thread, rd] = a & b
+    elif op == ANDI:
+        regs[thread, rd] = a & imm
+    elif op == OR:
+        regs[thread, rd] = a | b
+    elif op == XOR:
+        regs[thread, rd] = a ^ b
+    elif op == SHLI:
+        regs[thread, rd] = a << imm
+    elif op == SHRI:
+        regs[thread, rd] = a >> imm
+    elif op == SHL:
+        regs[thread, rd] = a << (b & 63)
+    elif op == SHR:
+        regs[thread, rd] = a >> (b & 63)
+    elif op == MIN:
+        regs[thread, rd] = min(a, b)
+    elif op == MAX:
+        regs[thread, rd] = max(a, b)
+    elif op == DIV:
+        regs[thread, rd] = a // b if b != 0 else -1
+    elif op == FADD:
+        fregs[thread, rd] = fregs[thread, rs1] + fregs[thread, rs2]
+    elif op == FSUB:
+        fregs[thread, rd] = fregs[thread, rs1] - fregs[thread, rs2]
+    elif op == FMUL:
+        fregs[thread, rd] = fregs[thread, rs1] * fregs[thread, rs2]
+    elif op == FDIV:
+        fregs[thread, rd] = fregs[thread, rs1] / fregs[thread, rs2]
+    elif op == FMAX:
+        fregs[thread, rd] = max(fregs[thread, rs1], fregs[thread, rs2])
+    elif op == FSQRT:
+        fregs[thread, rd] = math.sqrt(fregs[thread, rs1])
+    elif op == FLOAT:
+        fregs[thread, rd] = np.float64(a)
+
+
+@njit_inline
+def is_taken(m, thread, op, a, b, rs1, rs2):
+    """Return whether a jump jumps."""
+    if op == BEQ:
+        return a == b
+    if op == BNE:
+        return a != b
+    if op == BLT:
+        return a < b
+    if op == BGE:
+        return a >= b
+    if op == FBLT:
+        return m.fregs[thread, rs1] < m.fregs[thread, rs2]
+    return True
+
+
+@njit_outline
+def offload(m, p, thread, op, row, a, now):
+    """Do an instruction of the engines beside the pipelines; return (ready, reason)."""
+    done, reason = now + m.pipe[p, ALU], HAZARD
+    rd, rs1, rs2, imm = m.code[row, 1], m.code[row, 2], m.code[row, 3], m.code[row, 4]
+    if op in (QPUSH, QPOP):
+        if a < 0 or a >= m.queue.shape[0]:
+            fail(m, thread, BAD_QUEUE)
+            return NEVER, HAZARD
+        if op == QPUSH:
+            return push(m, p, thread, a, m.regs[thread, rs2], now), QUEUE_FULL
+        return pop(m, p, thread, rd, a, now), DEPENDENCY
+    if op == DMA:
+        if not post_dma(m, p, thread, imm, rs1, now):
+            m.thread[thread, PC] = row  # try again
+            m.scalar[RETRIES] += 1
+            return now + m.scalar[DMA_SETUP] + 1, QUEUE_FULL
+    elif op == FLUSH:
+        return max(done, flush(m, p, now)), DRAM
+    elif op == HALT:
+        m.thread[thread, HALTED] = 1
+        m.scalar[LIVE] -= 1
+        m.scalar[LAST_HALT] = now
+        return NEVER, HAZARD
+    else:
+        group = a + imm
+        if group < 0 or group >= m.barrier.shape[0]:
+            fail(m, thread, BAD_BARRIER)
+        else:
+            arrive(m, thread, group, op, now)
+        return m.ready[thread], m.thread[thread, REASON]
+    return done, reason
+
+
+@njit_inline
+def execute(m, p, thread, now):
+    """Execute the next instruction of ``thread`` and set when the one after may be issued."""
+    row = m.thread[thread, PC]
+    code = m.code
+    op, rd, rs1, rs2 = code[row, 0], code[row, 1], code[row, 2], code[row, 3]
+    imm = code[row, 4]
+    a, b = m.regs[thread, rs1], m.regs[thread, rs2]
+    m.scalar[OP_COUNT + op] += 1
+    m.thread[thread, PC] = row + 1
+    done, reason = now + m.pipe[p, ALU], HAZARD
+    is_stp = m.pipe[p, IS_STP] != 0
+    if op < JMP:
+        calculate(m, thread, op, rd, a, b, rs1, rs2, imm)
+    elif op < LD8:
+        if is_taken(m, thread, op, a, b, rs1, rs2):
+            m.thread[thread, PC] = imm
+    elif op <= SWAP:
+        answered, reason = memory(m, p, thread, op, rd, rs2, a + imm, now)
+        if is_stp:
+            lane = m.thread[thread, LANE]
+            free = 0
+            for k in range(m.scalar[STP_OUTSTANDING]):
+                if m.stp[lane, SLOTS + k] < m.stp[lane, SLOTS + free]:
+                    free = k
+            m.stp[lane, SLOTS + free] = answered
+            m.stp[lane, SLOTS + m.scalar[STP_OUTSTANDING] + free] = reason
+            if op != ST8 and op != ST4 and op != STC8:
+                m.stp[lane, rd] = answered
+                m.stp[lane, REG_REASON + rd] = reason
+            reason = HAZARD
+        else:
+            done = max(done, answered)
+    else:
+        done, reason = offload(m, p, thread, op, row, a, now)
+        if op == QPOP and is_stp and done < NEVER:
+            lane = m.thread[thread, LANE]
+            m.stp[lane, rd] = done
+            m.stp[lane, REG_REASON + rd] = reason
+    m.ready[thread] = done
+    m.thread[thread, REASON] = reason
+    if is_stp and done < NEVER:
+        stp_ready(m, thread, done)
+
+
+@njit_inline
+def pick(m, p, now):
+    """Return the thread that pipeline ``p`` issues from in cycle ``now``, or -1; take turns."""
+    first, count, turn = m.pipe[p, FIRST], m.pipe[p, COUNT], m.pipe[p, TURN]
+    for k in range(count):
+        lane = turn + k
+        if lane >= count:
+            lane -= count
+        if m.ready[first + lane] <= now:
+            m.pipe[p, TURN] = lane + 1 if lane + 1 < count else 0
+            return first + lane
+    return np.int64(-1)
+
+
+@njit_inline
+def issue(m, p, now):
+    """Let pipeline ``p`` issue one instruction, if a thread is ready, and account for it."""
+    thread = pick(m, p, now)
+    if thread < 0:
+        return
+    reason = m.thread[thread, REASON]
+    gap = now - m.pipe[p, LAST] - 1
+    if gap > 0:
+        m.pipe[p, PIPE_ACCOUNT + reason] += gap
+    m.pipe[p, LAST] = now
+    m.pipe[p, PIPE_ACCOUNT] += 1
+    since, ready = m.thread[thread, ISSUED_AT] + 1, m.ready[thread]
+    if ready > since:
+        m.thread[thread, THREAD_ACCOUNT + reason] += ready - since
+        since = ready
+    m.thread[thread, THREAD_ACCOUNT + RESOURCE] += now - since
+    m.thread[thread, THREAD_ACCOUNT] += 1
+    m.thread[thread, ISSUED_AT] = now
+    execute(m, p, thread, now)
+
+
+@njit_inline
+def next_issue(m, p, now):
+    """Return when a thread of pipeline ``p`` is ready next, after ``now``."""
+    first = m.pipe[p, FIRST]
+    best = NEVER
+    for thread in range(first, first + m.pipe[p, COUNT]):
+        best = min(best, m.ready[thread])
+    return max(best, now + 1)
+
+
+@njit_entry
+def run_events(m, until):
+    """Run from event to event up to cycle ``until``; return whether everything is done."""
+    blocks = m.scalar[BLOCKS]
+    now = m.scalar[NOW]
+    quiet = 0
+    while now < until and m.scalar[ERROR] == 0:
+        if m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0:
+            break
+        slot = now & WHEEL - 1
+        quiet += 1
+        for w in range(m.wheel.shape[1]):
+            bits = m.wheel[slot, w]
+            m.wheel[slot, w] = 0
+            while bits != 0:
+                low = bits & -bits
+                bits ^= low
+                quiet = 0
+                actor = w * 64 + m.scalar[BIT + ((low * _DE_BRUIJN >> 58) & 63)]
+                due = m.next_time[actor]
+                if due > now:  # put off, or no longer true
+                    schedule(m, actor, due, now)
+                elif actor < blocks:
+                    dma_step(m, actor, now)
+                else:
+                    p = actor - blocks
+                    issue(m, p, now)
+                    schedule(m, actor, next_issue(m, p, now), now)
+        if quiet > WHEEL:
+            m.scalar[ERROR] = DEADLOCK
+        now += 1
+    m.scalar[NOW] = now
+    return m.scalar[ERROR] != 0 or (m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0)
+
+
+@njit_entry
+def run_plainly(m, until):
+    """Do what :func:`run_events` does by looking at every engine and pipeline in every cycle."""
+    blocks = m.scalar[BLOCKS]
+    now = m.scalar[NOW]
+    quiet = 0
+    while now < until and m.scalar[ERROR] == 0:
+        if m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0:
+            break
+        quiet += 1
+        for block in range(blocks):
+            if m.next_time[block] <= now:
+                quiet = 0
+                dma_step(m, block, now)
+        for p in range(m.pipe.shape[0]):
+            before = m.pipe[p, LAST]
+            issue(m, p, now)
+            if m.pipe[p, LAST] != before:
+                quiet = 0
+        if quiet > 1 << 20:
+            m.scalar[ERROR] = DEADLOCK
+        now += 1
+    m.scalar[NOW] = now
+    return m.scalar[ERROR] != 0 or (m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0)

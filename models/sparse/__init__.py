@@ -1,0 +1,1 @@
+"""Sparse matrices as inputs: generators, readers, and graphs of sparse products over them."""

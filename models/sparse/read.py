@@ -1,0 +1,113 @@
+"""Read sparse matrices from files, and say which sources are such matrices."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import io, sparse
+
+from hwsim.core.errors import InputError
+from hwsim.core.graph import OpGraph
+from models.sparse.build import product_graph
+from models.sparse.generators import generate, is_generator
+from models.workload import Workload
+
+__all__ = ["is_sparse_source", "load_sparse", "read_matrix"]
+
+MAX_ENTRIES = 1 << 28
+"""Entries of a file at most."""
+_DENSE_COLUMNS = 32
+"""Columns of dense operands unless --batch says otherwise."""
+
+
+def is_sparse_source(source: str) -> bool:
+    """Return whether ``source`` is a sparse matrix: a generator, .mtx[.gz], or scipy's .npz."""
+    if is_generator(source) or source.endswith((".mtx", ".mtx.gz")):
+        return True
+    return source.endswith(".npz") and _is_scipy_npz(Path(source))
+
+
+def load_sparse(source: str, workload: Workload, batch: int | None) -> OpGraph:
+    """Return the graph of the product that ``workload`` asks for, of the matrix ``source``."""
+    if workload.phase != "infer":
+        raise InputError("--phase", f"infer for {source}", repr(workload.phase))
+    notes: list[str] = []
+    a = read_matrix(source, workload.seed, notes)
+    b = None
+    if workload.other is not None:
+        b = read_matrix(workload.other, workload.seed + 1, notes)
+    graph = product_graph(
+        source, workload.kernel, a, b, features=batch or _DENSE_COLUMNS, seed=workload.seed
+    )
+    graph.notes += notes
+    return graph
+
+
+def read_matrix(source: str, seed: int = 0, notes: list[str] | None = None) -> sparse.csr_array:
+    """Return the matrix as float64 by rows, columns in order, repeated entries summed.
+
+    A complex matrix becomes the real one of 2 x 2 blocks ((re, -im), (im, re)), whose products
+    are those of the complex one; ``notes`` says so.
+
+    Raises
+    ------
+    InputError
+        Naming the file and what is wrong with it, or the generator's parameter.
+    """
+    if is_generator(source):
+        return generate(source, seed)
+    path = Path(source)
+    if not path.is_file():
+        raise InputError("model", "an existing file or a generator", repr(source))
+    matrix: Any = _read_npz(path) if source.endswith(".npz") else _read_mtx(path)
+    if matrix.dtype.kind == "c":
+        matrix = sparse.kron(matrix.real, [[1, 0], [0, 1]]) + sparse.kron(
+            matrix.imag, [[0, -1], [1, 0]]
+        )
+        if notes is not None:
+            notes.append(f"{path.name}: complex values run as real blocks of 2 x 2")
+    result: Any = sparse.csr_array(matrix, dtype=np.float64)
+    result.sum_duplicates()
+    found: sparse.csr_array = result
+    return found
+
+
+def _read_mtx(path: Path) -> sparse.coo_array:
+    """Return a Matrix Market file's matrix; scipy's reader, its complaints on one line."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.readline()
+        if not header.lower().startswith(b"%%matrixmarket"):
+            found = header[:40].decode("utf-8", "replace").strip()
+            raise InputError(str(path), "a Matrix Market header", repr(found))
+        rows, cols, entries, form, _, symmetry = io.mminfo(str(path))
+        if symmetry != "general" and rows != cols:
+            raise InputError(str(path), f"a square matrix, as it is {symmetry}", f"{rows} x {cols}")
+        if entries > MAX_ENTRIES or (form == "array" and rows * cols > MAX_ENTRIES):
+            raise InputError(str(path), f"at most {MAX_ENTRIES} entries", str(entries))
+        matrix = io.mmread(str(path), spmatrix=False)
+    except (ValueError, OSError, OverflowError, EOFError, StopIteration) as error:
+        text = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(str(path), "a well-formed Matrix Market file", text) from None
+    return sparse.coo_array(matrix)
+
+
+def _is_scipy_npz(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"format.npy", "data.npy", "shape.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _read_npz(path: Path) -> Any:
+    try:
+        matrix = sparse.load_npz(path)
+        return sparse.coo_array(matrix)
+    except (ValueError, OSError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        text = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(str(path), "a sparse matrix saved by scipy", text) from None
