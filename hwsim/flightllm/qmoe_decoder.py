@@ -6,6 +6,7 @@ through a table in on-chip memory is this project's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +15,29 @@ from numpy.typing import NDArray
 from hwsim.core.errors import InputError
 from hwsim.core.formats.qmoe_dictionary import symbol_table
 from hwsim.core.machine import UnitTiming
+from hwsim.flightllm.dsp48 import wrap
 from hwsim.flightllm.unit_spec import QMoeSpec
 
-__all__ = ["Decoded", "decode_codewords", "table_entries", "timing"]
+__all__ = [
+    "Decoded",
+    "decode_codewords",
+    "digit_sums",
+    "dot_timing",
+    "table_entries",
+    "timing",
+]
 
 
 def timing(spec: QMoeSpec) -> UnitTiming:
     """Return the cycle contract; a transfer is a codeword: 2 cycles of table, 1 of position."""
     del spec
     return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+def dot_timing(spec: QMoeSpec) -> UnitTiming:
+    """Return the cycle contract of the adder behind it: read, align, add, sum."""
+    del spec
+    return UnitTiming(latency_cycles=4, interval_cycles=1)
 
 
 @dataclass(frozen=True)
@@ -76,3 +91,27 @@ def decode_codewords(
         decoded.append(Decoded(digits[codeword].tolist(), held, position, bool(ends)))
         position = 0 if ends else (position + 2 * held) % (1 << spec.index_bits)
     return decoded
+
+
+def digit_sums(
+    spec: QMoeSpec, decoded: Sequence[Decoded], acts: NDArray[np.int8]
+) -> list[tuple[int, int]]:
+    """Return, per row, the sums of the activations that meet the digit 1, and the digit 2.
+
+    With the row's minimum and maximum, ``minimum * first + maximum * second`` is its product: exact
+    but for these two factors. Columns beyond the buffer's start over; sums wrap.
+
+    Parameters
+    ----------
+    acts : int8[columns]
+    """
+    sums, totals = [], [0, 0]
+    for part in decoded:
+        at = (part.position + np.arange(len(part.digits))) % spec.columns
+        for place, digit in enumerate((1, 2)):
+            chosen = acts[at].astype(np.int64)[np.array(part.digits) == digit]
+            totals[place] = wrap(totals[place] + int(chosen.sum()), spec.sum_bits)
+        if part.is_last:
+            sums.append((totals[0], totals[1]))
+            totals = [0, 0]
+    return sums

@@ -162,7 +162,7 @@ class DequantSpec(_Part):
 
     @property
     def reservoir_bits(self) -> int:
-        """Return the width of the shift register: a word less one bit beside a whole vector."""
+        """Return the width of the shift register: a word beside a whole vector."""
         return self.lanes * max(self.widths) + self.word_bits
 
 
@@ -199,6 +199,21 @@ class QMoeSpec(_Part):
     entries: int = Field(4096, ge=4, le=65536, description="codewords the table holds")
     max_pairs: int = Field(14, ge=1, le=14, description="weight pairs per codeword (artifact)")
     index_bits: int = Field(16, ge=4, le=24, description="width of a position in a row")
+    columns: int = Field(4096, ge=2, description="activations the buffer holds (assumed)")
+    sum_bits: int = Field(24, ge=16, le=40, description="width of a row's sums (assumed)")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        columns = self.columns
+        if columns & (columns - 1) or not 2 * self.bank <= columns <= 1 << self.index_bits:
+            limits = f"{2 * self.bank} to {1 << self.index_bits}"
+            raise ValueError(f"columns: need a power of two, {limits}, found {columns}")
+        return self
+
+    @property
+    def bank(self) -> int:
+        """Return the activations in a word of the buffer: no fewer than a codeword's weights."""
+        return 1 << (2 * self.max_pairs - 1).bit_length()
 
 
 class GqsaSpec(_Part):

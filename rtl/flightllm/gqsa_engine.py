@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
-
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
@@ -13,6 +10,7 @@ from amaranth.lib.wiring import In
 from hwsim.core.machine import UnitTiming
 from hwsim.flightllm.unit_spec import GqsaSpec
 from rtl.common.pipeline import Pipeline
+from rtl.common.tree import tree_sum
 
 __all__ = ["GqsaEngine", "GqsaFixup", "fixup_timing", "partial_layout", "timing"]
 
@@ -35,13 +33,6 @@ def fixup_timing(spec: GqsaSpec) -> UnitTiming:
 def partial_layout(spec: GqsaSpec) -> data.StructLayout:
     """Return the layout of a partial sum; ``is_row_end`` marks a row's last one."""
     return data.StructLayout({"sum": signed(spec.sum_bits), "is_row_end": unsigned(1)})
-
-
-def _sum(values: list[Value]) -> Value:
-    """Return the sum of ``values`` by a tree of additions."""
-    while len(values) > 1:
-        values = [reduce(add, values[k : k + 2]) for k in range(0, len(values), 2)]
-    return values[0]
 
 
 class GqsaEngine(Pipeline):
@@ -108,7 +99,7 @@ class GqsaEngine(Pipeline):
         acts = [row.word_select(k, ACT_BITS).as_signed() for k in range(spec.group)]
         products = [values.word_select(k, VALUE_BITS) * act for k, act in enumerate(acts)]
         sum_x = row[ACT_BITS * spec.group :].as_signed()
-        dot = self.register("dot_q2", _sum(products))
+        dot = self.register("dot_q2", tree_sum(products))
         shift = self.register("shift_q2", self._shift(zero, sum_x))
         scaled = self.register("scaled_q3", (dot - shift) * scale)
 
@@ -125,7 +116,7 @@ class GqsaEngine(Pipeline):
     def extend(self, m: Module) -> None:
         m.submodules.storage = self.storage
         acts = [self.x.payload[k] for k in range(self.spec.group)]
-        packed = Cat(Value.cast(self.x.payload), _sum(acts)[: self.sum_x_bits])
+        packed = Cat(Value.cast(self.x.payload), tree_sum(acts)[: self.sum_x_bits])
         m.d.comb += [
             self.read.addr.eq(self.i.payload.column),
             self.read.en.eq(self.is_moving),

@@ -11,7 +11,7 @@ from hwsim.core.machine import UnitTiming
 from hwsim.flightllm.unit_spec import QMoeSpec
 from rtl.common.pipeline import Pipeline
 
-__all__ = ["QMoeDecoder", "entry_layout", "timing"]
+__all__ = ["QMoeDecoder", "decoded_layout", "entry_layout", "timing"]
 
 DIGIT_BITS = 2
 
@@ -26,6 +26,13 @@ def entry_layout(spec: QMoeSpec) -> data.StructLayout:
     """Return the layout of a table entry: pairs in use, then a digit per weight, zeros behind."""
     digits = data.ArrayLayout(unsigned(DIGIT_BITS), 2 * spec.max_pairs)
     return data.StructLayout({"pairs": unsigned(4), "digits": digits})
+
+
+def decoded_layout(spec: QMoeSpec) -> data.StructLayout:
+    """Return the layout of a decoded codeword; ``position`` is the column of its first weight."""
+    position = unsigned(spec.index_bits)
+    entry = entry_layout(spec)
+    return data.StructLayout({"entry": entry, "position": position, "is_last": unsigned(1)})
 
 
 class QMoeDecoder(Pipeline):
@@ -43,7 +50,7 @@ class QMoeDecoder(Pipeline):
         changed while codewords are in flight.
     i : In(stream.Signature(StructLayout({code, is_last})))
         Codewords; ``is_last`` ends a row.
-    o : Out(stream.Signature(StructLayout({entry, position, is_last})))
+    o : Out(stream.Signature(decoded_layout(spec)))
         Digits 0, 1, 2 stand for 0, the row's minimum, its maximum; ``position`` wraps.
 
     Timing
@@ -66,9 +73,7 @@ class QMoeDecoder(Pipeline):
         code = unsigned(max(1, (spec.entries - 1).bit_length()))
         super().__init__(
             data.StructLayout({"code": code, "is_last": unsigned(1)}),
-            data.StructLayout(
-                {"entry": entry, "position": unsigned(spec.index_bits), "is_last": unsigned(1)}
-            ),
+            decoded_layout(spec),
             timing(spec).latency_cycles,
             {"table": In(stream.Signature(entry, always_ready=True))},
         )

@@ -19,6 +19,7 @@ from rtl.flightllm import (
     gqsa_engine,
     overflow_adjust,
     qmoe_decoder,
+    qmoe_dot,
     sparse_mux,
     token_scoreboard,
     vector_sfu,
@@ -27,7 +28,7 @@ from rtl.formal.dequant import dequant_properties
 from rtl.formal.dsp_chain import csd_chain_properties, dsp48_mac_properties
 from rtl.formal.gqsa_engine import gqsa_engine_properties, gqsa_fixup_properties
 from rtl.formal.pipeline import pipeline_properties
-from rtl.formal.qmoe_decoder import qmoe_decoder_properties
+from rtl.formal.qmoe_decoder import qmoe_decoder_properties, qmoe_dot_properties
 from rtl.formal.token_scoreboard import token_scoreboard_properties
 from rtl.formal.vector_sfu import vector_sfu_properties
 from rtl.unit import Unit
@@ -38,6 +39,8 @@ CHAIN_PROOF_SPEC = CsdChainSpec(
     dsps=4, choices=4, lane=LaneSpec(operand_bits=4, lane_bits=10, segment_dsps=2)
 )
 """Two segments of a group each: every kind of slice and node, and overflow adjustment."""
+
+QMOE_PROOF_SPEC = QMoeSpec(entries=4, max_pairs=2, index_bits=5, columns=16, sum_bits=16)
 
 GQSA_PROOF_SPEC = GqsaSpec(group=2, columns=4, scale_bits=2, sum_bits=24)
 
@@ -109,7 +112,16 @@ FLIGHTLLM_UNITS = (
         qmoe_decoder.QMoeDecoder,
         qmoe_decoder.timing,
         qmoe_decoder_properties,
-        QMoeSpec(entries=4, max_pairs=2, index_bits=5),
+        QMOE_PROOF_SPEC,
+    ),
+    Unit(
+        "flightllm/qmoe_dot",
+        "add activations by the ternary digit they meet",
+        QMoeSpec(),
+        qmoe_dot.QMoeDot,
+        qmoe_dot.timing,
+        qmoe_dot_properties,
+        QMOE_PROOF_SPEC,
     ),
     Unit(
         "flightllm/gqsa_engine",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from operator import add
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, enum, stream
@@ -12,6 +11,7 @@ from amaranth.lib.wiring import In
 from hwsim.core.machine import UnitTiming
 from hwsim.flightllm.unit_spec import SfuSpec
 from rtl.common.pipeline import Pipeline
+from rtl.common.tree import tree_max, tree_sum
 
 __all__ = ["Op", "Phase", "VectorSfu", "job_layout", "timing"]
 
@@ -54,19 +54,6 @@ def job_layout(spec: SfuSpec) -> data.StructLayout:
     """Return the layout of a job: ``beats`` of 1 to ``max_beats``, softmax's ``scale``."""
     beats = unsigned(spec.max_beats.bit_length())
     return data.StructLayout({"op": unsigned(3), "beats": beats, "scale": unsigned(16)})
-
-
-def _sum(values: list[Value]) -> Value:
-    while len(values) > 1:
-        values = [reduce(add, values[k : k + 2]) for k in range(0, len(values), 2)]
-    return values[0]
-
-
-def _largest(values: list[Value]) -> Value:
-    while len(values) > 1:
-        pairs = [values[k : k + 2] for k in range(0, len(values), 2)]
-        values = [p[0] if len(p) == 1 else Mux(p[0] > p[1], p[0], p[1]) for p in pairs]
-    return values[0]
 
 
 def _saturate(value: Value) -> Value:
@@ -161,8 +148,8 @@ class VectorSfu(Pipeline):
             self.register(f"term{k}_q3", Mux(is_softmax, self._exp2(lane), lane), signed(26))
             for k, lane in enumerate(shifted)
         ]
-        sum_terms = self.register("sum_terms_q4", _sum(terms))
-        sum_x = self.register("sum_x_q4", _sum(x[3]))
+        sum_terms = self.register("sum_terms_q4", tree_sum(terms))
+        sum_x = self.register("sum_x_q4", tree_sum(x[3]))
         products = [
             self.register(f"product{k}_q4", lane * self.reciprocal) for k, lane in enumerate(terms)
         ]
@@ -200,7 +187,7 @@ class VectorSfu(Pipeline):
         lowest = -(1 << (bits - 1))
         # One bit more: the smallest integer not below the largest number may lie above it.
         self.highest = Signal(signed(bits + 1), init=lowest)
-        largest = self.wire("largest", _largest(scaled))
+        largest = self.wire("largest", tree_max(scaled))
         ceiling = (largest >> fraction) + largest[:fraction].any()
         reached = self.wire(
             "reached", Mux(ceiling > self.highest, ceiling, self.highest)[: bits + 1].as_signed()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from amaranth.hdl import Assert, Module, Mux, Signal
 
 from rtl.flightllm.qmoe_decoder import QMoeDecoder
+from rtl.flightllm.qmoe_dot import QMoeDot
 from rtl.formal.pipeline import pipeline_properties
 from rtl.formal.table_read import assert_reads
 
-__all__ = ["qmoe_decoder_properties"]
+__all__ = ["qmoe_decoder_properties", "qmoe_dot_properties"]
 
 
 def qmoe_decoder_properties(m: Module, unit: QMoeDecoder) -> None:
@@ -27,3 +28,10 @@ def qmoe_decoder_properties(m: Module, unit: QMoeDecoder) -> None:
         m.d.sync += begun.eq(behind)
     m.d.comb += Assert(~unit.o.valid | (out.position == begun))
     m.d.comb += Assert(unit.position == Mux(unit.o.valid, behind, begun))
+
+
+def qmoe_dot_properties(m: Module, unit: QMoeDot) -> None:
+    """Assert a pipeline's properties, and that the activations read are those loaded."""
+    pipeline_properties(m, unit)
+    for storage, read, write in zip(unit.storages, unit.reads, unit.writes, strict=True):
+        assert_reads(m, storage, read, write, unit.is_moving)

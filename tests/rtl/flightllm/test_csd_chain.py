@@ -125,6 +125,25 @@ def test_full_range_weights_overflow_by_one_and_rtl_shows_the_same_wrong_sum():
         check(run_pysim(CsdChain(SPEC), exact), exact)
 
 
+@pytest.mark.evidence("flightllm", "T3")
+def test_which_corners_of_full_range_weights_are_wrong_and_that_rtl_agrees():
+    works = []
+    for low, high, first, second in itertools.product((-128, 127), repeat=4):
+        rows = np.array([[low] * 16, [high] * 16])
+        weights = np.array([first] * 8 + [second] * 8)
+        for nm_n in SPEC.modes:
+            works.append(ChainWork(rows, weights, np.arange(16), nm_n))
+            # Eight products of -128 * -128 in the low lane; in the high one, which has room, only
+            # if they are cut for a second segment.
+            is_low_wrong = nm_n >= 8 and low == -128 and -128 in (first, second)
+            is_high_cut = nm_n == 16 and high == -128 and first == -128
+            found, exact = chain_sums(SPEC, works[-1]), dot_products(SPEC, works[-1])
+            is_wrong = any((a != b).any() for a, b in zip(found, exact, strict=True))
+            assert is_wrong == (is_low_wrong or is_high_cut)
+    vectors, schedule = chain_case(SPEC, works)
+    check(run_pysim(CsdChain(SPEC), vectors), vectors, schedule)
+
+
 @pytest.mark.parametrize("mutant", [NeverAdjusts, NeverBreaks])
 def test_a_chain_that_goes_on_wrongly_is_found(mutant):
     vectors, schedule = chain_case(SPEC, random_works(np.random.default_rng(0), SPEC, 20))

@@ -26,7 +26,12 @@ from hwsim.cli.rtl_cases.flightllm.gqsa import (
     random_partials,
     random_rows,
 )
-from hwsim.cli.rtl_cases.flightllm.qmoe import qmoe_decoder_case, random_codewords
+from hwsim.cli.rtl_cases.flightllm.qmoe import (
+    qmoe_decoder_case,
+    qmoe_dot_case,
+    random_activations,
+    random_codewords,
+)
 from hwsim.cli.rtl_cases.flightllm.sfu import random_sfu_jobs, vector_sfu_case
 from hwsim.cli.rtl_cases.flightllm.tokens import random_play, scoreboard_case
 from hwsim.flightllm import (
@@ -96,6 +101,9 @@ DRAWN = {
     "qmoe_decoder": lambda spec, rng, n, **o: qmoe_decoder_case(
         spec, random_codewords(rng, spec, n), **o
     ),
+    "qmoe_dot": lambda spec, rng, n, **o: qmoe_dot_case(
+        spec, random_codewords(rng, spec, n), random_activations(rng, spec), **o
+    ),
     "gqsa_engine": lambda spec, rng, n, **o: gqsa_engine_case(
         spec, random_rows(rng, spec, n), random_acts(rng, spec), **o
     ),
@@ -114,6 +122,7 @@ SPECS = {
     "dequant": [DequantSpec(), DequantSpec(word_bits=16, lanes=3, widths=(1, 3, 7))],
     "vector_sfu": [SfuSpec(lanes=4, max_beats=9), SfuSpec(lanes=1, max_beats=8, table_bits=4)],
     "qmoe_decoder": [QMoeSpec(entries=512)],
+    "qmoe_dot": [QMoeSpec(entries=512, columns=128)],
     "gqsa_engine": [GqsaSpec(columns=64), GqsaSpec(group=4, columns=12, scale_bits=5)],
     "gqsa_fixup": [GqsaSpec(sum_bits=24)],
 }
@@ -121,6 +130,7 @@ SPECS = {
 
 COMPILED = {
     "qmoe_decoder": QMoeSpec(entries=512),
+    "qmoe_dot": QMoeSpec(entries=512, columns=512),
     "gqsa_engine": GqsaSpec(columns=512),
     "vector_sfu": SfuSpec(lanes=4),
 }
@@ -135,6 +145,7 @@ SIMULATED = {
     "dequant": dequant.timing,
     "vector_sfu": vector_sfu.timing,
     "qmoe_decoder": qmoe_decoder.timing,
+    "qmoe_dot": qmoe_decoder.dot_timing,
     "gqsa_engine": gqsa_engine.engine_timing,
     "gqsa_fixup": gqsa_engine.fixup_timing,
 }

@@ -14,7 +14,7 @@ from hwsim.cli.rtl_cases.flightllm.chain import (
 )
 from hwsim.cli.rtl_cases.flightllm.dequant import dequant_cases
 from hwsim.cli.rtl_cases.flightllm.gqsa import gqsa_engine_cases, gqsa_fixup_cases
-from hwsim.cli.rtl_cases.flightllm.qmoe import qmoe_decoder_cases
+from hwsim.cli.rtl_cases.flightllm.qmoe import qmoe_decoder_cases, qmoe_dot_cases
 from hwsim.cli.rtl_cases.flightllm.sfu import vector_sfu_cases
 from hwsim.cli.rtl_cases.flightllm.tokens import token_scoreboard_cases
 
@@ -28,6 +28,7 @@ FLIGHTLLM_CASES: dict[str, Callable[[Any, int], list[Case]]] = {
     "flightllm/gqsa_fixup": gqsa_fixup_cases,
     "flightllm/overflow_adjust": overflow_adjust_cases,
     "flightllm/qmoe_decoder": qmoe_decoder_cases,
+    "flightllm/qmoe_dot": qmoe_dot_cases,
     "flightllm/sparse_mux": sparse_mux_cases,
     "flightllm/token_scoreboard": token_scoreboard_cases,
     "flightllm/vector_sfu": vector_sfu_cases,
