@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hwsim.core.errors import InputError
-from models.llm.safetensors_file import SafetensorsFile
+from models.llm.embedding import embed_words, word_ids
 from models.llm.weights import checkpoint_name
 from models.reference import execute as run_graph
 from models.workload import Workload
@@ -28,23 +28,11 @@ def folder() -> Path:
     return Path(SPEC.origin).parent / "model"
 
 
-def embedded(folder: Path, words: list[int]) -> np.ndarray:
-    """Return BERT's normalised sum of word, position and type embeddings [1, tokens, hidden]."""
-    file = SafetensorsFile(folder / "model.safetensors")
-    x = file.read("embeddings.word_embeddings.weight")[words]
-    x = x + file.read("embeddings.position_embeddings.weight")[: len(words)]
-    x = x + file.read("embeddings.token_type_embeddings.weight")[0]
-    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
-    scale, shift = (file.read(f"embeddings.LayerNorm.{part}") for part in ("weight", "bias"))
-    return np.asarray((x * scale + shift)[None], np.float32)
-
-
 def embedding(folder: Path, words: str) -> np.ndarray:
     """Return the unit sentence vector: the mean of the last layer over the tokens."""
-    vocabulary = (folder / "vocab.txt").read_text().split("\n")
-    ids = [vocabulary.index(w) for w in ("[CLS]", *words.split(), "[SEP]")]
+    ids = word_ids(folder, words.split())
     graph = load_model(str(folder), workload=Workload(phase="prefill", seq_tokens=len(ids)))
-    out = run_graph(graph, {"hidden": embedded(folder, ids)})[graph.outputs[0]]
+    out = run_graph(graph, {"hidden": embed_words(folder, ids)})[graph.outputs[0]]
     mean = out[0].mean(axis=0)
     return mean / np.linalg.norm(mean)
 
@@ -71,3 +59,8 @@ def test_graph_names_have_their_checkpoint_names() -> None:
     assert checkpoint_name("llama", "l3.ffn.up.weight") == "model.layers.3.mlp.up_proj.weight"
     assert checkpoint_name("opt", "norm.bias") == "model.decoder.final_layer_norm.bias"
     assert checkpoint_name("llama", "rope.cos.16") is None
+
+
+def test_a_word_that_is_no_entry_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match="'qqzzx'"):
+        word_ids(folder, ["a", "qqzzx"])
