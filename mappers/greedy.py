@@ -8,7 +8,13 @@ from hwsim.core.machine import Machine
 from hwsim.core.mapping import Mapping
 from mappers.fusion import fuse_elementwise
 
-__all__ = ["map_graph"]
+__all__ = ["Known", "map_graph"]
+
+Choice = tuple[tuple[int, int], Mapping]
+"""The cheapest mapping under one dataflow, behind its cost: cycles, then bytes off chip."""
+
+Known = dict[str, Choice | None]
+"""Choices by dataflow and product; None where the dataflow cannot hold the product."""
 
 
 def map_graph(
@@ -17,12 +23,12 @@ def map_graph(
     *,
     dataflow: str = "auto",
     fuse: bool = True,
-    known: dict[str, Mapping] | None = None,
+    known: Known | None = None,
 ) -> list[Mapping]:
     """Return one checked mapping per op, in the graph's order.
 
-    ``known`` keeps mappings of products by their extents and pattern; hand the same dict to
-    several calls for the same machine and dataflow to search equal products once.
+    ``known`` keeps the choice for each product's extents and pattern under each dataflow; hand the
+    same dict to several calls for the same machine to search equal products once.
 
     Ops that pass no data through a unit (reshapes) map to ``none``; ops the machine cannot
     execute to ``unmodelled``. Raises :class:`InputError` for a dataflow the machine lacks and
@@ -38,7 +44,7 @@ def map_graph(
 
 
 def _map_op(
-    op: Op, machine: Machine, dataflow: str, fused: dict[str, str], known: dict[str, Mapping]
+    op: Op, machine: Machine, dataflow: str, fused: dict[str, str], known: Known
 ) -> Mapping:
     if op.name in fused:
         return Mapping(op=op.name, dataflow="fused", placement={"into": fused[op.name]})
@@ -48,10 +54,7 @@ def _map_op(
         return Mapping(op=op.name, dataflow="unmodelled", note="no unit executes this operator")
     if not op.is_gemm and not op.is_sparse:
         return Mapping(op=op.name, dataflow="vector")
-    key = _product_key(op)
-    if key not in known:
-        known[key] = _best(op, machine, dataflow)
-    return known[key].model_copy(update={"op": op.name})
+    return _best(op, machine, dataflow, known).model_copy(update={"op": op.name})
 
 
 _GEOMETRY = ("strides", "dilations", "pads", "kernel", "products")
@@ -65,21 +68,35 @@ def _product_key(op: Op) -> str:
     return f"{op.kind}{sorted(op.dims.items())}{geometry}{operands}"
 
 
-def _best(op: Op, machine: Machine, dataflow: str) -> Mapping:
+def _best(op: Op, machine: Machine, dataflow: str, known: Known) -> Mapping:
     """Return the cheapest mapping; a dataflow that cannot hold ``op`` leaves "auto" the others."""
     flows = machine.capabilities().dataflows if dataflow == "auto" else (dataflow,)
-    best: tuple[tuple[int, int], Mapping] | None = None
-    refusals: list[InputError] = []
+    product = _product_key(op)
+    choices: list[Choice] = []
     for flow in flows:
-        try:
-            for mapping in machine.candidates(op, flow):
-                estimate = machine.estimate(op, mapping)
-                cost = (estimate.cycles, estimate.dram_read_bytes + estimate.dram_write_bytes)
-                if best is None or cost < best[0]:
-                    best = (cost, mapping)
-        except InputError as refusal:
-            refusals.append(refusal)
+        key = f"{flow} {product}"
+        if key not in known:
+            try:
+                known[key] = _search(op, machine, flow)
+            except InputError:
+                known[key] = None
+        choice = known[key]
+        if choice is not None:
+            choices.append(choice)
+    if not choices:
+        return _search(op, machine, flows[0])[1]  # raises, naming this op
+    return min(choices, key=lambda choice: choice[0])[1]
+
+
+def _search(op: Op, machine: Machine, flow: str) -> Choice:
+    """Return the cheapest mapping of ``op`` under ``flow``; the first of equally cheap ones."""
+    best: Choice | None = None
+    for mapping in machine.candidates(op, flow):
+        estimate = machine.estimate(op, mapping)
+        cost = (estimate.cycles, estimate.dram_read_bytes + estimate.dram_write_bytes)
+        if best is None or cost < best[0]:
+            best = (cost, mapping)
     if best is None:
-        raise refusals[0] if refusals else MappingError(f"{op.name}: {dataflow}", 1, 0, "mapping")
+        raise MappingError(f"{op.name}: {flow}", 1, 0, "mapping")
     best[1].check(machine.spec)
-    return best[1]
+    return best

@@ -10,7 +10,7 @@ from hwsim.core.graph import OpGraph
 from hwsim.core.machine import Machine
 from hwsim.core.mapping import Mapping
 from mappers.deferral import Loads, deferrable, place_deferred
-from mappers.greedy import map_graph
+from mappers.greedy import Known, map_graph
 from mappers.slots import Slot, list_slots
 from mappers.work import Work, work_of
 
@@ -53,7 +53,7 @@ def schedule_graph(
     *,
     dataflow: str = "auto",
     fuse: bool = True,
-    known: dict[str, Mapping] | None = None,
+    known: Known | None = None,
 ) -> Schedule:
     """Return the schedule of ``graph``; arguments and errors as :func:`mappers.greedy.map_graph`.
 

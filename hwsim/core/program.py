@@ -122,26 +122,34 @@ class Program:
 
     def verify(self) -> None:
         """Raise :class:`InputError` if loops, units, channels or op ids are inconsistent."""
-        depth = 0
-        used = 0
-        for index, row in enumerate(self.instructions):
-            where = f"program[{index}]"
-            unit = int(row["unit"])
-            if unit == LOOP:
-                depth += 1
-                if int(row["count"]) < 1:
-                    raise InputError(where, "a loop count of at least 1", str(row["count"]))
-            elif unit == END:
-                depth -= 1
-            elif not 0 <= unit < len(self.units):
-                raise InputError(where, f"a unit below {len(self.units)}", str(unit))
-            if not 0 <= depth <= MAX_LOOP_DEPTH:
-                raise InputError(where, f"loops nested 0 to {MAX_LOOP_DEPTH} deep", str(depth))
-            if unit >= 0 and not 0 <= int(row["op_id"]) < len(self.op_names):
-                raise InputError(where, "a known op_id", str(row["op_id"]))
-            used |= int(row["wait"]) | int(row["release"])
-        if depth != 0:
-            raise InputError("program", "every loop closed", f"{depth} open")
+        rows, unit = self.instructions, self.instructions["unit"]
+        is_loop, is_end, is_work = unit == LOOP, unit == END, unit >= 0
+        depth = np.cumsum(is_loop.astype(np.int64) - is_end)
+        faults = [
+            (is_loop & (rows["count"] < 1), "a loop count of at least 1", rows["count"]),
+            (
+                ~(is_loop | is_end | (is_work & (unit < len(self.units)))),
+                f"a unit below {len(self.units)}",
+                unit,
+            ),
+            (
+                (depth < 0) | (depth > MAX_LOOP_DEPTH),
+                f"loops nested 0 to {MAX_LOOP_DEPTH} deep",
+                depth,
+            ),
+            (
+                is_work & ((rows["op_id"] < 0) | (rows["op_id"] >= len(self.op_names))),
+                "a known op_id",
+                rows["op_id"],
+            ),
+        ]
+        for is_bad, need, found in faults:
+            if is_bad.any():
+                index = int(is_bad.argmax())
+                raise InputError(f"program[{index}]", need, str(found[index]))
+        if len(depth) and depth[-1] != 0:
+            raise InputError("program", "every loop closed", f"{depth[-1]} open")
+        used = int(np.bitwise_or.reduce(rows["wait"] | rows["release"])) if len(rows) else 0
         if used >> len(self.channels):
             raise InputError("program", f"channels below {len(self.channels)}", bin(used))
 

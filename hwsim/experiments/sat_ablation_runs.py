@@ -16,7 +16,7 @@ from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.core.units import ceil_div
-from hwsim.experiments.sat_training import BATCH
+from hwsim.experiments.sat_training import BATCH, known_choices
 from hwsim.sat.spec import SatSpec
 from mappers.greedy import map_graph
 from mappers.schedule import schedule_graph
@@ -125,14 +125,13 @@ def ablate(network: str) -> Ablation:
     graph = training_graph(forward, "bdwp", _NM)
     unplanned = training_graph(forward, "bdwp", _NM, pregenerate=False)
     machine, single = _machine(), _machine(1)
-    known: dict[str, Mapping] = {}  # the dataflow of a product does not depend on its neighbours
+    known = known_choices()  # a product's mapping does not depend on its neighbours
     full = schedule_graph(graph, machine, known=known)
-    flows: dict[str, dict[str, Mapping]] = {"ws": {}, "os": {}}
 
     def scheduled(flow: str) -> list[Mapping]:
-        return schedule_graph(graph, machine, dataflow=flow, known=flows[flow]).mappings
+        return schedule_graph(graph, machine, dataflow=flow, known=known).mappings
 
-    steps, expected, tiles = _interleaved(graph, machine, flows["os"])
+    steps, expected, tiles = _interleaved(graph, machine)
     read, written = _saved_bytes(graph)
     return Ablation(
         full=_run(machine, graph, full.mappings),
@@ -145,7 +144,9 @@ def ablate(network: str) -> Ablation:
         in_order_without_pregeneration=_run(
             machine, unplanned, map_graph(unplanned, machine, known=known)
         ),
-        by_flow={flow: _run(machine, graph, scheduled(flow)) for flow in flows},
+        by_flow={
+            flow: _run(machine, graph, scheduled(flow)) for flow in machine.capabilities().dataflows
+        },
         chosen_flow={m.op: m.dataflow for m in full.mappings if graph.op(m.op).is_gemm},
         by_interleave=steps,
         expected_hazard_cycles=expected,
@@ -156,10 +157,10 @@ def ablate(network: str) -> Ablation:
 
 
 def _interleaved(
-    graph: OpGraph, machine: Machine, known: dict[str, Mapping]
+    graph: OpGraph, machine: Machine
 ) -> tuple[dict[int, Iteration], dict[int, int], int]:
     """Return I -> iteration and I -> stalls by the law, for the same OS tiles; their number."""
-    mappings = map_graph(graph, machine, dataflow="os", known=known)
+    mappings = map_graph(graph, machine, dataflow="os", known=known_choices())
     steps, expected, count = {}, {}, 0
     for interleave in INTERLEAVES:
         narrow = _machine(interleave)

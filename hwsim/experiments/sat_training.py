@@ -16,14 +16,14 @@ from statistics import mean
 
 from hwsim.core.graph import Stage
 from hwsim.core.machine import make_machine
-from hwsim.core.mapping import Mapping
 from hwsim.core.result import Claim
+from mappers.greedy import Known
 from mappers.schedule import schedule_graph
 from models.training import training_graph
 from models.training.totals import training_macs
 from models.zoo import load_model
 
-__all__ = ["NETWORKS", "Iteration", "claims", "simulate_iterations"]
+__all__ = ["NETWORKS", "Iteration", "claims", "known_choices", "simulate_iterations"]
 
 NETWORKS = ("resnet9", "vgg19", "vit-small", "resnet18-64", "resnet50")
 """Variants assumed: ffcv's ResNet-9, one fully connected layer, ViT p4 d512 L6, 7x7 stem."""
@@ -45,17 +45,22 @@ class Iteration:
 
 
 @cache
+def known_choices() -> Known:
+    """Return what the mapper has chosen so far for products on the default spec, to be added to."""
+    return {}
+
+
+@cache
 def simulate_iterations(network: str) -> dict[tuple[str, tuple[int, int]], Iteration]:
     """Return {(method, (N, M)): iteration} of ``network`` on the default spec, batch 512."""
     machine = make_machine("sat")
     forward = load_model(network, batch=BATCH, has_batch_norm=True)
-    known: dict[str, Mapping] = {}
     cases = [(method, (2, 8)) for method in METHODS]
     cases += [("bdwp", pattern) for pattern in _PATTERNS if pattern != (2, 8)]
     found = {}
     for method, nm in cases:
         graph = training_graph(forward, method, nm)
-        schedule = schedule_graph(graph, machine, known=known)
+        schedule = schedule_graph(graph, machine, known=known_choices())
         program = machine.lower(graph, schedule.mappings)
         array = program.unit_cycles(machine.compute_unit)
         products = (array[op.name] for op in graph.ops() if op.is_gemm and op.stage is Stage.WU)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,9 @@ _CHANNEL_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
 _REASON = {reason: i for i, reason in enumerate(STALL_REASONS)}
 
 
+@cache
 def _bits(names: str) -> int:
+    """Return the channels in ``names``, a bit each; there are few different texts."""
     return sum(_CHANNEL_BIT[name] for name in names.split())
 
 

@@ -6,8 +6,9 @@ tiles. Activations and results are FP16 in memory, weights FP16 in compact N:M f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import prod
 
 from hwsim.core.errors import InputError, MappingError
@@ -45,7 +46,11 @@ PARTIAL_SUM_BYTES = 4
 _MULTIPLEXER_INPUTS = 32
 """Longest group a PE can select from (assumed)."""
 
-cached_timing = lru_cache(maxsize=65536)(gemm_timing)
+
+@lru_cache(maxsize=64)
+def _timings(array: ArraySpec, dataflow: str) -> Callable[[ArrayGemm], GemmTiming]:
+    """Return a remembering :func:`gemm_timing`: hashing a spec for every tile would be slow."""
+    return lru_cache(maxsize=65536)(partial(gemm_timing, array, dataflow))
 
 
 @dataclass(frozen=True)
@@ -265,7 +270,11 @@ class GemmPlan:
 
     def timing(self, m: int, n: int, k: int, is_continued: bool = False) -> GemmTiming:
         """Return the array cycles of one macro tile."""
-        return cached_timing(self.array, self.dataflow, self.tile_gemm(m, n, k, is_continued))
+        return self._timings(self.tile_gemm(m, n, k, is_continued))
+
+    @cached_property
+    def _timings(self) -> Callable[[ArrayGemm], GemmTiming]:
+        return _timings(self.array, self.dataflow)
 
     def input_bytes(self, m: int, groups: int, k: int | None = None) -> int:
         """Return the bytes of a tile of the west operand, ``k`` reduction rows of it (or all)."""

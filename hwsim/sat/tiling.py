@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from hwsim.core.errors import MappingError
 from hwsim.core.graph import Op, OpKind
@@ -12,6 +13,7 @@ from hwsim.sat.gradient_tiling import sliced_plans, smallest_gradient_plan, tran
 from hwsim.sat.plan import (
     GemmPlan,
     Packing,
+    Phase,
     array_dims,
     conv_rows,
     free_rows,
@@ -26,6 +28,9 @@ __all__ = ["estimate_gemm", "gemm_plans"]
 
 _SPLITS = (1, 2, 4, 8, 16)
 """Ways to cut the largest fitting m tile, so that loads overlap with compute."""
+
+_Sizes = list[tuple[int, int]]
+"""(size of a tile, how many)."""
 
 
 def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
@@ -138,38 +143,24 @@ def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
     first_load = last_store = 0
     for pack in plan.pack_phases():
         groups = pack.size
-        n_phases, k_phases = plan.n_phases(groups), plan.k_phases(groups)
-        m_phases = plan.m_phases()
-        n_count = sum(p.repeat for p in n_phases)
-        m_count = sum(p.repeat for p in m_phases)
-        weights = sum(
-            plan.weight_bytes(n.size, k.size, groups) * n.repeat * k.repeat
-            for n in n_phases
-            for k in k_phases
-        )
-        inputs = sum(plan.input_bytes(m.size, groups) * m.repeat for m in m_phases)
-        if plan.order == "sliced":
-            slices = ((m, k) for m in m_phases for k in k_phases)
-            inputs = n_count * sum(
-                plan.input_bytes(m.size, groups, k.size) * m.repeat * k.repeat for m, k in slices
-            )
-            weights *= m_count
-        elif plan.order == "mn":
-            weights *= 1 if plan.is_weight_resident else m_count
-        else:
-            inputs *= 1 if plan.is_input_resident else n_count
-        for m in m_phases:
-            for n in n_phases:
-                writes += plan.output_bytes(m.size, n.size) * m.repeat * n.repeat * pack.repeat
-                for k in k_phases:
-                    timing = plan.timing(m.size, n.size, k.size, not k.is_first)
-                    times = m.repeat * n.repeat * k.repeat * pack.repeat
-                    compute += timing.cycles * times
-                    issued += timing.issued_macs(spec.array) * times
-        reads += (weights + inputs) * pack.repeat
+        m_phases, n_phases = plan.m_phases(), plan.n_phases(groups)
+        k_phases = plan.k_phases(groups)
+        m_sizes, n_sizes, k_sizes = (_by_size(p) for p in (m_phases, n_phases, k_phases))
+        reads += _loaded_bytes(plan, groups, m_sizes, n_sizes, k_sizes) * pack.repeat
+        first_k = k_phases[0].size
+        depths = [(first_k, False, 1)]
+        depths += [(k, True, times - (k == first_k)) for k, times in k_sizes]
+        for (m, m_times), (n, n_times) in product(m_sizes, n_sizes):
+            tiles = m_times * n_times * pack.repeat
+            writes += plan.output_bytes(m, n) * tiles
+            for k, is_continued, k_times in depths:
+                if k_times:
+                    timing = plan.timing(m, n, k, is_continued)
+                    compute += timing.cycles * tiles * k_times
+                    issued += timing.issued_macs(spec.array) * tiles * k_times
         if pack.is_first:
-            first = plan.weight_bytes(n_phases[0].size, k_phases[0].size, groups)
-            first_load = first + plan.input_bytes(m_phases[0].size, groups, k_phases[0].size)
+            first = plan.weight_bytes(n_phases[0].size, first_k, groups)
+            first_load = first + plan.input_bytes(m_phases[0].size, groups, first_k)
         last_store = plan.output_bytes(m_phases[-1].size, n_phases[-1].size)
     if spec.memory.model == "ideal":
         return OpEstimate(compute, compute, 0, reads, writes, issued)
@@ -178,3 +169,31 @@ def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
     edges = ceil_div((first_load + last_store) * rate.denominator, rate.numerator)
     total = max(compute + edges, memory) + 2 * spec.memory.latency_cycles
     return OpEstimate(total, compute, memory, reads, writes, issued)
+
+
+def _by_size(phases: list[Phase]) -> _Sizes:
+    counts: dict[int, int] = {}
+    for phase in phases:
+        counts[phase.size] = counts.get(phase.size, 0) + phase.repeat
+    return list(counts.items())
+
+
+def _loaded_bytes(
+    plan: GemmPlan, groups: int, m_sizes: _Sizes, n_sizes: _Sizes, k_sizes: _Sizes
+) -> int:
+    """Return what one pack loads of both operands, tiles that are loaded again counted again."""
+    m_count, n_count = (sum(times for _, times in sizes) for sizes in (m_sizes, n_sizes))
+    weights = sum(
+        plan.weight_bytes(n, k, groups) * n_times * k_times
+        for (n, n_times), (k, k_times) in product(n_sizes, k_sizes)
+    )
+    if plan.order == "sliced":
+        inputs = sum(
+            plan.input_bytes(m, groups, k) * m_times * k_times
+            for (m, m_times), (k, k_times) in product(m_sizes, k_sizes)
+        )
+        return weights * m_count + inputs * n_count
+    inputs = sum(plan.input_bytes(m, groups) * times for m, times in m_sizes)
+    if plan.order == "mn":
+        return weights * (1 if plan.is_weight_resident else m_count) + inputs
+    return weights + inputs * (1 if plan.is_input_resident else n_count)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hwsim.core.errors import InputError, MappingError
-from hwsim.core.graph import OpGraph, OpKind
-from hwsim.core.machine import make_machine
+from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.machine import Machine, make_machine
+from mappers import greedy
 from mappers.greedy import map_graph
 from models.build import GraphBuilder
 from models.zoo import load_model
@@ -46,6 +47,38 @@ def test_a_wanted_dataflow_is_used_for_every_product(dataflow: str) -> None:
     mappings = map_graph(graph, machine, dataflow=dataflow)
     flows = {m.dataflow for op, m in zip(graph.ops(), mappings, strict=True) if op.is_gemm}
     assert flows == {dataflow}
+
+
+def test_shared_choices_are_those_of_separate_searches_and_searched_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine, graph = make_machine("sat"), mixed_graph()
+    searched: list[str] = []
+    search = greedy._search
+
+    def noted(op: Op, machine: Machine, flow: str) -> greedy.Choice:
+        searched.append(flow)
+        return search(op, machine, flow)
+
+    monkeypatch.setattr(greedy, "_search", noted)
+    apart = {flow: map_graph(graph, machine, dataflow=flow) for flow in ("auto", "ws", "os")}
+    products = sum(op.is_gemm for op in graph.ops())
+    assert len(searched) == 4 * products  # both flows for auto, then each by itself
+    searched.clear()
+    known: greedy.Known = {}
+    for flow, mappings in apart.items():
+        assert map_graph(graph, machine, dataflow=flow, known=known) == mappings
+    assert len(searched) == 2 * products
+
+
+def test_a_refusal_that_is_known_names_the_op_that_asks() -> None:
+    machine = make_machine("sat", settings=["buffers.weight_bytes=1024"])
+    known: greedy.Known = {}
+    for name in ("first", "second"):
+        b = GraphBuilder("linear")
+        graph = b.build([b.linear(name, b.input("x", (8, 4096)), 64)])
+        with pytest.raises(MappingError, match=name):
+            map_graph(graph, machine, dataflow="os", known=known)
 
 
 def test_a_dataflow_the_machine_lacks_is_refused() -> None:

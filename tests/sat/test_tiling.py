@@ -139,3 +139,28 @@ def test_a_streamed_operand_is_read_once_per_tile_of_the_other() -> None:
         else:
             expected = weights + inputs * (1 if plan.is_input_resident else n_tiles)
         assert estimate.dram_read_bytes == expected
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+@pytest.mark.parametrize("nm", [(1, 1), (2, 8)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 8, 1), (100, 1000, 70), (333, 2056, 129)])
+def test_an_estimate_sums_tile_by_tile(
+    dataflow: str, nm: tuple[int, int], m: int, k: int, n: int
+) -> None:
+    """Walk over every macro tile by itself, ragged ones and continued sums among them."""
+    weight = 1 << 19 if dataflow == "os" else 1 << 15  # small enough for WS to cut k
+    spec = with_buffers(1 << 16, weight, 1 << 16)
+    op = linear(m, k, n, nm if nm[1] > 1 else None)
+    for plan in gemm_plans(op, dataflow, spec):
+        cycles = written = 0
+        for rows in cut(m, plan.m_tile):
+            for columns in cut(n, plan.n_tile):
+                written += rows * columns * 2
+                for index, depth in enumerate(cut(k, plan.k_tile)):
+                    cycles += plan.timing(rows, columns, depth, index > 0).cycles
+        estimate = estimate_gemm(plan, spec)
+        assert (estimate.compute_cycles, estimate.dram_write_bytes) == (cycles, written)
+
+
+def cut(total: int, tile: int) -> list[int]:
+    return [min(tile, total - start) for start in range(0, total, tile)]
