@@ -39,7 +39,7 @@ EXTRA_MODULES = (
 """What the ``rtl`` extra brings."""
 
 ARRAY_UNIT = "sat/uspe"
-"""The PE, of which the array is extrapolated."""
+"""The PE, with which the whole accelerator is extrapolated."""
 
 
 @app.command("list")
@@ -119,7 +119,7 @@ def synth(
         bool, typer.Option("--record", help="Synthesise all sizes, write the area model's data.")
     ] = False,
 ) -> None:
-    """Count the FPGA cells (UltraScale+) of units; of a PE, also those of the whole array."""
+    """Count the FPGA cells (UltraScale+) of units; with sat/uspe also those of the whole SAT."""
     if is_recorded:
         _print(_record(names), as_json, ["unit", "sizes", "file"])
         return
@@ -153,21 +153,26 @@ def _record(names: Sequence[str] | None) -> list[dict[str, Any]]:
 
 
 def _array_rows(unit: Unit) -> list[dict[str, Any]]:
-    """Return the cells of the PE, of the array around it, and the share of the board."""
-    from rtl.synth.array import array_parts, array_total, share_percent
+    """Return the cells of the PE, of every part of SAT, of all together, and their board share."""
+    from hwsim.core.machine import make_machine
+    from rtl.synth.accelerator import accelerator_parts
+    from rtl.synth.array import array_total, share_percent
 
+    spec = make_machine("sat").spec
     parts, rows = [], []
-    for name, number, cells in array_parts(unit.spec):
-        _log(f"{name}: {number} in the array")
+    for name, number, cells in accelerator_parts(spec):
+        _log(f"{name}: {number}")
         parts.append((name, number, cells))
-        label = unit.name if name == "PE" else f"array: {name} x {number}"
-        rows.append({"unit": label, **cells})
-    size = f"{unit.spec.array.rows} x {unit.spec.array.cols}"
-    total = array_total(parts)
-    share = share_percent(total)
-    rows.append({"unit": f"array: {size} PEs in all", **total})
-    percent = {name: round(share[name], 1) if name in share else None for name in total}
-    rows.append({"unit": "array: % of VCU1525 (XCVU9P, DS890)", **percent})
+        rows.append({"unit": f"{name} x {number}", **cells})
+    in_array = [part for part in parts if part[0].startswith("array: ")]
+    rows.insert(0, {"unit": unit.name, **in_array[0][2]})
+    size = f"{spec.array.rows} x {spec.array.cols} PEs"
+    for title, members in ((f"array of {size}", in_array), ("SAT with buffers", parts)):
+        total = array_total(members)
+        share = share_percent(total)
+        rows.append({"unit": f"{title}, in all", **total})
+        percent = {name: round(share[name], 1) if name in share else None for name in total}
+        rows.append({"unit": f"{title}: % of VCU1525 (XCVU9P, DS890)", **percent})
     return rows
 
 

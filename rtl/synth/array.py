@@ -13,7 +13,7 @@ from rtl.sat.uspe import Uspe
 from rtl.sat.west_lane import WestLane
 from rtl.synth.xilinx import synthesize
 
-__all__ = ["VCU1525_BUDGET", "array_parts", "array_total", "share_percent"]
+__all__ = ["VCU1525_BUDGET", "Counts", "array_parts", "array_total", "share_percent"]
 
 VCU1525_BUDGET: dict[str, int] = {
     "lut": 1_182_240,
@@ -25,6 +25,7 @@ VCU1525_BUDGET: dict[str, int] = {
 """What the XCVU9P of the VCU1525 has (AMD UltraScale+ FPGA data sheet overview, DS890)."""
 
 Counts = dict[str, int]
+"""Cells per resource."""
 
 
 def array_parts(
