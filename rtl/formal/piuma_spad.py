@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
 
+from hwsim.piuma.unit_spec import SpadCrossbarSpec
 from rtl.formal.turns import assert_turns
 from rtl.piuma.atomic_spad import AtomicSpad, SpadOperation
 from rtl.piuma.spad_crossbar import SpadCrossbar
@@ -70,7 +72,7 @@ def _assert_order(m: Module, unit: AtomicSpad) -> None:
 
 
 def spad_crossbar_properties(m: Module, unit: SpadCrossbar) -> None:
-    """Assert that every request is answered once at its port, and that none is passed over long.
+    """Assert that every request goes to its bank and its answer to its port, after fair waits.
 
     Watched are the requests of any one port under any one tag, and the waits of any one port for
     any one bank, and of any one bank for any one port. What banks do is stated for the bank.
@@ -102,6 +104,10 @@ def spad_crossbar_properties(m: Module, unit: SpadCrossbar) -> None:
         ]
         taken = bank.i.valid & bank.i.ready
         winner = bank.i.payload.tag[len(tag) :]
+        for place, source in enumerate(unit.i):
+            with m.If(taken & (winner == place)):
+                m.d.comb += Assert(source.ready & wanting[place])
+                m.d.comb += Assert(_content(bank.i.payload, spec) == _content(source.payload, spec))
         assert_turns(m, wanting, taken, winner, unit.request_turns[number])
     for number, sink in enumerate(unit.o):
         wanting = [bank.o.valid & (bank.o.payload.tag[len(tag) :] == number) for bank in unit.banks]
@@ -113,3 +119,15 @@ def spad_crossbar_properties(m: Module, unit: SpadCrossbar) -> None:
         m.d.comb += Assert(sum(served) <= 1)
         m.d.comb += Assert((sum(served) == 0) | ~sink.valid | sink.ready)
         assert_turns(m, wanting, sum(served) != 0, place, unit.answer_turns[number])
+        old = Signal(spec.bank.data_bits, name=f"old{number}")
+        for is_served, bank in zip(served, unit.banks, strict=True):
+            with m.If(is_served):
+                m.d.sync += old.eq(bank.o.payload.old)
+        m.d.comb += Assert(~sink.valid | (sink.payload.old == old))
+
+
+def _content(request: data.View, spec: SpadCrossbarSpec) -> Value:
+    """Return what a request asks of its bank, its tag without the port."""
+    place = request.address[-spec.bank.address_bits :]
+    tag = request.tag[: spec.bank.tag_bits]
+    return Cat(request.compare, request.operand, place, tag, request.operation)

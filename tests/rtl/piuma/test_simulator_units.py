@@ -38,6 +38,8 @@ from hwsim.piuma.token_queue import Operation, TokenQueueModel
 from hwsim.piuma.unit_model import play
 from hwsim.piuma.unit_spec import AtomicSpadSpec, BarrelSpec, GatherDmaSpec, TokenQueueSpec
 
+pytestmark = pytest.mark.evidence("piuma", "T3")
+
 RESULT = 9
 """Register that pops go to."""
 

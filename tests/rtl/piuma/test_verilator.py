@@ -58,6 +58,7 @@ def played():
     return {name: [(next(observed), *case) for case in found] for name, found in drawn.items()}
 
 
+@pytest.mark.evidence("piuma", "T3")
 @pytest.mark.parametrize("name", SPECS)
 def test_a_unit_equals_golden_and_cycle_model(name, played):
     for observed, vectors, schedule in played[name]:
