@@ -26,6 +26,7 @@ from hwsim.cpu.microkernel.machine_code import (
     MachineInstr,
     MachineNode,
 )
+from hwsim.cpu.microkernel.repetition import Change, State, StreamLoop, stream_walks
 
 __all__ = ["BoundKernel", "lower_uops"]
 
@@ -131,7 +132,7 @@ class _Machine:
     positions: dict[str, int] = field(default_factory=dict)  # stream -> values taken
     known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     compared: list[int] = field(default_factory=list)  # numbers that conditions have seen
-    streamed: list[_Streamed] = field(default_factory=list)  # stream loops so far
+    streamed: list[StreamLoop] = field(default_factory=list)  # stream loops so far
 
     # State
 
@@ -333,13 +334,13 @@ class _Machine:
         places, positions = dict(self.places), dict(self.positions)
         rows = [*self.run(body), *self._instrs(tail)]
         # One turn has run: replace its effect on places by that of all turns.
-        walks = _walks(rows, self.pointers, self.stream_names)
+        walks = stream_walks(rows, self.pointers, self.stream_names)
         steps = {
             pointer: by - places[pointer]
             for pointer, by in self.places.items()
             if by != places[pointer] and pointer not in walks
         }
-        loop = _Streamed(name, steps, walks)
+        loop = StreamLoop(name, steps, walks)
         for pointer, by in loop.moved(self, positions, trips).items():
             self.put(pointer, places[pointer] + by)
         for source, uses in walks.values():
@@ -359,10 +360,10 @@ class _Machine:
     def _turns(self, node: Counted, trips: int) -> list[Row]:
         """Return the rows of ``trips`` turns, equal neighbours merged into counted loops."""
         groups: list[list[Any]] = []
-        before: _Change | None = None
+        before: Change | None = None
         turn = 0
         while turn < trips:
-            start = _State.of(self)
+            start = State.of(self)
             rows = [*self.run(node.body), *self._instrs(node.tail)]
             change = start.change(self)
             turn += 1
@@ -381,87 +382,6 @@ class _Machine:
         return merged
 
 
-@dataclass(frozen=True)
-class _Streamed:
-    """A loop that took its turns from stream ``name``.
-
-    ``steps``: bytes per turn of each pointer that moves evenly. ``walks``: pointers that a stream
-    steps, with that stream and how often per turn.
-    """
-
-    name: str
-    steps: dict[str, int]
-    walks: dict[str, tuple[str, int]]
-
-    def moved(self, machine: _Machine, positions: Mapping[str, int], turns: int) -> dict[str, int]:
-        """Return the bytes that pointers move in ``turns`` turns from stream ``positions`` on."""
-        moved = {pointer: by * turns for pointer, by in self.steps.items()}
-        for pointer, (source, uses) in self.walks.items():
-            first = positions.get(source, 0)
-            values = machine.values_of(source)[first : first + turns * uses]
-            moved[pointer] = int(values.sum())
-        return moved
-
-
-@dataclass
-class _State:
-    """The machine before a turn."""
-
-    numbers: dict[Reg, int]
-    places: dict[str, int]
-    positions: dict[str, int]
-    compared: int
-    streamed: int
-
-    @classmethod
-    def of(cls, machine: _Machine) -> _State:
-        """Copy the state of ``machine``."""
-        numbers = {reg: v for reg, v in machine.registers.items() if isinstance(v, int)}
-        marks = (len(machine.compared), len(machine.streamed))
-        return cls(numbers, dict(machine.places), dict(machine.positions), *marks)
-
-    def change(self, machine: _Machine) -> _Change:
-        """Return what a turn has changed."""
-        numbers = {
-            reg: value - self.numbers.get(reg, 0)
-            for reg, value in machine.registers.items()
-            if isinstance(value, int)
-        }
-        places = {p: at - self.places.get(p, at) for p, at in machine.places.items()}
-        loops: list[_Streamed] = []
-        if machine.positions != self.positions:
-            loops = machine.streamed[self.streamed :]
-            positions = dict.fromkeys(machine.positions, 0) | self.positions
-            for pointer, by in _advance(machine, loops, positions, 1).items():
-                places[pointer] -= by
-        return _Change(numbers, places, loops, machine.compared[self.compared :])
-
-
-@dataclass
-class _Change:
-    """What one turn of a loop does: steps of numbers and places, beside its stream loops.
-
-    ``loops`` are kept only if the turn has consumed streams for good.
-    """
-
-    numbers: dict[Reg, int]
-    places: dict[str, int]
-    loops: list[_Streamed]
-    compared: list[int]
-
-    def repeat(self, machine: _Machine, turns: int) -> None:
-        """Advance ``machine`` by ``turns`` more turns."""
-        for reg, by in self.numbers.items():
-            value = machine.registers[reg]
-            assert isinstance(value, int)
-            machine.registers[reg] = value + by * turns
-        places = {p: at + self.places.get(p, 0) * turns for p, at in machine.places.items()}
-        for pointer, by in _advance(machine, self.loops, machine.positions, turns).items():
-            places[pointer] += by
-        for pointer, place in places.items():
-            machine.put(pointer, place)
-
-
 def _arithmetic(op: str, a: Value | None, b: Value) -> int | Address:
     if isinstance(a, tuple):
         assert isinstance(b, int)
@@ -469,30 +389,3 @@ def _arithmetic(op: str, a: Value | None, b: Value) -> int | Address:
     assert isinstance(a, int)
     assert isinstance(b, int)
     return {"add": a + b, "sub": a - b, "mul": a * b}[op]
-
-
-def _advance(
-    machine: _Machine, loops: list[_Streamed], positions: dict[str, int], turns: int
-) -> dict[str, int]:
-    """Advance ``positions`` over ``turns`` runs of each loop; return the bytes pointers move."""
-    total: dict[str, int] = {}
-    for loop in loops:
-        first = positions[loop.name]
-        inner = int(machine.values_of(loop.name)[first : first + turns].sum())
-        positions[loop.name] = first + turns
-        for pointer, by in loop.moved(machine, positions, inner).items():
-            total[pointer] = total.get(pointer, 0) + by
-        for source, uses in loop.walks.values():
-            positions[source] += inner * uses
-    return total
-
-
-def _walks(rows: list[Row], pointers: list[str], streams: list[str]) -> dict[str, tuple[str, int]]:
-    """Return, for pointers that a stream steps, that stream and its steps per turn."""
-    found: dict[str, tuple[str, int]] = {}
-    for row in rows:
-        _, _, _, _, _, _, _, update, updated, step, _, _ = row
-        if update == isa.STEP_STREAM:
-            name = pointers[updated]
-            found[name] = (streams[step], found.get(name, ("", 0))[1] + 1)
-    return found

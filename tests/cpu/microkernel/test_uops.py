@@ -17,7 +17,7 @@ from hwsim.cpu.execute.calls import (
     global_pool_call,
     spmm_call,
 )
-from hwsim.cpu.microkernel import uops
+from hwsim.cpu.microkernel import repetition, uops
 from hwsim.cpu.microkernel.aarch64 import select_aarch64
 from hwsim.cpu.microkernel.target import AARCH64
 from tests.cpu.layers import Layer, layers, make_layer
@@ -38,7 +38,7 @@ def trace(bound: uops.BoundKernel, call: Call) -> list[tuple[int, int, int, bool
 def check_fast_forward(call: Call) -> None:
     fast = lower(call)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uops._Change, "__eq__", lambda self, other: False)
+        patch.setattr(repetition.Change, "__eq__", lambda self, other: False)
         stepped = lower(call)
     assert trace(fast, call) == trace(stepped, call)
 
