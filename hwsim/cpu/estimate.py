@@ -22,7 +22,7 @@ def estimate_runs(program: CpuProgram, spec: CpuSpec) -> list[KernelRun]:
     """Return one predicted run per op.
 
     An op lasts as long as its busiest ports, its dispatch slots or the transfer of its weights from
-    memory, and one latency of the memory. Weights are the only lines that it counts.
+    memory, and one latency of the memory if it has any. Weights are the only lines that it counts.
     """
     pipe = load_pipeline(spec.core.rules)
     by_op: dict[int, list[Call]] = {}
@@ -48,7 +48,7 @@ def _predicted(calls: list[Call], touched: dict[str, int], cycle: int, spec: Cpu
     lines = {key: ceil_div(count, 64) for key, count in touched.items()}
     transfer = ceil_div(64 * spec.clock_hz, spec.memory.bandwidth_bytes_per_s)
     beyond = lines["weights"] * transfer - compute
-    memory = max(0, beyond) + spec.memory_latency_cycles
+    memory = max(0, beyond) + (spec.memory_latency_cycles if lines["weights"] else 0)
     accounts = empty_accounts(pipe.dispatch_width)
     accounts[:, 0] = full
     accounts[:, 1 + _RESOURCE] = compute - full

@@ -156,7 +156,8 @@ def _tile(op: Op, kernel: str, spec: CpuSpec) -> tuple[int, int]:
     mr = int(width)
     if block or nr == 1:
         if needed_registers(mr, nr) > have:
-            raise MappingError(f"kernel {mr}x{nr}", needed_registers(mr, nr), have, "registers")
+            need = needed_registers(mr, nr)
+            raise MappingError(f"kernel {mr}x{nr}", need, have, "vector registers")
         return mr, nr
     while needed_registers(mr, nr) > have:
         mr //= 2

@@ -219,6 +219,8 @@ GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {
         "mobile_sparse": lambda: mobile(0.15),
         "mobile_dense": lambda: mobile(0.5),
         "squeezed": squeezed,
+        "attention": attention,
+        "upsampling": upsampling,
     },
     "flightllm": LANGUAGE_MODELS,
     "piuma": SPARSE_GRAPHS,
