@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from hwsim.flightllm.csd_chain import (
 from hwsim.flightllm.unit_spec import CsdChainSpec, DspSpec, LaneSpec
 from rtl.cosim.check import CosimError, check
 from rtl.cosim.pysim import run_pysim
+from rtl.emit import to_verilog
 from rtl.flightllm.csd_chain import CsdChain
 from rtl.flightllm.dsp48 import Dsp48Mac
 from rtl.flightllm.lane_split import LaneSplit
@@ -40,6 +42,7 @@ from rtl.formal.lane_sum import (
 )
 from rtl.formal.pipeline import pipeline_properties
 from rtl.formal.prove import prove_rtlil
+from rtl.synth.platform import UltraScalePlus
 
 SPEC = CsdChainSpec()
 LANE = SPEC.lane
@@ -270,3 +273,17 @@ def test_a_slice_that_moves_while_it_waits_is_refuted():
 def test_a_chain_of_another_length_is_refused(dsps):
     with pytest.raises(ValueError, match="dsps: need"):
         CsdChainSpec(dsps=dsps)
+
+
+def test_synthesised_slices_are_cells_in_two_cascades_of_eight():
+    """What leaves a PCOUT reaches one PCIN and nothing else; two cells begin a cascade."""
+    text = to_verilog(CsdChain(SPEC), "chain", UltraScalePlus())
+    assert text.count("DSP48E2") == SPEC.dsps
+    starts = text.count(".PCIN(48'h000000000000)")
+    assert (starts, text.count(".PCIN(i_pcin)")) == (2, 14)
+    top = text[: text.index("module \\chain.dsp0 ")]
+    leaving = re.findall(r"\.o_pcout\(([^)]*)\)", top)
+    entering = re.findall(r"\.i_pcin\(([^)]*)\)", top)
+    assert len(set(leaving)) == 14
+    assert sorted(entering) == sorted(leaving)
+    assert "DSP48E2" not in to_verilog(CsdChain(SPEC), "chain")
