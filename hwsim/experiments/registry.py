@@ -20,8 +20,10 @@ EXPERIMENTS = {
     "flightllm": "hwsim.experiments.flightllm",
     "memory": "hwsim.experiments.memory",
     "models": "hwsim.experiments.model_totals",
+    "piuma": "hwsim.experiments.piuma",
     "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",
+    "spgemm-peers": "hwsim.experiments.spgemm_peers",
 }
 """Name -> module with ``claims() -> list[Claim]``.
 

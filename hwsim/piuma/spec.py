@@ -12,7 +12,6 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import Spec
 
@@ -107,36 +106,26 @@ class ScratchpadSpec(_Part):
 
 
 class DramSpec(_Part):
-    """Off-chip memory of a block, serving words and lines."""
+    """Off-chip memory of a block, serving words and lines at a fixed rate."""
 
-    model: Literal["simple", "dram"] = "simple"
     bandwidth_bytes_per_s: int = Field(
         17_600_000_000,
         ge=1,
-        description="per block (assumed: one 32-bit sub-channel of DDR5-4400); simple",
+        description="per block (assumed: one 32-bit sub-channel of DDR5-4400)",
     )
-    latency_cycles: int = Field(
-        100, ge=0, description="beyond the data's own time (assumed); with dram on top of its own"
-    )
+    latency_cycles: int = Field(100, ge=0, description="beyond the data's own time (assumed)")
     min_access_bytes: Literal[8, 16, 32, 64] = Field(
-        8, description="shortest burst (press reports: 8-byte granularity); simple"
+        8, description="shortest burst (press reports: 8-byte granularity)"
     )
     atomic_cycles: int = Field(4, ge=0, description="added by an atomic at the memory (assumed)")
     interleave_bytes: int = Field(
         4096, ge=64, description="consecutive bytes in one block's memory (assumed)"
     )
-    device: str = Field("ddr5-4400", description="device of model dram (docs/memory.md)")
 
     @model_validator(mode="after")
     def _can_be(self) -> Self:
         _require_power_of_two("dram.interleave_bytes", self.interleave_bytes)
-        if self.model == "dram":
-            self.dram_device()
         return self
-
-    def dram_device(self) -> Device:
-        """Return the device of model ``dram``; :class:`InputError` if it cannot be."""
-        return load_device(self.device, None)
 
 
 class DmaSpec(_Part):
@@ -238,8 +227,6 @@ class PiumaSpec(Spec):
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
         """Return the bytes that one block's memory delivers per cycle at most."""
-        if self.dram.model == "dram":
-            return Fraction(self.dram.dram_device().peak_bytes_per_s, self.clock_hz)
         return Fraction(self.dram.bandwidth_bytes_per_s, self.clock_hz)
 
     @property
