@@ -8,7 +8,7 @@ INPUT ?=
 SPARSITY ?= nm:2:8
 UNIT ?=
 
-.PHONY: setup sim sim-sat sim-cpu test cosim prove bench reports lint types clean
+.PHONY: setup sim sim-sat sim-cpu test cosim prove bench accuracy reports lint types clean
 
 setup: $(READY)
 
@@ -45,6 +45,10 @@ prove: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run --report reports/bench
+
+# Train small networks by every sparse method anew (about half an hour); `hwsim validate` reads the record.
+accuracy: $(READY)
+	$(BIN)/python -m hwsim.experiments.nm_training
 
 reports: sim bench
 	$(BIN)/hwsim validate --report reports/validate

@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "flightllm": "hwsim.experiments.flightllm",
     "memory": "hwsim.experiments.memory",
     "models": "hwsim.experiments.model_totals",
+    "nm-training": "hwsim.experiments.nm_training",
     "piuma": "hwsim.experiments.piuma",
     "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",

@@ -77,19 +77,15 @@ def _draw_network(
 
 
 def loss_chart(
-    slug: str, title: str, caption: str, losses: Mapping[str, Values], window: int
+    slug: str, title: str, caption: str, losses: Mapping[str, Values], block_steps: int
 ) -> Chart:
-    """Return one curve per method, each point the mean of the ``window`` steps up to it.
-
-    ``losses`` is {method: float64[steps]} in nats.
-    """
+    """Return one curve per method; ``losses`` is {method: float64[blocks of steps]} in nats."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         for index, (method, values) in enumerate(losses.items()):
-            smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-            steps = np.arange(window, window + len(smooth))
+            steps = block_steps * np.arange(1, len(values) + 1)
             colour = _SERIES[index % len(_SERIES)]
-            axes.plot(steps, smooth, color=colour, linewidth=1.5, label=method)
+            axes.plot(steps, values, color=colour, linewidth=1.5, label=method)
         axes.set_yscale("log")
         axes.grid(visible=True, axis="y", color=theme.grid, linewidth=0.8)
         axes.set_xlabel("optimiser step")

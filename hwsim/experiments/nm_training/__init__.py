@@ -1,8 +1,9 @@
 """Train small networks by dense, SR-STE, SDGP, SDWP, BDWP and decaying masks, and compare them.
 
 Evidence about the methods, not about the paper: two networks on 8x8 digits cannot confirm
-accuracies of ResNets on ImageNet, which are not at hand either (docs/training.md). Needs the
-extra ``train``; nothing outside this package imports its libraries.
+accuracies of ResNets on ImageNet, which are not at hand either (docs/sat_validation.md). Claims and
+figures come from a record (:mod:`hwsim.experiments.nm_training.record`); making it anew needs the
+extra ``train``, whose libraries nothing outside this package imports.
 """
 
 from __future__ import annotations
@@ -16,31 +17,25 @@ from hwsim.core.result import Claim
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
 
-__all__ = ["charts", "claims", "missing", "unchecked"]
+__all__ = ["charts", "claims", "require_extra", "unchecked"]
 
 _LIBRARIES = ("jax", "sklearn")
 
 
-def missing() -> str | None:
-    """Return what has to be installed first, or None."""
-    absent = [name for name in _LIBRARIES if find_spec(name) is None]
-    return f"the extra 'train' (no {' and no '.join(absent)})" if absent else None
-
-
 def claims() -> list[Claim]:
-    """Return accuracies against dense training; raise :class:`InputError` without the extra."""
-    _require_extra()
+    """Return accuracies against dense training, as recorded."""
     from hwsim.experiments.nm_training.findings import accuracy_claims
+    from hwsim.experiments.nm_training.record import load_record
 
-    return accuracy_claims()
+    return accuracy_claims(load_record())
 
 
 def charts() -> list[Chart]:
-    """Return the figures of accuracy and loss."""
-    _require_extra()
+    """Return the figures of accuracy and loss, as recorded."""
     from hwsim.experiments.nm_training.findings import training_charts
+    from hwsim.experiments.nm_training.record import load_record
 
-    return training_charts()
+    return training_charts(load_record())
 
 
 def unchecked() -> list[str]:
@@ -52,8 +47,9 @@ def unchecked() -> list[str]:
     ]
 
 
-def _require_extra() -> None:
-    if missing() is not None:
-        absent = [name for name in _LIBRARIES if find_spec(name) is None]
+def require_extra() -> None:
+    """Raise :class:`InputError` unless the libraries that train are installed."""
+    absent = [name for name in _LIBRARIES if find_spec(name) is None]
+    if absent:
         need = "the extra 'train' (pip install 'hwsim[train]')"
         raise InputError("nm-training", need, f"no {' and no '.join(absent)}")

@@ -1,19 +1,16 @@
-"""Turn the trained networks into claims and figures."""
+"""Turn the record of a study into claims and figures."""
 
 from __future__ import annotations
-
-from importlib.metadata import version
 
 import numpy as np
 
 from hwsim.core.result import Claim
-from hwsim.experiments.nm_training.loop import Recipe, Training
-from hwsim.experiments.nm_training.networks import NETWORKS, Network
-from hwsim.experiments.nm_training.study import CASES, CONTROL, DENSE, GATED, Case, study
+from hwsim.experiments.nm_training.recipe import CONTROL, DENSE, GATED
+from hwsim.experiments.nm_training.record import LOSS_BLOCK_STEPS, Record
 from hwsim.report.accuracy_figures import accuracy_chart, loss_chart
 from hwsim.report.canvas import Chart
 
-__all__ = ["accuracy_claims", "lost_points", "training_charts"]
+__all__ = ["BOUND_POINTS", "accuracy_claims", "lost_points", "training_charts"]
 
 BOUND_POINTS = 1.5
 """assumed: what BDWP 2:8 may lose here; the abstract's average loss is 0.56 % on large networks."""
@@ -23,20 +20,20 @@ _BOUND = "bound assumed; Fang et al. 2023, abstract, gives 0.56 % for large netw
 _CURVES = (DENSE, "sr-ste-2:8", "sdgp-2:8", "sdwp-2:8", GATED, CONTROL)
 
 
-def lost_points(network: Network, case: str, recipe: Recipe | None = None) -> np.ndarray:
-    """Return float64[seeds], points of accuracy that ``case`` loses to dense, seed by seed."""
-    found = study(recipe)
-    return 100.0 * (found[network.name, DENSE].accuracy - found[network.name, case].accuracy)
+def lost_points(record: Record, network: str, case: str) -> np.ndarray:
+    """Return float64[seeds], points that ``case`` loses to its reference, seed by seed."""
+    dense, other = record.results[network, record.references[case]], record.results[network, case]
+    return 100.0 * (dense.accuracy - other.accuracy)
 
 
-def accuracy_claims(recipe: Recipe | None = None) -> list[Claim]:
+def accuracy_claims(record: Record) -> list[Claim]:
     """Return the bound on BDWP's loss, the control, and every method's accuracy (not gated)."""
-    recipe = recipe or Recipe()
-    networks = list(NETWORKS.values())
+    compared = [case for case in record.references if case != CONTROL]
     return [
-        *(_bounded_loss(network, recipe) for network in networks),
-        _control(networks, recipe),
-        *(_accuracy(network, case, recipe) for network in networks for case in CASES[1:]),
+        _current(record),
+        *(_bounded_loss(record, network) for network in record.networks),
+        _control(record),
+        *(_accuracy(record, network, case) for network in record.networks for case in compared),
     ]
 
 
@@ -44,13 +41,28 @@ def _spread(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1))
 
 
-def _bounded_loss(network: Network, recipe: Recipe) -> Claim:
-    lost = lost_points(network, GATED, recipe)
+def _current(record: Record) -> Claim:
     return Claim(
-        id=f"nm-training-bdwp-2:8-{network.name}",
+        id="nm-training-record",
+        what="accuracies were recorded on the present sources "
+        "(python -m hwsim.experiments.nm_training trains anew)",
+        simulated=int(record.is_current),
+        reference=1,
+        unit="records",
+        tolerance=0.0,
+        basis="derived",
+        gated=True,
+        source="hash of what decides the numbers",
+    )
+
+
+def _bounded_loss(record: Record, network: str) -> Claim:
+    lost = lost_points(record, network, GATED)
+    return Claim(
+        id=f"nm-training-bdwp-2:8-{network}",
         what=(
-            f"accuracy that BDWP 2:8 loses to dense training, {network.title}, mean of "
-            f"{recipe.seeds} seeds, a gain counting 0 (points: {lost.mean():.2f}, "
+            f"accuracy that BDWP 2:8 loses to dense training, {record.networks[network]}, mean of "
+            f"{record.recipe.seeds} seeds, a gain counting 0 (points: {lost.mean():.2f}, "
             f"standard deviation {_spread(lost):.2f})"
         ),
         simulated=max(0.0, float(lost.mean())) / 100.0,
@@ -63,14 +75,14 @@ def _bounded_loss(network: Network, recipe: Recipe) -> Claim:
     )
 
 
-def _control(networks: list[Network], recipe: Recipe) -> Claim:
+def _control(record: Record) -> Claim:
     """The same masks turned round must break the bound, or the bound shows nothing."""
-    broken = [lost_points(net, CONTROL, recipe).mean() > BOUND_POINTS for net in networks]
+    broken = [lost_points(record, net, CONTROL).mean() > BOUND_POINTS for net in record.networks]
     return Claim(
         id="nm-training-control",
         what=f"BDWP 2:8 that keeps the smallest weights loses more than {BOUND_POINTS} points",
         simulated=sum(broken),
-        reference=len(networks),
+        reference=len(record.networks),
         unit="networks",
         tolerance=0.0,
         basis="derived",
@@ -79,15 +91,15 @@ def _control(networks: list[Network], recipe: Recipe) -> Claim:
     )
 
 
-def _accuracy(network: Network, case: Case, recipe: Recipe) -> Claim:
-    dense = study(recipe)[network.name, DENSE].accuracy
-    found = study(recipe)[network.name, case.name].accuracy
+def _accuracy(record: Record, network: str, case: str) -> Claim:
+    dense = record.results[network, record.references[case]].accuracy
+    found = record.results[network, case].accuracy
     return Claim(
-        id=f"nm-training-{network.name}-{case.name}",
+        id=f"nm-training-{network}-{case}",
         what=(
-            f"test accuracy of {case.title} against dense, {network.title}, mean of "
-            f"{recipe.seeds} seeds (standard deviation {100 * _spread(found):.2f}; dense "
-            f"{100 * _spread(dense):.2f})"
+            f"test accuracy of {record.cases[case]} against dense, {record.networks[network]}, "
+            f"mean of {record.recipe.seeds} seeds (standard deviation "
+            f"{100 * _spread(found):.2f}; dense {100 * _spread(dense):.2f})"
         ),
         simulated=100.0 * float(found.mean()),
         reference=100.0 * float(dense.mean()),
@@ -99,31 +111,40 @@ def _accuracy(network: Network, case: Case, recipe: Recipe) -> Claim:
     )
 
 
-def training_charts(recipe: Recipe | None = None) -> list[Chart]:
+def training_charts(record: Record) -> list[Chart]:
     """Return accuracy per method with its spread, and the loss curves of each network."""
-    recipe = recipe or Recipe()
-    found = study(recipe)
+    recipe = record.recipe
+    shown = {case: title for case, title in record.cases.items() if case != CONTROL}
     accuracy = {
-        network.title: [100.0 * found[network.name, case.name].accuracy for case in CASES]
-        for network in NETWORKS.values()
+        title: [100.0 * record.results[network, case].accuracy for case in shown]
+        for network, title in record.networks.items()
     }
+    control = " and ".join(
+        f"{100.0 * record.results[network, CONTROL].accuracy.mean():.0f} %"
+        for network in record.networks
+    )
+    libraries = ", ".join(f"{name} {number}" for name, number in record.versions.items())
     caption = (
         f"Mean and standard deviation of {recipe.seeds} seeds (dots: each), {recipe.steps} steps "
         f"of {recipe.batch} images, {recipe.train_images} noisy 8x8 digits to train on; the same "
-        f"rate and steps for all. jax {version('jax')}, scikit-learn {version('scikit-learn')}."
+        f"rate and steps for all unless named. Not shown: {record.cases[CONTROL]}, {control}. "
+        f"{libraries}."
     )
-    titles = [case.title for case in CASES]
-    curves = [_loss_chart(network, found, recipe) for network in NETWORKS.values()]
+    curves = [_loss_chart(record, network) for network in record.networks]
+    titles = list(shown.values())
     return [accuracy_chart("nm-training-accuracy", caption, titles, accuracy), *curves]
 
 
-def _loss_chart(network: Network, found: dict[tuple[str, str], Training], recipe: Recipe) -> Chart:
-    titles = {case.name: case.title for case in CASES}
-    losses = {titles[name]: found[network.name, name].loss for name in _CURVES}
-    epoch = recipe.train_images // recipe.batch
+def _loss_chart(record: Record, network: str) -> Chart:
+    losses = {
+        record.cases[case]: record.results[network, case].loss
+        for case in _CURVES
+        if case in record.cases
+    }
     caption = (
-        f"Cross entropy on training batches, mean of {recipe.seeds} seeds and of the last epoch "
-        f"({epoch} steps)."
+        f"Cross entropy on training batches, mean of {record.recipe.seeds} seeds and of "
+        f"{LOSS_BLOCK_STEPS} steps."
     )
-    title = f"Training loss of the {network.title}"
-    return loss_chart(f"nm-training-loss-{network.name}", title, caption, losses, epoch)
+    title = f"Training loss of the {record.networks[network]}"
+    slug = f"nm-training-loss-{network}"
+    return loss_chart(slug, title, caption, losses, LOSS_BLOCK_STEPS)

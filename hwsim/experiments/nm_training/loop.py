@@ -7,7 +7,7 @@ on a CPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
@@ -21,51 +21,10 @@ from hwsim.experiments.nm_training.data import Split, batch_order, split_digits
 from hwsim.experiments.nm_training.networks import Network
 from hwsim.experiments.nm_training.optimisers import OPTIMISERS, Moments, Parameters
 from hwsim.experiments.nm_training.products import Knobs, Masking, masked_product
+from hwsim.experiments.nm_training.recipe import Recipe, Training
 from models.training import TrainingSchedule
 
-__all__ = ["Recipe", "Training", "plan_steps", "train"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything the methods share; assumed: chosen once on dense training, tuned for no method.
-
-    Attributes
-    ----------
-    seeds : int
-        Independent runs; each has its own split, noise, initial weights and order of batches,
-        the same for every method.
-    steps, warmup_steps, batch : int
-        Optimiser steps, of which the first raise the learning rate linearly before it falls to 0
-        as a half cosine; images per step.
-    train_images : int
-        The rest of the data set is for testing.
-    noise : float
-        Standard deviation, relative to the images' range.
-    """
-
-    seeds: int = 8
-    steps: int = 300
-    warmup_steps: int = 20
-    batch: int = 32
-    train_images: int = 800
-    noise: float = 0.15
-
-
-@dataclass(frozen=True)
-class Training:
-    """Outcome of one method on one network.
-
-    Attributes
-    ----------
-    accuracy : float64[seeds]
-        Share of test images classified correctly by the weights that FF uses at the end, 0 to 1.
-    loss : float64[steps]
-        Cross entropy of each step's batch in nats, mean over seeds.
-    """
-
-    accuracy: np.ndarray
-    loss: np.ndarray
+__all__ = ["plan_steps", "train", "train_seed"]
 
 
 class _State(NamedTuple):
@@ -104,12 +63,12 @@ def train(
 ) -> Training:
     """Return what ``network`` reaches under ``schedule``, which lasts ``recipe.steps`` steps."""
     plan = plan_steps(masking, schedule, regulariser)
-    runs = [_train_seed(network, plan, recipe, seed) for seed in range(recipe.seeds)]
+    runs = [train_seed(network, plan, recipe, seed) for seed in range(recipe.seeds)]
     accuracies, losses = zip(*runs, strict=True)
     return Training(np.array(accuracies), np.mean(losses, axis=0))
 
 
-def _train_seed(
+def train_seed(
     network: Network, plan: list[tuple[Masking, Knobs]], recipe: Recipe, seed: int
 ) -> tuple[float, np.ndarray]:
     """Return test accuracy and the losses float64[steps] of one run."""
