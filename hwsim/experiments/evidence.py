@@ -24,6 +24,8 @@ from hwsim.report.counters import TIER_MEANINGS
 __all__ = ["Evidence", "record", "tier_evidence", "tier_of"]
 
 _CO_SIMULATED = {
+    "flightllm": ("csd_chain", "units"),
+    "piuma": ("simulator_units", "verilator"),
     "sat": ("topn_sorter", "uspe", "systolic_tile"),
 }
 """Units whose RTL must have been compared, by ``tests/rtl/MACHINE/test_UNIT.py``, for T3.

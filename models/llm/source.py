@@ -19,7 +19,7 @@ def is_llm(source: str) -> bool:
     if source in CONFIGS:
         return True
     path = Path(source)
-    return path.suffix == ".json" or path.is_dir()
+    return bool(source) and (path.suffix == ".json" or path.is_dir())
 
 
 def llm_config(source: str) -> LlmConfig:
