@@ -7,7 +7,7 @@ tiles. Activations and results are FP16 in memory, weights FP16 in compact N:M f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from math import prod
 
@@ -218,15 +218,13 @@ class GemmPlan:
     k_tile: int
     array: ArraySpec
 
-    @cached_property
-    def dims(self) -> GemmDims:
-        """Return the GEMM extents as the array sees them."""
-        return array_dims(self.op)
+    # Worked out once per plan, and plainly: there are many plans, and each of them asks often.
+    dims: GemmDims = field(init=False, compare=False)  # as the array sees them
+    is_transposed: bool = field(init=False, compare=False)  # the array sees the transposed product
 
-    @cached_property
-    def is_transposed(self) -> bool:
-        """Return whether the array sees the transposed product."""
-        return swaps_operands(self.op)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_transposed", swaps_operands(self.op))
+        object.__setattr__(self, "dims", array_dims(self.op))
 
     @property
     def m(self) -> int:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.machine import Spec
 from hwsim.core.sparsity import index_bits
+from hwsim.core.units import ceil_div
 
 __all__ = [
     "PRESETS",
@@ -203,6 +204,15 @@ class SatSpec(Spec):
             return Fraction(self.memory.dram_device().peak_bytes_per_s, self.clock_hz)
         peak = Fraction(self.memory.bandwidth_bytes_per_s, self.clock_hz)
         return peak * self.memory.efficiency_percent / 100
+
+    def memory_cycles(self, size_bytes: int) -> int:
+        """Return the cycles in which the memory moves ``size_bytes`` at its best."""
+        if self.memory.model == "dram":
+            rate = self.memory_bytes_per_cycle
+            return ceil_div(size_bytes * rate.denominator, rate.numerator)
+        # The same without a fraction: mappers ask this of every candidate.
+        rate_percent = self.memory.bandwidth_bytes_per_s * self.memory.efficiency_percent
+        return ceil_div(size_bytes * self.clock_hz * 100, rate_percent)
 
 
 PRESETS: dict[str, SatSpec] = {

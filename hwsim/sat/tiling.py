@@ -164,9 +164,8 @@ def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
         last_store = plan.output_bytes(m_phases[-1].size, n_phases[-1].size)
     if spec.memory.model == "ideal":
         return OpEstimate(compute, compute, 0, reads, writes, issued)
-    rate = spec.memory_bytes_per_cycle
-    memory = ceil_div((reads + writes) * rate.denominator, rate.numerator)
-    edges = ceil_div((first_load + last_store) * rate.denominator, rate.numerator)
+    memory = spec.memory_cycles(reads + writes)
+    edges = spec.memory_cycles(first_load + last_store)
     total = max(compute + edges, memory) + 2 * spec.memory.latency_cycles
     return OpEstimate(total, compute, memory, reads, writes, issued)
 

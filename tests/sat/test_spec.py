@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -19,6 +20,13 @@ def test_derived_rates_are_exact() -> None:
     spec = SatSpec().merge({"clock_hz": 300_000_000, "memory": {"efficiency_percent": 85}})
     assert spec.memory_bytes_per_cycle == Fraction(25_600_000_000, 300_000_000) * Fraction(85, 100)
     assert SatSpec().peak_macs_per_cycle == 32 * 32
+
+
+@pytest.mark.parametrize("settings", [[], ["memory.model=dram"], ["clock_hz=333333333"]])
+@pytest.mark.parametrize("size", [0, 1, 108, 109, 10**12 + 7])
+def test_memory_cycles_are_the_rounded_up_quotient(settings: list[str], size: int) -> None:
+    spec = SatSpec().override(settings)
+    assert spec.memory_cycles(size) == math.ceil(size / spec.memory_bytes_per_cycle)
 
 
 def test_capacities_are_the_buffers_a_mapping_names() -> None:
