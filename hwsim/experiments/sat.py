@@ -31,8 +31,8 @@ def claims() -> list[Claim]:
 
 
 def charts() -> list[Chart]:
-    """Return the figures of ablation and sweep."""
-    return [*sat_ablation.charts(), *sat_sweep.charts()]
+    """Return the figures of training methods, ablation and sweep."""
+    return [*sat_training.charts(), *sat_ablation.charts(), *sat_sweep.charts()]
 
 
 def unchecked() -> list[str]:

@@ -13,17 +13,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from hwsim.core.graph import Stage
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
+from hwsim.report.stages import STAGE_NAMES, stage_of
 from mappers.greedy import Known
 from mappers.schedule import schedule_graph
 from models.training import training_graph
 from models.training.totals import training_macs
 from models.zoo import load_model
 
-__all__ = ["NETWORKS", "Iteration", "claims", "known_choices", "simulate_iterations"]
+if TYPE_CHECKING:
+    from hwsim.report.canvas import Chart
+
+__all__ = ["NETWORKS", "Iteration", "charts", "claims", "known_choices", "simulate_iterations"]
 
 NETWORKS = ("resnet9", "vgg19", "vit-small", "resnet18-64", "resnet50")
 """Variants assumed: ffcv's ResNet-9, one fully connected layer, ViT p4 d512 L6, 7x7 stem."""
@@ -37,11 +42,17 @@ _COUNTED = "counted from layer shapes"
 
 @dataclass(frozen=True)
 class Iteration:
-    """Cycles of one training iteration; array cycles of its WU products; kept multiplications."""
+    """One training iteration.
+
+    ``stage_cycles`` is what each stage adds to ``cycles``, by the keys of
+    :data:`hwsim.report.stages.STAGE_NAMES`; ``wu_product_cycles`` are the array's for the products
+    of WU; ``macs`` are kept multiplications.
+    """
 
     cycles: int
     wu_product_cycles: int
     macs: int
+    stage_cycles: dict[str, int]
 
 
 @cache
@@ -64,9 +75,12 @@ def simulate_iterations(network: str) -> dict[tuple[str, tuple[int, int]], Itera
         program = machine.lower(graph, schedule.mappings)
         array = program.unit_cycles(machine.compute_unit)
         products = (array[op.name] for op in graph.ops() if op.is_gemm and op.stage is Stage.WU)
-        found[method, nm] = Iteration(
-            machine.run(program).cycles, sum(products), training_macs(graph).total
-        )
+        result = machine.run(program)
+        stages = dict.fromkeys(STAGE_NAMES, 0)
+        for layer in result.layers:
+            stages[stage_of(layer.kind, layer.stage)] += layer.cycles
+        macs = training_macs(graph).total
+        found[method, nm] = Iteration(result.cycles, sum(products), macs, stages)
     return found
 
 
@@ -171,3 +185,27 @@ def _same_weight_gradients() -> Claim:
         for method in METHODS
     ]
     return _count("same-wu", "weight gradients take equal cycles under every method", same)
+
+
+def charts() -> list[Chart]:
+    """Return the stages of an iteration by each method."""
+    from hwsim.report.training_figures import methods_chart
+
+    shares = {
+        method.upper() if method != "dense" else method: {
+            stage: mean(_share(network, method, stage) for network in NETWORKS)
+            for stage in STAGE_NAMES
+        }
+        for method in METHODS
+    }
+    caption = (
+        f"Cycles that each stage adds to one iteration at batch {BATCH}, 2:8, mean of "
+        f"{', '.join(NETWORKS)}. FF, BP and WU hold products and the vector work of their stage; "
+        "work hidden beside another stage adds nothing."
+    )
+    return [methods_chart("sat-methods", "Stage by stage, by method", caption, shares)]
+
+
+def _share(network: str, method: str, stage: str) -> float:
+    runs = simulate_iterations(network)
+    return runs[method, (2, 8)].stage_cycles[stage] / runs["dense", (2, 8)].cycles

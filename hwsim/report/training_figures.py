@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwsim.report.accounts import Run
@@ -15,12 +15,12 @@ from hwsim.report.quantities import (
     format_tick,
     format_time,
 )
-from hwsim.report.stages import StageRow, stage_rows
+from hwsim.report.stages import STAGE_NAMES, StageRow, stage_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["schedule_chart", "stages_chart", "training_charts"]
+__all__ = ["methods_chart", "schedule_chart", "stages_chart", "training_charts"]
 
 WIDE_INCHES = 10.6
 LEAST_LABELLED = 0.06
@@ -41,29 +41,21 @@ def stages_chart(stages: Sequence[StageRow]) -> Chart:
     if any(stage.dense_cycles for stage in stages):
         bars["dense training"] = [stage.dense_cycles or 0.0 for stage in stages]
     bars["this run"] = [float(stage.cycles) for stage in stages]
+    keys = [stage.stage for stage in stages]
+    labels = {
+        name: [
+            f"{stage.name} {format_ratio(stage.speedup)}"
+            if name == "this run" and stage.speedup is not None
+            else stage.name
+            for stage in stages
+        ]
+        for name in bars
+    }
 
     def draw(axes: Axes, theme: Theme) -> None:
-        longest = max(sum(bar) for bar in bars.values())
-        for index, (name, bar) in enumerate(bars.items()):
-            speedups = [stage.speedup if name == "this run" else None for stage in stages]
-            _stage_bar(axes, index, stages, bar, speedups, longest)
-            axes.annotate(
-                format_count(sum(bar)),
-                (sum(bar), index),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                color=theme.text,
-            )
-        axes.set_yticks(range(len(bars)), list(bars))
-        axes.tick_params(axis="y", colors=theme.text)
-        axes.set_ylim(len(bars) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        axes.set_xlim(0, longest * 1.09)
+        _draw_bars(axes, theme, keys, bars, labels, format_count)
         axes.xaxis.set_major_formatter(lambda value, _: format_tick(value))
         axes.set_xlabel("cycles of one iteration")
-        _stage_legend(axes, theme, stages)
 
     caption = (
         "Cycles that each stage adds to one iteration, against dense training on the same machine. "
@@ -74,33 +66,88 @@ def stages_chart(stages: Sequence[StageRow]) -> Chart:
     return draw_chart("stages", "Stage by stage", caption, size, draw, is_wide=True)
 
 
+def methods_chart(
+    slug: str, title: str, caption: str, shares: Mapping[str, Mapping[str, float]]
+) -> Chart:
+    """Return one bar of stages per training method.
+
+    Parameters
+    ----------
+    shares : {method: {stage: float}}
+        What each stage adds to an iteration, as a share of the dense iteration; stages are keys of
+        :data:`STAGE_NAMES`, and one that a method lacks takes nothing.
+    """
+    keys = [stage for stage in STAGE_NAMES if any(stage in own for own in shares.values())]
+    bars = {
+        method: [100.0 * own.get(stage, 0.0) for stage in keys] for method, own in shares.items()
+    }
+    labels = {method: [STAGE_NAMES[stage] for stage in keys] for method in bars}
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        _draw_bars(axes, theme, keys, bars, labels, lambda total: format_percent(total / 100))
+        axes.set_xlabel("cycles of one iteration, dense training = 100 %")
+
+    size = (WIDE_INCHES, 1.25 + 0.42 * len(bars))
+    return draw_chart(slug, title, caption, size, draw, is_wide=True)
+
+
+def _draw_bars(
+    axes: Axes,
+    theme: Theme,
+    stages: Sequence[str],
+    bars: Mapping[str, Sequence[float]],
+    labels: Mapping[str, Sequence[str]],
+    total_text: Callable[[float], str],
+) -> None:
+    """Draw named bars of stacked stages, each part labelled where there is room."""
+    longest = max(sum(bar) for bar in bars.values())
+    for index, (name, bar) in enumerate(bars.items()):
+        _stage_bar(axes, index, stages, bar, labels[name], longest)
+        axes.annotate(
+            total_text(sum(bar)),
+            (sum(bar), index),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=theme.text,
+        )
+    axes.set_yticks(range(len(bars)), list(bars))
+    axes.tick_params(axis="y", colors=theme.text)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, longest * 1.09)
+    _stage_legend(axes, theme, stages)
+
+
 def _stage_bar(
     axes: Axes,
     index: int,
-    stages: Sequence[StageRow],
+    stages: Sequence[str],
     bar: Sequence[float],
-    speedups: Sequence[float | None],
+    labels: Sequence[str],
     longest: float,
 ) -> None:
     left = 0.0
-    for stage, width, speedup in zip(stages, bar, speedups, strict=True):
+    for stage, width, label in zip(stages, bar, labels, strict=True):
         axes.barh(index, width, left=left, height=0.7, color=_colour(stage))
         if width > LEAST_LABELLED * longest:
-            text = stage.name if speedup is None else f"{stage.name} {format_ratio(speedup)}"
             place = (left + width / 2, index)
-            axes.annotate(text, place, ha="center", va="center", fontsize=8, color="#101418")
+            axes.annotate(label, place, ha="center", va="center", fontsize=8, color="#101418")
         left += width
 
 
-def _colour(stage: StageRow) -> str:
-    return STAGE_COLOURS.get(stage.stage, "#9aa5b4")
+def _colour(stage: str) -> str:
+    return STAGE_COLOURS.get(stage, "#9aa5b4")
 
 
-def _stage_legend(axes: Axes, theme: Theme, stages: Sequence[StageRow]) -> None:
+def _stage_legend(axes: Axes, theme: Theme, stages: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
     axes.legend(
-        handles=[Patch(color=_colour(stage), label=stage.name) for stage in stages],
+        handles=[
+            Patch(color=_colour(stage), label=STAGE_NAMES.get(stage, stage)) for stage in stages
+        ],
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         ncols=len(stages),

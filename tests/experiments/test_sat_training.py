@@ -11,6 +11,7 @@ import pytest
 
 from hwsim.experiments import sat_training
 from hwsim.experiments.sat_training import METHODS, Iteration, claims, simulate_iterations
+from hwsim.report import training_figures
 from models.training import training_graph, training_macs
 from models.zoo import load_model
 
@@ -36,6 +37,27 @@ def test_every_method_and_pattern_is_simulated_once():
     assert set(runs) == CASES
     assert simulate_iterations(NETWORK) is runs
     assert all(0 < run.wu_product_cycles < run.cycles for run in runs.values())
+
+
+def test_stages_add_up_to_the_iteration_and_selection_is_there_only_where_something_is_selected():
+    runs = simulate_iterations(NETWORK)
+    for run in runs.values():
+        assert sum(run.stage_cycles.values()) == run.cycles
+    assert runs["dense", (2, 8)].stage_cycles["prune"] == 0
+    dense, bdwp = (runs[method, (2, 8)].stage_cycles for method in ("dense", "bdwp"))
+    assert bdwp["ff"] < dense["ff"]
+    assert bdwp["bp"] < dense["bp"]
+
+
+def test_the_figure_has_a_bar_per_method_and_dense_is_whole(one_network, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(training_figures, "methods_chart", lambda *given: drawn.update(given[3]))
+    sat_training.charts()
+    assert list(drawn) == ["dense", "SR-STE", "SDGP", "SDWP", "BDWP"]
+    assert sum(drawn["dense"].values()) == pytest.approx(1.0)
+    runs = simulate_iterations(NETWORK)
+    speedup = runs["dense", (2, 8)].cycles / runs["bdwp", (2, 8)].cycles
+    assert sum(drawn["BDWP"].values()) == pytest.approx(1 / speedup)
 
 
 def test_multiply_accumulates_are_those_of_the_batch():

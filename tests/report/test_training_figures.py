@@ -8,7 +8,12 @@ import pytest
 
 from hwsim.report.figures import run_charts
 from hwsim.report.stages import stage_rows
-from hwsim.report.training_figures import schedule_chart, stages_chart, training_charts
+from hwsim.report.training_figures import (
+    methods_chart,
+    schedule_chart,
+    stages_chart,
+    training_charts,
+)
 
 CLOCK_HZ = 200_000_000
 
@@ -54,3 +59,12 @@ def test_a_frame_that_takes_longer_gives_another_image(schedule: dict[str, Any])
     before = schedule_chart(schedule, CLOCK_HZ)
     schedule["frames"][1]["cycles_per_step"] = 450
     assert schedule_chart(schedule, CLOCK_HZ).png != before.png
+
+
+def test_methods_are_drawn_by_stage_and_another_share_gives_another_image() -> None:
+    def drawn(bp: float) -> bytes:
+        shares = {"dense": {"ff": 0.3, "bp": 0.3, "wu": 0.4}, "sparse": {"ff": 0.1, "bp": bp}}
+        return methods_chart("methods", "Methods", "What they are.", shares).png["light"]
+
+    assert drawn(0.2) == drawn(0.2)
+    assert drawn(0.2) != drawn(0.1)
