@@ -143,7 +143,7 @@ def _resources() -> list[Claim]:
     chain = CsdChainSpec()
     return [
         _claim(
-            "dsp.total", "DSPs of the matrix engines of three cores", dsps * spec.cores, 6345, "",
+            "dsp.total", "DSPs of the matrix engines of three cores", dsps * spec.cores, 6345, "1",
             0.05, "third-party", f"notes on {_PAPER}",
         ),
         _claim(

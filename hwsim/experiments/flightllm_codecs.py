@@ -36,7 +36,7 @@ def claims() -> list[Claim]:
     return [
         Claim(
             "qmoe.table", "first 32 bits of the dictionary's SHA-256", int(digest[:8], 16),
-            int(_SHA256[:8], 16), "", 0.0, "artifact", True, "IST-DASLab/qmoe",
+            int(_SHA256[:8], 16), "1", 0.0, "artifact", True, "IST-DASLab/qmoe",
         ),
         Claim(
             "qmoe.rate", "compression of independent ternary weights, 88.5 % zeros",

@@ -66,7 +66,7 @@ def _steps() -> Iterator[Claim]:
             yield _claim(
                 f"decode{context}.{unit.lower()}",
                 f"{unit} instructions of a step at context {context}",
-                found["instructions"][unit], count, "", 0.0,
+                found["instructions"][unit], count, "1", 0.0,
             )  # fmt: skip
         if context in _STEP_BYTES:
             size = found["storage"]["program_bytes"]
@@ -88,7 +88,7 @@ def _prompt() -> Iterator[Claim]:
     for unit, count in _PROMPT_COUNTS.items():
         what = f"{unit} instructions of a prompt of 128"
         found = result.extra["instructions"][unit]
-        yield _claim(f"prefill128.{unit.lower()}", what, found, count, "", 0.0)
+        yield _claim(f"prefill128.{unit.lower()}", what, found, count, "1", 0.0)
     size = result.extra["storage"]["program_bytes"]
     yield _claim("prefill128.bytes", "program of a prompt of 128", size, 34_068_520, "byte", 0.0)
     time = 1e3 * result.cycles / result.clock_hz
