@@ -17,6 +17,9 @@ __all__ = ["bound_cycles", "estimate_cycles", "estimate_traffic"]
 
 _INSTRUCTIONS = {"smash-v1": 34, "smash-v2": 30, "smash-v3": 28, "spmv": 9, "spmm": 4, "sddmm": 7}
 """Per product, with what else happens on the way (assumed: measured on few matrices)."""
+_PER_LEVEL = {"row-heap": (28, 12), "outer": (40, 12), "row-esc": (20, 9)}
+"""Per product of kernels that merge: at once, and per level of heap or sort (likewise)."""
+_PER_COMPARISON = 6
 _LEAST_INSTRUCTIONS = {"spgemm": 6, "spmv": 3, "spmm": 3, "sddmm": 4}
 """Per product: loads of B, multiply, compare-and-swap, add, next."""
 _SLACK = 64
@@ -39,10 +42,32 @@ def estimate_cycles(fact: dict[str, Any], spec: PiumaSpec) -> tuple[int, int]:
     """Return cycles of (instructions, memory)."""
     products = fact["attrs"]["products"] + fact["dims"]["m"]
     pipelines = max(1, spec.blocks * spec.mtp.pipelines)
-    work = ceil_div(products * _INSTRUCTIONS[fact["kernel"]], pipelines)
+    work = ceil_div(_instructions(fact, products), pipelines)
     rate = spec.dram_bytes_per_cycle * spec.blocks
     moved = sum(estimate_traffic(fact))
     return work + spec.dram.latency_cycles, ceil_div(moved * rate.denominator, rate.numerator)
+
+
+def _instructions(fact: dict[str, Any], products: int) -> int:
+    kernel = fact["kernel"]
+    if kernel == "inner":
+        return _comparisons(fact) * _PER_COMPARISON
+    if kernel in _PER_LEVEL:
+        once, per_level = _PER_LEVEL[kernel]
+        return products * (once + per_level * _levels(fact))
+    return products * _INSTRUCTIONS[kernel]
+
+
+def _comparisons(fact: dict[str, Any]) -> int:
+    """Return the steps of an inner product: each list of one side for each of the other."""
+    attrs, dims = fact["attrs"], fact["dims"]
+    return dims["m"] * (dims["n"] + attrs["nnz_b"]) + dims["n"] * attrs["nnz_a"]
+
+
+def _levels(fact: dict[str, Any]) -> int:
+    """Return the levels of the largest heap or sort."""
+    most = "row_products" if fact["kernel"] == "row-esc" else "row_nonzeros"
+    return max(1, int(fact["attrs"][most]).bit_length())
 
 
 def bound_cycles(fact: dict[str, Any], spec: PiumaSpec) -> Bounds:
@@ -56,12 +81,18 @@ def bound_cycles(fact: dict[str, Any], spec: PiumaSpec) -> Bounds:
     products = attrs["products"]
     least = ceil_div(products * _LEAST_INSTRUCTIONS[fact["kind"]], spec.peak_macs_per_cycle)
     probes, passes, slots = 1, 1, 0
-    if fact["kind"] == "spgemm":
+    if fact["kernel"] == "inner":
+        products += _comparisons(fact)
+    elif fact["kernel"] in _PER_LEVEL:
+        probes = _levels(fact)
+    elif fact["kind"] == "spgemm":
         layout = smash_layout(spec, int(fact["kernel"][-1]), dims["n"])
         probes, slots = layout.slots, layout.slots
         passes = ceil_div(dims["n"], layout.budget) + 1
     work = products * (probes + _SLACK) * _SLACK
-    work += (attrs["nnz_a"] * passes + dims["m"] * (passes + 2) + spec.threads) * _SLACK
+    work += (attrs["nnz_a"] * passes + dims["m"] * (passes + 2)) * _SLACK
+    # Every thread looks through the bounds of all others, and for its first and last row.
+    work += spec.threads * (spec.threads + dims["m"] + 1) * _SLACK
     work += (dims["m"] + 2) * passes * slots * _SLACK
     rate = spec.dram_bytes_per_cycle
     hops = 2 * sum(spec.mesh) * spec.noc.hop_cycles

@@ -9,27 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
-from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.graph import Op, OpGraph
 from hwsim.core.mapping import Mapping
-from hwsim.piuma.dense_rows import DenseProduct, write_sddmm, write_spmm
 from hwsim.piuma.isa import THREAD_INSTRUCTION, Assembler
-from hwsim.piuma.memory_map import MemoryMap, SparseArrays
+from hwsim.piuma.kernel_table import KERNELS, write_kernel
+from hwsim.piuma.memory_map import MemoryMap
 from hwsim.piuma.opcodes import OPCODES
 from hwsim.piuma.program import OpCode, ThreadProgram
-from hwsim.piuma.smash import write_smash
-from hwsim.piuma.smash_role import add_product
 from hwsim.piuma.spec import PiumaSpec
-from hwsim.piuma.state import Launch
 
-__all__ = ["KERNELS", "lower_graph"]
-
-KERNELS: dict[str, tuple[str, ...]] = {
-    "spgemm": ("smash-v3", "smash-v2", "smash-v1"),
-    "spmv": ("spmv",),
-    "spmm": ("spmm",),
-    "sddmm": ("sddmm",),
-}
-"""Kind of product -> its kernels, the default first."""
+__all__ = ["lower_graph"]
 
 
 def lower_graph(
@@ -57,7 +46,7 @@ def lower_graph(
             if operand.tensor not in memory:
                 memory.add(operand.tensor, graph.tensors[operand.tensor].nbytes)
         assembler = Assembler(op_id=index)
-        launch = _write(assembler, spec, memory, op, mapping.placement["kernel"])
+        launch = write_kernel(assembler, spec, memory, op, mapping.placement["kernel"])
         code = assembler.array()
         first = sum(len(part) for part in rows)
         rows.append(code)
@@ -91,27 +80,3 @@ def _facts(op: Op, mapping: Mapping) -> dict[str, Any]:
         "output": op.output,
         "attrs": dict(op.attrs),
     }
-
-
-def _sparse(memory: MemoryMap, op: Op, position: int) -> SparseArrays:
-    """Return the addresses of the sparse operand whose three arrays begin at ``position``."""
-    places = [memory.address(o.tensor) for o in op.inputs[position : position + 3]]
-    return SparseArrays(*places)
-
-
-def _write(a: Assembler, spec: PiumaSpec, memory: MemoryMap, op: Op, kernel: str) -> Launch:
-    left = _sparse(memory, op, 0)
-    m, k, n = op.dims["m"], op.dims["k"], op.dims["n"]
-    if op.kind is OpKind.SPGEMM:
-        result = memory.add_sparse(op.output, m, op.attrs["capacity"], spec.blocks)
-        operands = (left, _sparse(memory, op, 3))
-        product = add_product(
-            memory, spec, (m, k, n), operands, result, name=op.output, is_integer=False
-        )
-        return write_smash(a, spec, product, int(kernel[-1]))
-    dense = [memory.address(operand.tensor) for operand in op.inputs[3:]]
-    if op.kind is OpKind.SDDMM:
-        c = memory.add(op.output, 8 * max(1, op.attrs["nnz_a"]))
-        return write_sddmm(a, spec, DenseProduct(m, k, left, dense[0], dense[1], c))
-    c = memory.add(op.output, 8 * m * n)
-    return write_spmm(a, spec, DenseProduct(m, n, left, 0, dense[0], c))

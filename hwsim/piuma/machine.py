@@ -15,7 +15,8 @@ from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.piuma.estimate import bound_cycles, estimate_cycles, estimate_traffic
-from hwsim.piuma.lower import KERNELS, lower_graph
+from hwsim.piuma.kernel_table import KERNELS
+from hwsim.piuma.lower import lower_graph
 from hwsim.piuma.outputs import golden_outputs
 from hwsim.piuma.program import ThreadProgram
 from hwsim.piuma.smash_layout import smash_layout

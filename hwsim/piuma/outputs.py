@@ -6,16 +6,25 @@ shares nothing with the simulator.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.piuma.kernel_table import is_in_pieces
 from hwsim.piuma.memory_map import MemoryMap
 from hwsim.piuma.program import ThreadProgram
 
-__all__ = ["ENTRY", "golden_outputs", "operand_values", "read_output", "read_sparse"]
+__all__ = [
+    "ENTRY",
+    "count_entries",
+    "golden_outputs",
+    "operand_values",
+    "read_output",
+    "read_sparse",
+]
 
 ENTRY = np.dtype([("row", np.int64), ("col", np.int64), ("value", np.float64)])
 """One stored entry of a sparse result."""
@@ -38,28 +47,50 @@ def read_output(
     """Return an op's result as it lies in ``memory``."""
     name = fact["output"]
     if fact["kind"] == "spgemm":
-        return read_sparse(program.memory, name, memory, fact["dims"]["m"], blocks)
+        pieces = blocks if is_in_pieces(fact["kernel"]) else 1
+        return read_sparse(program.memory, name, memory, fact["dims"]["m"], pieces)
     found = program.memory.read(memory, name, np.float64)
     if fact["kind"] == "sddmm":
         return found[: fact["attrs"]["nnz_a"]]
     return found.reshape(fact["dims"]["m"], fact["dims"]["n"])
 
 
-def read_sparse(
-    places: MemoryMap, name: str, memory: NDArray[np.int64], rows: int, blocks: int
-) -> NDArray[np.void]:
-    """Return the entries of a sparse result kept in one piece per block, in order."""
+def count_entries(
+    program: ThreadProgram, fact: dict[str, Any], memory: NDArray[np.int64], blocks: int
+) -> int:
+    """Return how many entries an op's sparse result has in ``memory``, 0 if it is dense."""
+    if fact["kind"] != "spgemm":
+        return 0
+    pieces = blocks if is_in_pieces(fact["kernel"]) else 1
+    spans = _spans(program.memory, fact["output"], memory, fact["dims"]["m"], pieces)
+    return sum(int(bounds[-1] - bounds[0]) for _, bounds in spans)
+
+
+def _spans(
+    places: MemoryMap, name: str, memory: NDArray[np.int64], rows: int, pieces: int
+) -> list[tuple[int, Array]]:
+    """Return (first row, where its rows begin and the last ends) of each piece of a result."""
     ptr = places.read(memory, f"{name}.ptr", np.int32)
+    first_rows = [0, rows]
+    if pieces > 1:
+        first_rows = places.read(memory, f"{name}.starts", np.int64)[::2].tolist() + [rows]
+    return [
+        (lo, ptr[lo + piece : hi + piece + 1])
+        for piece, (lo, hi) in enumerate(pairwise(first_rows))
+    ]
+
+
+def read_sparse(
+    places: MemoryMap, name: str, memory: NDArray[np.int64], rows: int, pieces: int
+) -> NDArray[np.void]:
+    """Return the entries, in order, of a sparse result kept in one piece or one per block."""
     col = places.read(memory, f"{name}.col", np.int32)
     val = places.read(memory, f"{name}.val", np.float64)
-    first_rows = places.read(memory, f"{name}.starts", np.int64)[::2].tolist() + [rows]
     parts = []
-    for block in range(blocks):
-        lo, hi = first_rows[block], first_rows[block + 1]
-        bounds = ptr[lo + block : hi + block + 1]
+    for lo, bounds in _spans(places, name, memory, rows, pieces):
         span = slice(int(bounds[0]), int(bounds[-1]))
         part = np.zeros(span.stop - span.start, ENTRY)
-        part["row"] = np.repeat(np.arange(lo, hi), np.diff(bounds))
+        part["row"] = np.repeat(np.arange(lo, lo + len(bounds) - 1), np.diff(bounds))
         part["col"], part["value"] = col[span], val[span]
         parts.append(part)
     entries = np.concatenate(parts)

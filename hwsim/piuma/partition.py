@@ -11,11 +11,14 @@ from hwsim.piuma.state import ALL_THREADS
 if TYPE_CHECKING:
     from hwsim.piuma.smash_role import SparseProduct
 
-__all__ = ["emit_bounds", "emit_find_rows"]
+__all__ = ["emit_bounds", "emit_find_row", "emit_find_rows"]
 
 
-def emit_bounds(a: Assembler, spec: PiumaSpec, product: SparseProduct) -> None:
-    """Let every thread bound its share of rows (Gustavson's first pass) and meet all others."""
+def emit_bounds(a: Assembler, spec: PiumaSpec, product: SparseProduct) -> Register:
+    """Let every thread bound its share of rows (Gustavson's first pass) and meet all others.
+
+    Returns a register with the sum of all bounds, for the caller to release.
+    """
     row, last, total = a.registers(3)
     with a.scratch(1) as (count,):
         a.move(count, spec.mtp_threads)
@@ -46,7 +49,8 @@ def emit_bounds(a: Assembler, spec: PiumaSpec, product: SparseProduct) -> None:
         a.emit("shli", at, THREAD, imm=3)
         a.store(total, at, product.sums)
     a.emit("barsum", total, rs2=total, imm=ALL_THREADS)
-    a.release(row, last, total)
+    a.release(row, last)
+    return total
 
 
 def emit_find_rows(
@@ -64,8 +68,8 @@ def emit_find_rows(
         else:
             with a.scratch(1) as (number,):
                 a.add(number, BLOCK, 1)
-                _find_row(a, spec, product, total, number, last, entry)
-            _find_row(a, spec, product, total, BLOCK, row, entry)
+                emit_find_row(a, spec, product, total, number, (last, entry), spec.blocks)
+            emit_find_row(a, spec, product, total, BLOCK, (row, entry), spec.blocks)
     with a.scratch(1) as (at,):
         a.emit("shli", at, BLOCK, imm=4)
         a.store(row, at, product.starts)
@@ -73,21 +77,23 @@ def emit_find_rows(
     return row, last, entry
 
 
-def _find_row(
+def emit_find_row(
     a: Assembler,
     spec: PiumaSpec,
     product: SparseProduct,
     total: Register,
     number: Register,
-    row: Register,
-    before: Register,
+    found: tuple[Register, Register],
+    parts: int,
 ) -> None:
-    """Set ``row`` to the first with ``number`` / blocks of all bounds ``before`` it (in sum)."""
+    """Set ``found`` to the first row with ``number`` / ``parts`` of all bounds before it, and to
+    the sum of those. Call it after :func:`emit_bounds`, whose sum ``total`` holds."""
+    row, before = found
     share, thread, threads, next_sum = a.registers(4)
-    # Rounded up, so that the last block's share ends behind the last row.
+    # Rounded up, so that the last part's share ends behind the last row.
     a.alu("mul", share, total, number)
-    a.move(threads, spec.blocks)
-    a.add(share, share, spec.blocks - 1)
+    a.move(threads, parts)
+    a.add(share, share, parts - 1)
     a.alu("div", share, share, threads)
     a.move(threads, spec.mtp_threads)
     a.move(before, 0)
@@ -99,13 +105,13 @@ def _find_row(
         a.branch("ge", next_sum, share, inside)
         a.add(before, next_sum, 0)
     a.mark(inside)
-    # Rows without a bound at the very end belong to the last block.
+    # Rows without a bound at the very end belong to the last part.
     a.emit("muli", row, thread, imm=product.m)
     a.alu("div", row, row, threads)
     found = Label()
     a.move(threads, product.m)
     with a.count_up(row, threads):
-        a.move(thread, spec.blocks)
+        a.move(thread, parts)
         skip = Label()
         a.branch("eq", number, thread, skip)
         a.branch("ge", before, share, found)

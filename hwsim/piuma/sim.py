@@ -14,7 +14,7 @@ from hwsim.core.result import STALL_REASONS, LayerResult, Provenance, Result, St
 from hwsim.core.units import ceil_div
 from hwsim.piuma.energy import run_energy
 from hwsim.piuma.estimate import estimate_cycles, estimate_traffic
-from hwsim.piuma.outputs import operand_values, read_output
+from hwsim.piuma.outputs import count_entries, operand_values, read_output
 from hwsim.piuma.play import play
 from hwsim.piuma.program import ThreadProgram
 from hwsim.piuma.spec import PiumaSpec
@@ -60,6 +60,7 @@ def simulate(
             cycles = play(chip, is_plain=detail == "tile")
             memory = dram_words(chip)
             runs.append(_account(chip, machine.spec, fact, cycles))
+            runs[-1].counts.entries = count_entries(program, fact, memory, machine.spec.blocks)
             if has_outputs:
                 outputs[code.name] = read_output(program, fact, memory, machine.spec.blocks)
     result = _to_result(machine, program, runs)

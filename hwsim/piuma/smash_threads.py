@@ -16,7 +16,7 @@ class SmashThreads(SmashRole):
 
     def threads(self, a: Assembler) -> None:
         """Bound rows, then window by window hash and (V1, V2) write back."""
-        emit_bounds(a, self.spec, self.product)
+        a.release(emit_bounds(a, self.spec, self.product))
         lane, half, head = a.registers(3)
         a.add(lane, THREAD, 0)
         with a.scratch(1) as (base,):

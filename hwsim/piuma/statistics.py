@@ -31,6 +31,8 @@ class OpCounts:
         Per block, bytes that its memory's bus was taken for, short bursts rounded up.
     won, merged, longest : int
         Compare-and-swaps that took an empty slot, that found their key; most in one search.
+    entries : int
+        Of a sparse result, as its row pointers in memory say.
     spans : list of int
         Per thread of the multi-threaded pipelines, cycles neither at barriers nor queues nor done.
     """
@@ -48,6 +50,7 @@ class OpCounts:
     cache_hits: int
     cache_misses: int
     spans: list[int]
+    entries: int = 0
 
 
 def empty_counts(spec: PiumaSpec) -> OpCounts:
@@ -113,14 +116,15 @@ def run_extra(
     bus = sum(sum(count.bus_bytes) for count in counts)
     capacity = spec.dram_bytes_per_cycle * spec.blocks * cycles
     products = sum(fact["attrs"]["products"] for fact in facts)
-    found = sum(count.won for count in counts)
-    searches = found + sum(count.merged for count in counts)
+    won = sum(count.won for count in counts)
+    entries = sum(count.entries for count in counts)
+    searches = won + sum(count.merged for count in counts)
     moved = sum(stats.bytes["dram"].values())
     return {
         "kernel": " ".join(fact["kernel"] for fact in facts),
         "partial_products": products,
-        "nnz_out": found if found else _dense_results(facts),
-        "compression_factor": products / found if found else None,
+        "nnz_out": entries + _dense_results(facts),
+        "compression_factor": products / entries if entries else None,
         "arithmetic_intensity": products / moved if moved else None,
         "instructions": total,
         "instruction_mix": instructions,
@@ -138,7 +142,7 @@ def run_extra(
             "max": max((count.longest for count in counts), default=0),
         },
         "accumulations": instructions.get(OPCODES[AFADD], 0),
-        "insertions": found,
+        "insertions": won,
         "thread_utilization": _utilization(counts),
     }
 

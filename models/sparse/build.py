@@ -20,6 +20,10 @@ KERNEL_KINDS: Mapping[str, OpKind] = {
     "smash-v1": OpKind.SPGEMM,
     "smash-v2": OpKind.SPGEMM,
     "smash-v3": OpKind.SPGEMM,
+    "row-heap": OpKind.SPGEMM,
+    "row-esc": OpKind.SPGEMM,
+    "inner": OpKind.SPGEMM,
+    "outer": OpKind.SPGEMM,
     "spmv": OpKind.SPMV,
     "spmm": OpKind.SPMM,
     "sddmm": OpKind.SDDMM,
@@ -33,10 +37,15 @@ MAX_RESULT = (1 << 31) - 1
 
 def row_bounds(a: sparse.csr_array, b: sparse.csr_array) -> NDArray[np.int64]:
     """Return the most entries of every row of a · b : int64[m], by lengths of rows alone."""
+    bounds: NDArray[np.int64] = np.minimum(_row_products(a, b), b.shape[1])
+    return bounds
+
+
+def _row_products(a: sparse.csr_array, b: sparse.csr_array) -> NDArray[np.int64]:
     lengths = np.diff(b.indptr).astype(np.int64)
     before = np.concatenate([[0], np.cumsum(lengths[a.indices])])
-    bounds: NDArray[np.int64] = np.minimum(before[a.indptr[1:]] - before[a.indptr[:-1]], b.shape[1])
-    return bounds
+    products: NDArray[np.int64] = before[a.indptr[1:]] - before[a.indptr[:-1]]
+    return products
 
 
 class _Tensors:
@@ -54,6 +63,9 @@ class _Tensors:
             self.values[name] = values
 
     def add_sparse(self, name: str, matrix: sparse.csr_array) -> None:
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
         padding = 0 if matrix.nnz else 1
         self.add(f"{name}.ptr", matrix.indptr.astype(np.int32))
         self.add(f"{name}.col", np.pad(matrix.indices.astype(np.int32), (0, padding)))
@@ -121,10 +133,16 @@ def _spgemm(kernel: str, a: sparse.csr_array, b: sparse.csr_array | None) -> tup
     bounds = row_bounds(a, b)
     if int(bounds.sum()) > MAX_RESULT:
         raise InputError("product", f"at most {MAX_RESULT} entries", f"up to {int(bounds.sum())}")
-    products = int(np.diff(b.indptr).astype(np.int64)[a.indices].sum())
+    if kernel == "inner":
+        tensors.add_sparse("b_by_columns", sparse.csr_array(b.T))
+    elif kernel == "outer":
+        tensors.add_sparse("a_by_columns", sparse.csr_array(a.T))
+    by_row = _row_products(a, b)
+    products = int(by_row.sum())
     dims = {"m": a.shape[0], "k": a.shape[1], "n": b.shape[1]}
     attrs = {"kernel": kernel, "products": products, "capacity": int(bounds.sum())}
     attrs |= {"nnz_a": int(a.nnz), "nnz_b": int(b.nnz)}
+    attrs |= {"row_nonzeros": int(np.diff(a.indptr).max()), "row_products": int(by_row.max())}
     tensors.infos["c"] = TensorInfo(name="c", shape=(dims["m"], dims["n"]), dtype="float64")
     return _op("product", OpKind.SPGEMM, dims, tensors, attrs, "c"), tensors
 
