@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.graph import OpGraph, OpKind
 from models.build import GraphBuilder
 
-__all__ = ["read_matrices"]
+__all__ = ["read_arrays", "read_matrices"]
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an archive by name; raise :class:`InputError` if it is no such file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        what = str(error).splitlines()[0]
+        raise InputError(str(path), "an npz archive without pickled objects", what) from None
 
 
 def read_matrices(path: Path, m: int = 1) -> OpGraph:
@@ -23,14 +35,8 @@ def read_matrices(path: Path, m: int = 1) -> OpGraph:
         If the archive is malformed, holds pickled objects or an array that is not a real matrix.
     """
     g = GraphBuilder(path.stem)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        what = str(error).splitlines()[0]
-        raise InputError(str(path), "an npz archive without pickled objects", what) from None
     outputs = []
-    for name, values in arrays.items():
+    for name, values in read_arrays(path).items():
         if values.ndim != 2 or values.dtype.kind not in "fi" or 0 in values.shape:
             found = f"{values.dtype} {values.shape}"
             raise InputError(f"{path}: {name}", "a real matrix [k, n]", found)

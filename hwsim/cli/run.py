@@ -30,7 +30,11 @@ Settings = Annotated[
 ]
 Dataflow = Annotated[str, typer.Option("--dataflow", help="auto, ws, os or is.")]
 Sparsity = Annotated[
-    str, typer.Option("--sparsity", help="dense, nm:N:M, unstructured:S, block:RxC:S, published.")
+    str,
+    typer.Option(
+        "--sparsity",
+        help="dense, nm:N:M, unstructured:S, block:RxC:S, published, or masks.npz.",
+    ),
 ]
 Pruner = Annotated[
     str, typer.Option("--pruner", help="magnitude, gradual, rearrange, erk or random.")

@@ -21,7 +21,7 @@ from hwsim.core.gemm import GEMM_KINDS, GemmDims, gemm_dims
 from hwsim.core.sparsity import Dense, Pattern
 from hwsim.core.units import DTYPE_BYTES, dtype_bytes
 
-__all__ = ["Op", "OpGraph", "OpKind", "Operand", "Role", "Stage", "TensorInfo"]
+__all__ = ["SPARSE_KINDS", "Op", "OpGraph", "OpKind", "Operand", "Role", "Stage", "TensorInfo"]
 
 
 class OpKind(StrEnum):
@@ -53,7 +53,8 @@ class OpKind(StrEnum):
     UNMODELLED = "unmodelled"  # attrs["operator"] names the source's operator
 
 
-_SPARSE_KINDS = frozenset({OpKind.SPGEMM, OpKind.SPMM, OpKind.SPMV, OpKind.SDDMM})
+SPARSE_KINDS = frozenset({OpKind.SPGEMM, OpKind.SPMM, OpKind.SPMV, OpKind.SDDMM})
+"""Products of matrices given by rows."""
 
 
 class Stage(StrEnum):
@@ -136,7 +137,7 @@ class Op(_Model):
 
         ``attrs["products"]`` then counts the multiplications of two stored values.
         """
-        return self.kind in _SPARSE_KINDS
+        return self.kind in SPARSE_KINDS
 
     @property
     def is_depthwise(self) -> bool:
@@ -273,15 +274,24 @@ class OpGraph:
                     graph.add_edge(source, op.name, tensor=operand.tensor)
         return graph
 
-    def replace(self, *, ops: list[Op], notes: list[str] | None = None) -> OpGraph:
-        """Return a verified copy with other ``ops`` (same tensors) and additional ``notes``."""
+    def replace(
+        self,
+        *,
+        ops: list[Op],
+        notes: list[str] | None = None,
+        weights: Mapping[str, NDArray[Any]] | None = None,
+    ) -> OpGraph:
+        """Return a verified copy with other ``ops``, more ``notes`` and maybe other ``weights``.
+
+        Tensors stay the same; weights that are not given keep their values.
+        """
         graph = OpGraph(
             self.name,
             ops,
             list(self.tensors.values()),
             self.inputs,
             self.outputs,
-            self.weights,
+            {**self.weights, **(weights or {})},
             self.notes + (notes or []),
         )
         graph.verify()

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
-from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.graph import SPARSE_KINDS, Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
@@ -48,7 +48,9 @@ class CpuMachine(Machine):
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            op_kinds=frozenset(kind.value for kind in OpKind if kind not in _TRAINING),
+            op_kinds=frozenset(
+                kind.value for kind in OpKind if kind not in _TRAINING | SPARSE_KINDS
+            ),
             dataflows=("sparse", "dense"),
             patterns=("dense", "nm", "unstructured", "block"),
             presets=tuple(PRESETS),

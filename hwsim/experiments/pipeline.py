@@ -24,6 +24,7 @@ from mappers.greedy import map_graph
 from mappers.schedule import Schedule, schedule_graph
 from models.onnx_import.report import unmodelled_report
 from models.sparsify.magnitude import layer_mask
+from models.sparsify.mask_file import prune_by_masks
 from models.sparsify.pruners import METHODS, prune
 from models.sparsify.published import prune_as_published
 from models.topology import read_scalesim_config
@@ -111,12 +112,16 @@ def prepare(request: RunRequest) -> Session:
         has_batch_norm=request.phase == "train",
         workload=request.workload,
     )
+    _check_products(graph, machine)
     if request.pruner not in METHODS:
         raise unknown_name("--pruner", request.pruner, METHODS)
     if request.phase == "train":
         graph = _training_graph(graph, request)
     elif request.sparsity == "published":
         graph = prune_as_published(graph)
+    elif request.sparsity.endswith(".npz"):
+        kinds = machine.capabilities().patterns
+        graph = prune_by_masks(graph, Path(request.sparsity), kinds)
     elif request.sparsity != "dense":
         pattern = _pattern(request)
         if pattern.kind not in machine.capabilities().patterns:
@@ -158,6 +163,16 @@ def _check_workload(workload: Workload, machine: Machine) -> None:
     if workload.kernel not in ("auto", *known.kernels):
         need = f"auto{''.join(f', {name}' for name in known.kernels)} on {machine.name}"
         raise InputError("--kernel", need, repr(workload.kernel))
+
+
+def _check_products(graph: OpGraph, machine: Machine) -> None:
+    """Raise :class:`InputError` for products of matrices by rows that the machine cannot run."""
+    executed = machine.capabilities().op_kinds
+    for op in graph.ops():
+        if op.is_sparse and op.kind.value not in executed:
+            raise InputError(
+                "--machine", f"one that runs {op.kind.value} ({op.name})", machine.name
+            )
 
 
 def _with_scalesim_config(request: RunRequest, path: Path) -> RunRequest:

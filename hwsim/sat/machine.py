@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwsim.core.area import AreaDesign
 from hwsim.core.errors import InputError
 from hwsim.core.gemm import GEMM_KINDS
-from hwsim.core.graph import Op, OpGraph, OpKind
+from hwsim.core.graph import SPARSE_KINDS, Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
@@ -27,7 +27,7 @@ from hwsim.sat.tiling import estimate_gemm, gemm_plans
 __all__ = ["SatMachine"]
 
 _GEMM_KINDS = frozenset(GEMM_KINDS)
-_ALL_KINDS = frozenset(kind.value for kind in OpKind if kind is not OpKind.UNMODELLED)
+_ALL_KINDS = frozenset(kind.value for kind in OpKind) - SPARSE_KINDS - {OpKind.UNMODELLED}
 
 _PHASES = ("infer", "train")
 

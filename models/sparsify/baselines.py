@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, OpGraph
@@ -20,7 +21,7 @@ def prune_randomly(graph: OpGraph, pattern: Pattern, rng: np.random.Generator) -
     A layer without values keeps none, and draws its mask wherever one is needed.
     """
     pruned = prune(graph, pattern)
-    weights = dict(pruned.weights)
+    weights: dict[str, NDArray[np.generic]] = {}
     for op in pruned.ops():
         values = pruned.weight_values(op)
         if op.weight is None or values is None or op.weight.pattern.is_dense or not op.is_gemm:
@@ -28,15 +29,7 @@ def prune_randomly(graph: OpGraph, pattern: Pattern, rng: np.random.Generator) -
         dims = op.gemm()
         mask = op.weight.pattern.sample_mask((dims.groups * dims.k, dims.n), rng)
         weights[op.weight.tensor] = apply_mask(op, values, mask)
-    return OpGraph(
-        pruned.name,
-        list(pruned.ops()),
-        list(pruned.tensors.values()),
-        pruned.inputs,
-        pruned.outputs,
-        weights,
-        pruned.notes,
-    )
+    return pruned.replace(ops=list(pruned.ops()), weights=weights)
 
 
 def prune_by_shape(graph: OpGraph, pattern: Pattern) -> OpGraph:

@@ -26,9 +26,18 @@ from hwsim.core.sparsity import (
 )
 from hwsim.core.units import ceil_div
 
-__all__ = ["apply_mask", "dense_layers", "layer_mask", "mask_of", "prune"]
+__all__ = [
+    "STAYS_DENSE",
+    "apply_mask",
+    "dense_layers",
+    "layer_mask",
+    "mask_of",
+    "prune",
+    "why_dense",
+    "with_pattern",
+]
 
-_NOTE = "stays dense: "
+STAYS_DENSE = "stays dense: "
 
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.floating]
@@ -54,10 +63,10 @@ def prune(graph: OpGraph, pattern: Pattern) -> OpGraph:
     ops: list[Op] = []
     notes: list[str] = []
     for op in graph.ops():
-        reason = None if pattern.is_dense and isinstance(pattern, Dense) else _reason(op, pattern)
+        reason = None if pattern.is_dense and isinstance(pattern, Dense) else why_dense(op, pattern)
         if reason is not None:
-            notes.append(f"{op.name} {_NOTE}{reason}")
-        ops.append(op if op.weight is None or reason else _with_pattern(op, pattern))
+            notes.append(f"{op.name} {STAYS_DENSE}{reason}")
+        ops.append(op if op.weight is None or reason else with_pattern(op, pattern))
     return graph.replace(ops=ops, notes=notes)
 
 
@@ -65,13 +74,14 @@ def dense_layers(graph: OpGraph) -> dict[str, str]:
     """Return the layers that :func:`prune` left dense, name to reason."""
     found: dict[str, str] = {}
     for note in graph.notes:
-        name, separator, reason = note.partition(f" {_NOTE}")
+        name, separator, reason = note.partition(f" {STAYS_DENSE}")
         if separator:
             found[name] = reason
     return found
 
 
-def _with_pattern(op: Op, pattern: Pattern) -> Op:
+def with_pattern(op: Op, pattern: Pattern) -> Op:
+    """Return ``op`` with ``pattern`` on its weights; as it is, if it is no matrix product."""
     if not op.is_gemm:
         return op
     first = op.weight
@@ -83,7 +93,7 @@ def _with_pattern(op: Op, pattern: Pattern) -> Op:
     return op.model_copy(update={"inputs": tuple(inputs)})
 
 
-def _reason(op: Op, pattern: Pattern) -> str | None:
+def why_dense(op: Op, pattern: Pattern) -> str | None:
     """Return why a matrix product cannot take ``pattern``, or None (also for other ops)."""
     if not op.is_gemm:
         return None

@@ -41,6 +41,26 @@ def test_a_pattern_the_machine_cannot_skip_is_refused(matrix):
         prepare(RunRequest(matrix, sparsity="unstructured:0.5"))
 
 
+@pytest.mark.parametrize("machine", ["sat", "cpu"])
+def test_a_product_by_rows_needs_a_machine_that_runs_it(machine):
+    with pytest.raises(InputError, match=f"--machine: need one that runs spgemm .*{machine}"):
+        prepare(RunRequest("stencil9:4", machine=machine))
+
+
+@pytest.mark.parametrize("machine", ["sat", "cpu"])
+def test_masks_of_a_file_are_verified_like_any_pattern(machine, matrix, tmp_path):
+    mask = np.zeros((64, 32), dtype=bool)
+    mask[::8] = mask[1] = True  # at most 5 of 32, which is tighter than 2 of 8
+    path = tmp_path / "masks.npz"
+    np.savez(path, fc=mask)
+    request = RunRequest(matrix, machine=machine, sparsity=str(path), is_verified=True)
+    result = execute(request)
+    assert result.verification
+    assert all(check["equal"] for check in result.verification)
+    (layer,) = result.layers
+    assert layer.useful_macs == {"sat": 64 * 32 * 5 // 32, "cpu": 9 * 32}[machine]
+
+
 def test_published_sparsity_is_refused_by_the_model_s_name(matrix):
     with pytest.raises(InputError, match="--sparsity: .* none published for resnet18"):
         prepare(RunRequest("resnet18", sparsity="published"))
