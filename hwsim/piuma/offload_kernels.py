@@ -138,13 +138,9 @@ def wake(m, thread, t, reason, now):
     """Let a waiting thread issue from cycle ``t`` on."""
     m.ready[thread] = t
     m.thread[thread, REASON] = reason
-    p = m.thread[thread, OF_PIPE]
-    actor = m.scalar[BLOCKS] + p
-    if m.pipe[p, IS_STP]:
+    if m.pipe[m.thread[thread, OF_PIPE], IS_STP]:
         stp_ready(m, thread, t)
-        t = m.ready[thread]
-    if m.next_time[actor] > t:
-        schedule(m, actor, t, now)
+    schedule(m, m.scalar[BLOCKS] + thread, m.ready[thread], now)
 
 
 @njit_inline

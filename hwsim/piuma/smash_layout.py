@@ -88,16 +88,13 @@ def smash_layout(spec: PiumaSpec, version: int, columns: int) -> SmashLayout:
     bases = counts + 8 * rows
     table = counts + counters
     fragments = table + 16 * slots
-    name = spec.smash.hash
-    if name == "auto":
-        name = "high" if version == 1 else "low"
     return SmashLayout(
         version=version,
         slots=slots,
         budget=budget,
         rows=rows,
         column_bits=max(1, (columns - 1).bit_length()),
-        hash=name,
+        hash=_hash_name(spec, version),
         half_bytes=_half_bytes(spec, slots, counters, halves) if halves == 2 else 0,
         counts=counts,
         bases=bases,
@@ -105,6 +102,14 @@ def smash_layout(spec: PiumaSpec, version: int, columns: int) -> SmashLayout:
         values=fragments,
         columns=fragments + 8 * budget,
     )
+
+
+def _hash_name(spec: PiumaSpec, version: int) -> str:
+    """Return which bits ``version`` hashes: V1 the high ones, the others the low ones."""
+    if spec.smash.hash not in ("auto", "plain"):
+        return spec.smash.hash
+    low = "low" if spec.smash.hash == "plain" else "low_xor_row"
+    return "high" if version == 1 else low
 
 
 def _half_bytes(spec: PiumaSpec, slots: int, counters: int, halves: int) -> int:

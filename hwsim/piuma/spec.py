@@ -30,7 +30,7 @@ __all__ = [
     "SyncSpec",
 ]
 
-HashName = Literal["auto", "high", "low", "low_xor_row", "mult"]
+HashName = Literal["auto", "plain", "high", "low", "low_xor_row", "mult"]
 
 
 class _Part(BaseModel):
@@ -162,17 +162,25 @@ class NocSpec(_Part):
 class SmashSpec(_Part):
     """Choices of the SMASH kernels that the texts at hand leave open."""
 
-    hash: HashName = Field("auto", description="auto: high for V1, low for V2 and V3")
+    hash: HashName = Field(
+        "auto",
+        description="plain: a tag's high bits for V1, its low ones for V2 and V3; auto: the same, "
+        "but V2 and V3 lay the row over the low bits (low_xor_row)",
+    )
     tag: Literal["window", "global"] = Field(
         "window", description="rows in a tag count from the window's first, or from 0 (assumed)"
     )
     slots: int = Field(0, ge=0, description="of a hash table; 0: as many as the scratchpad holds")
     load_percent: int = Field(
-        50, ge=1, le=95, description="most partial products of a window, of its slots (assumed)"
+        12,
+        ge=1,
+        le=95,
+        description="most partial products of a window, of its slots (assumed: an eighth, where "
+        "plain bits of a tag probe few times)",
     )
     window_rows: int = Field(2048, ge=1, le=1 << 20, description="most rows of a window (assumed)")
     is_sorted: bool = Field(True, description="V1 sorts each thread's slots before it stores them")
-    token_nonzeros: int = Field(4, ge=1, le=1 << 20, description="of A per token (assumed)")
+    token_nonzeros: int = Field(1, ge=1, le=1 << 20, description="of A per token (assumed)")
     b_access: Literal["uncached", "cached"] = Field(
         "uncached", description="how threads read rows of B (assumed)"
     )

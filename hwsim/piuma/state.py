@@ -3,7 +3,7 @@
 ``thread_kernels`` advance it in place. All memory is one array of bytes seen as words, doubles and
 half words: first DRAM (one address space over all blocks' memories), then each block's scratchpad.
 Times are cycles. Actors, which have a next time each, are the DMA engines of all blocks, then all
-pipelines: per block the multi-threaded ones first. Threads are numbered like their pipelines.
+threads. Pipelines: per block the multi-threaded ones first; threads are numbered like them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Chip(NamedTuple):
     mem4: NDArray[np.int32]
     scalar: NDArray[np.int64]
     thread: NDArray[np.int64]
-    ready: NDArray[np.int64]  # [threads] when it may issue next
+    ready: NDArray[np.int64]  # [threads] when it may issue next: the end of next_time
+    waiting: NDArray[np.int64]  # [pipelines] a bit per thread that may issue now
     stp: NDArray[np.int64]
     pipe: NDArray[np.int64]
     next_time: NDArray[np.int64]  # [actors]
@@ -176,8 +177,9 @@ def chip_state(
     """
     pipelines = spec.mtp.pipelines + spec.stp.pipelines
     pipes, blocks, threads = spec.blocks * pipelines, spec.blocks, spec.threads
-    actors = blocks + pipes
+    actors = blocks + threads
     ints = np.int64
+    next_time = np.full(actors, NEVER, ints)
     mem = np.zeros(
         len(dram) + blocks * spec.spad.capacity_bytes // 8 + cache_words(spec), dtype=ints
     )
@@ -192,10 +194,11 @@ def chip_state(
         mem4=mem.view(np.int32),
         scalar=_scalars(spec, len(dram) * 8),
         thread=np.zeros((threads, THREAD_ACCOUNT + ACCOUNT), ints),
-        ready=np.full(threads, NEVER, ints),
+        ready=next_time[blocks:],
+        waiting=np.zeros(pipes, ints),
         stp=np.zeros((blocks * spec.stp.pipelines, SLOTS + 2 * spec.stp.outstanding), ints),
         pipe=np.zeros((pipes, PIPE_ACCOUNT + ACCOUNT), ints),
-        next_time=np.full(actors, NEVER, ints),
+        next_time=next_time,
         wheel=np.zeros((WHEEL, (actors + 63) // 64), ints),
         servers=np.zeros(blocks * (spec.spad.banks + 6), ints),
         cache=np.zeros((pipes * spec.cache.sets * spec.cache.ways, 3), ints),
@@ -261,7 +264,5 @@ def _start_thread(chip: Chip, thread: int, pipe: int, entry: int, number: int) -
     )
     if not chip.pipe[pipe, IS_STP] or is_first:
         chip.barrier[BLOCK_THREADS + block, NEED] += 1
-    actor = len(chip.block) + pipe
-    chip.next_time[actor] = 0
-    word, bit = divmod(actor, 64)
+    word, bit = divmod(len(chip.block) + thread, 64)
     chip.wheel[0, word] |= np.int64(np.uint64(1 << bit))

@@ -109,6 +109,7 @@ from hwsim.piuma.state import (
     MEMORY_BYTES,
     NEVER,
     NOW,
+    OF_PIPE,
     OP_COUNT,
     PC,
     PIPE_ACCOUNT,
@@ -362,6 +363,12 @@ def execute(m, p, thread, now):
 
 
 @njit_inline
+def bit_number(m, low):
+    """Return the number of the one bit that is set in ``low``."""
+    return m.scalar[BIT + ((low * _DE_BRUIJN >> 58) & 63)]
+
+
+@njit_inline
 def pick(m, p, now):
     """Return the thread that pipeline ``p`` issues from in cycle ``now``, or -1; take turns."""
     first, count, turn = m.pipe[p, FIRST], m.pipe[p, COUNT], m.pipe[p, TURN]
@@ -376,11 +383,22 @@ def pick(m, p, now):
 
 
 @njit_inline
-def issue(m, p, now):
-    """Let pipeline ``p`` issue one instruction, if a thread is ready, and account for it."""
-    thread = pick(m, p, now)
-    if thread < 0:
-        return
+def pick_waiting(m, p):
+    """Take out and return the thread whose turn it is of those that wait for ``p`` to issue."""
+    waiting = m.waiting[p]
+    low = waiting & (np.int64(-1) << m.pipe[p, TURN])
+    if low == 0:
+        low = waiting
+    low &= -low
+    m.waiting[p] = waiting ^ low
+    lane = bit_number(m, low)
+    m.pipe[p, TURN] = lane + 1 if lane + 1 < m.pipe[p, COUNT] else 0
+    return m.pipe[p, FIRST] + lane
+
+
+@njit_inline
+def issue(m, p, thread, now):
+    """Let pipeline ``p`` issue the next instruction of ``thread``, and account for it."""
     reason = m.thread[thread, REASON]
     gap = now - m.pipe[p, LAST] - 1
     if gap > 0:
@@ -398,13 +416,17 @@ def issue(m, p, now):
 
 
 @njit_inline
-def next_issue(m, p, now):
-    """Return when a thread of pipeline ``p`` is ready next, after ``now``."""
-    first = m.pipe[p, FIRST]
-    best = NEVER
-    for thread in range(first, first + m.pipe[p, COUNT]):
-        best = min(best, m.ready[thread])
-    return max(best, now + 1)
+def look(m, actor, now):
+    """Do what the wheel holds for ``actor`` in cycle ``now``: step an engine, ready a thread."""
+    due = m.next_time[actor]
+    thread = actor - m.scalar[BLOCKS]
+    if due > now:  # put off, or no longer true
+        schedule(m, actor, due, now)
+    elif thread < 0:
+        dma_step(m, actor, now)
+    else:
+        p = m.thread[thread, OF_PIPE]
+        m.waiting[p] |= np.int64(1) << (thread - m.pipe[p, FIRST])
 
 
 @njit_entry
@@ -425,16 +447,13 @@ def run_events(m, until):
                 low = bits & -bits
                 bits ^= low
                 quiet = 0
-                actor = w * 64 + m.scalar[BIT + ((low * _DE_BRUIJN >> 58) & 63)]
-                due = m.next_time[actor]
-                if due > now:  # put off, or no longer true
-                    schedule(m, actor, due, now)
-                elif actor < blocks:
-                    dma_step(m, actor, now)
-                else:
-                    p = actor - blocks
-                    issue(m, p, now)
-                    schedule(m, actor, next_issue(m, p, now), now)
+                look(m, w * 64 + bit_number(m, low), now)
+        for p in range(m.waiting.shape[0]):
+            if m.waiting[p] != 0:
+                quiet = 0
+                thread = pick_waiting(m, p)
+                issue(m, p, thread, now)
+                schedule(m, blocks + thread, m.ready[thread], now)
         if quiet > WHEEL:
             m.scalar[ERROR] = DEADLOCK
         now += 1
@@ -457,10 +476,10 @@ def run_plainly(m, until):
                 quiet = 0
                 dma_step(m, block, now)
         for p in range(m.pipe.shape[0]):
-            before = m.pipe[p, LAST]
-            issue(m, p, now)
-            if m.pipe[p, LAST] != before:
+            thread = pick(m, p, now)
+            if thread >= 0:
                 quiet = 0
+                issue(m, p, thread, now)
         if quiet > 1 << 20:
             m.scalar[ERROR] = DEADLOCK
         now += 1

@@ -25,6 +25,7 @@ from hwsim.piuma.opcodes import GATHER as DMA_GATHER
 from hwsim.piuma.opcodes import SCATTER as DMA_SCATTER
 from hwsim.piuma.spec import DmaSpec, MtpSpec, PiumaSpec, ScratchpadSpec
 from hwsim.piuma.state import (
+    COUNT,
     DMA_LENGTH,
     DMA_STEPS,
     DRAM_BYTES,
@@ -52,16 +53,29 @@ def _chip(spec: PiumaSpec | None = None):
     return chip_state(spec or PiumaSpec(), program.array(), dram, Launch(0))
 
 
-@pytest.mark.parametrize("threads", [1, 3, 16])
+@njit_entry
+def _pick_of_set(m, p, now):
+    """Pick as the event loop does, which keeps the threads that may issue in a set."""
+    for thread in range(m.pipe[p, COUNT]):
+        if m.ready[thread] <= now:
+            m.waiting[p] |= np.int64(1) << thread
+    return thread_kernels.pick_waiting(m, p) if m.waiting[p] != 0 else np.int64(-1)
+
+
+_PICKS = {"look": interpreted(thread_kernels.pick), "set": _pick_of_set}
+
+
+@pytest.mark.parametrize("pick", list(_PICKS))
+@pytest.mark.parametrize("threads", [1, 3, 16, 64])
 @pytest.mark.parametrize("slowest", [2, 20, 60])
-def test_the_barrel_issues_the_same_threads_in_the_same_cycles(threads, slowest):
+def test_the_barrel_issues_the_same_threads_in_the_same_cycles(pick, threads, slowest):
     latencies = np.random.default_rng(threads).integers(2, slowest + 1, 400 + threads).tolist()
     chip = _chip(PiumaSpec(mtp=MtpSpec(threads=threads)))
     chip.ready[:threads] = 0
     simulated = []
     cycle = 0
     while len(simulated) < 400:
-        thread = int(interpreted(thread_kernels.pick)(chip, 0, cycle))
+        thread = int(_PICKS[pick](chip, 0, cycle))
         if thread >= 0:
             chip.ready[thread] = cycle + latencies[len(simulated)]
             simulated.append((cycle, thread))
