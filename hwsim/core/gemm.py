@@ -12,7 +12,7 @@ dY; it reduces over batch and output pixels and yields dW in the layout of the f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class GemmDims:
 
     def to_json(self) -> dict[str, int]:
         """Return the four extents by name."""
-        return asdict(self)
+        return {"groups": self.groups, "m": self.m, "k": self.k, "n": self.n}
 
 
 def gemm_dims(kind: str, dims: Mapping[str, int]) -> GemmDims:

@@ -177,7 +177,8 @@ class Capabilities:
     ``slot`` (see :class:`~hwsim.core.mapping.Mapping`). ``phases`` are those of a model's life that
     can be asked for, the first by default; ``kernels`` the algorithms to choose from, if there are
     several. ``has_dense_baseline`` says that a run can be set beside the same model kept dense;
-    ``needs_masks`` that :meth:`Machine.lower` wants to know which weights are kept.
+    ``needs_masks`` that :meth:`Machine.lower` wants to know which weights are kept. ``operands`` is
+    the dtype of products' operands, float16 or int8 (codes of -127 to 127, scales outside).
     """
 
     op_kinds: frozenset[str]
@@ -190,6 +191,7 @@ class Capabilities:
     kernels: tuple[str, ...] = ()
     has_dense_baseline: bool = True
     needs_masks: bool = False
+    operands: str = "float16"
 
 
 @dataclass(frozen=True)

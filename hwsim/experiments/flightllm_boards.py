@@ -6,7 +6,6 @@ from hwsim.core.result import Claim
 from hwsim.experiments.flightllm_runs import milliseconds, run
 from hwsim.flightllm.csd_chain import outputs_per_issue
 from hwsim.flightllm.spec import PRESETS, FlightSpec
-from hwsim.flightllm.storage import total_storage
 from hwsim.flightllm.unit_spec import CsdChainSpec
 
 __all__ = ["claims"]
@@ -15,7 +14,6 @@ _PAPER = "Zeng et al., FPGA 2024"
 _BOARD = "board notes: a run of the published package on a U280"
 _V100S_TOKENS_PER_J = 45 / 220
 """V100S with vLLM and SmoothQuant: about 45 tokens per second at 220 W (third-party notes)."""
-_PROMPTS = 16
 
 
 def claims() -> list[Claim]:
@@ -86,54 +84,37 @@ def _independent() -> list[Claim]:
 
 
 def _storage() -> list[Claim]:
-    """Compare programs of all lengths to one per bucket.
+    """Compare programs of all lengths to one per bucket, as the request of any length tells them.
 
-    A step's program depends on its context through the groups of 512 keys and the channels that
-    the last group fills: four programs are compiled, the others follow. Prompts grow in
-    proportion to their groups of 128 rows (attention a little faster).
+    The published programs are one core's, for the whole model; the U280 has three cores.
     """
-    steps = [_step_bytes(context) for context in range(16, 2049, 16)]
-    first, second = (
-        run("vhk158", "prefill", tokens).extra["storage"]["program_bytes"] for tokens in (128, 256)
-    )
-    prompts = [first + index * (second - first) for index in range(_PROMPTS)]
-    cores = 3
-    total = total_storage(steps, prompts, cores, (16, 128))
-    known = run("vhk158", "decode", 16).extra["storage"]["program_bytes"]
+    extra = run("vhk158", "request", 128, 512).extra
+    total = extra["storage"]["all_lengths"]
+    naive = total["one_per_length_bytes"] * 3 / extra["spec"]["cores"]
     return [
         _claim(
-            "storage.step16", "bytes of a step's program at context 16, by the law of storage",
-            steps[0], known, "byte", 0.0, "derived", "the compiled program",
+            "storage.steps", "programs of 128 steps", total["steps_bytes"] / 1e6, 393.3, "MB",
+            1e-3, "derived", "FlightLLM/flightllm_test_demo",
         ),
         _claim(
-            "storage.steps", "programs of 128 steps", sum(steps) / 1e6, 393.3, "MB", 1e-3,
-            "derived", "FlightLLM/flightllm_test_demo",
+            "storage.prompts", "programs of 16 prompts", total["prompts_bytes"] / 1e9, 4.7, "GB",
+            0.05, "derived", "FlightLLM/flightllm_test_demo",
         ),
         _claim(
-            "storage.prompts", "programs of 16 prompts", sum(prompts) / 1e9, 4.7, "GB", 0.05,
-            "derived", "FlightLLM/flightllm_test_demo",
-        ),
-        _claim(
-            "storage.naive", "programs of every length on three cores", total["naive"] / 1e12,
-            1.67, "TB", 1.0, "third-party", f"notes on {_PAPER}",
+            "storage.naive", "programs of every length on three cores",
+            naive / 1e12, 1.67, "TB", 1.0, "third-party",
+            f"notes on {_PAPER}",
         ),
         _claim(
             "storage.bucketed", "one program per bucket, shared by the cores",
-            total["shared"] / 1e9, 3.25, "GB", 1.0, "third-party", f"notes on {_PAPER}",
+            total["shared_bytes"] / 1e9, 3.25, "GB", 1.0, "third-party", f"notes on {_PAPER}",
         ),
         _claim(
             "storage.ratio", "programs of every length over buckets",
-            total["naive"] / total["shared"], 500.0, "x", 0.4, "published", f"{_PAPER}, abstract",
+            naive / total["shared_bytes"], 500.0, "x", 0.4, "published",
+            f"{_PAPER}, abstract",
         ),
     ]  # fmt: skip
-
-
-def _step_bytes(context: int) -> int:
-    """Return the bytes of a step's program at ``context``, a multiple of 16."""
-    groups = -(-context // 512)
-    full = run("vhk158", "decode", 512 * groups).extra["storage"]["program_bytes"]
-    missing = 8 - min(8, context // 16)
-    return int(full) - 28 * 32 * 32 * missing
 
 
 def _resources() -> list[Claim]:

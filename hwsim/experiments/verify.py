@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.core.formats.quantized import int8_codes
 from hwsim.core.gemm import activation_matrix, weight_matrix
 from hwsim.core.graph import Op, OpGraph, OpKind, Stage
 from hwsim.core.sparsity import NM
@@ -68,13 +69,15 @@ def layer_operands(graph: OpGraph, op: Op, rng: np.random.Generator) -> dict[str
         m = min(full.m, MAX_ROWS)
         a = rng.standard_normal((full.groups, m, full.k))
     stored = graph.weight_values(op)
+    is_dense = op.weight is None or op.weight.pattern.is_dense
     if op.weight is None or stored is None:
-        b = rng.standard_normal((full.groups, full.k, full.n)) * np.sqrt(2.0 / full.k)
+        n = min(full.n, MAX_COLUMNS) if is_dense else full.n  # a mask takes the whole matrix
+        b = rng.standard_normal((full.groups, full.k, n)) * np.sqrt(2.0 / full.k)
     else:
         b = weight_matrix(op.kind.value, op.dims, stored)
     b16 = b.astype(np.float16)
     mask = np.ones(b16.shape, dtype=bool)
-    if op.weight is not None and not op.weight.pattern.is_dense:
+    if op.weight is not None and not is_dense:
         stacked = b16.astype(np.float32).reshape(-1, full.n)
         mask = mask_of(op, stacked, op.weight.pattern).reshape(b16.shape)
     groups, columns = slice(0, MAX_GROUPS), slice(0, MAX_COLUMNS)
@@ -148,8 +151,9 @@ def lane_operands(
 def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
     """Return one record per checked op: what was compared and whether it was equal.
 
-    Outputs must be equal bit for bit: both sides sum in the order of k with FP32 roundings. A
-    small training iteration adds a record of its own.
+    Outputs must be equal bit for bit: both sides sum in the order of k with FP32 roundings, or
+    exactly in integers. A small training iteration, a small quantised model adds a record of its
+    own, values flowing from op to op.
     """
     graph, program = session.graph, session.program
     lanes = {OpKind.WEIGHT_UPDATE, OpKind.NM_PRUNE}
@@ -162,6 +166,10 @@ def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
         elif op.kind in lanes and op.kind.value in executed:
             records.append(_lane_record(session, op, rng))
     program.tensors = {}
+    if session.machine.capabilities().operands == "int8":
+        from hwsim.experiments.quantised_model import compare_model
+
+        records += compare_model(session, seed=seed)
     kinds = {op.kind for op in graph.ops()}
     is_small = sum(op.macs() for op in graph.ops()) <= MAX_ITERATION_MACS
     if is_small and kinds & lanes and {kind.value for kind in kinds} <= executed:
@@ -173,7 +181,12 @@ def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
 
 def _product_record(session: Session, op: Op, rng: np.random.Generator) -> dict[str, Any]:
     operands = layer_operands(session.graph, op, rng)
-    tensors = {f"{op.name}.b": operands["b"], f"{op.name}.mask": operands["mask"]}
+    if session.machine.capabilities().operands == "int8":
+        a, b = operands["a"], np.where(operands["mask"], operands["b"], 0)
+        operands |= {"a": int8_codes(a, 2)[0], "b": int8_codes(b, 1)[0]}
+        if op.weight is None or op.weight.pattern.is_dense:
+            del operands["mask"]
+    tensors = {f"{op.name}.{key}": operands[key] for key in ("b", "mask") if key in operands}
     simulated, golden = _outputs(session, op, {f"{op.name}.a": operands["a"]}, tensors)
     full = op.gemm()
     groups, rows, columns = golden.shape

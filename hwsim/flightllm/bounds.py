@@ -26,7 +26,7 @@ def program_bounds(program: FlightProgram, spec: FlightSpec) -> Bounds:
             units.append(sum(c * n for c, n in zip(body.costs, counts, strict=True)))
         parts.append(units)
     for run in program.runs:
-        low += max(parts[run.body]) * run.repeats
-        high += sum(parts[run.body]) * run.repeats
+        low += max(parts[run.body]) * run.steps
+        high += sum(parts[run.body]) * run.steps
     low, high = low / spec.speed, high / spec.speed
     return Bounds(int(low), -(-high.numerator // high.denominator))

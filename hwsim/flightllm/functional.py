@@ -115,26 +115,30 @@ def _tile(a: Codes, b: Codes, mask: NDArray[np.bool_], nm_n: int) -> Codes:
     rest = groups * _CHAIN.choices - a.shape[1]
     packed = (a[1::2] << _CHAIN.lane.lane_bits) + a[0::2]
     packed = np.pad(packed, ((0, 0), (0, rest))).reshape(len(packed), groups, _CHAIN.choices)
+    high, low = _chains(packed.transpose(1, 0, 2), compact.values.astype(np.int64), compact.indices)
     total = np.zeros((len(a), b.shape[1]), np.int64)
-    for group in range(groups):
-        high, low = _block(
-            packed[:, group], compact.values[group].astype(np.int64), compact.indices[group]
-        )
-        total[0::2] += low
-        total[1::2] += high
+    total[0::2], total[1::2] = low.sum(axis=0), high.sum(axis=0)
     return total
 
 
-def _block(packed: Codes, weights: Codes, index: NDArray[np.uint8]) -> tuple[Codes, Codes]:
-    """Return high and low sums [pairs, n] of one block: ``weights``, ``index`` [nm_n, n]."""
+def _chains(packed: Codes, weights: Codes, index: NDArray[np.uint8]) -> tuple[Codes, Codes]:
+    """Return high and low sums [groups, pairs, n], a chain per group of k.
+
+    ``packed`` [groups, pairs, choices]; ``weights``, ``index`` [groups, nm_n, n].
+    """
     lane = _CHAIN.lane
-    p = np.zeros((len(packed), weights.shape[1]), np.int64)
+    p = np.zeros((*packed.shape[:2], weights.shape[2]), np.int64)
     high_parts, low_parts = np.zeros_like(p), np.zeros_like(p)
-    for dsp, (weight, chosen) in enumerate(zip(weights, index, strict=True)):
+    for dsp in range(weights.shape[1]):
         if dsp and dsp % lane.segment_dsps == 0:
             p, msp_high, msp_low = split_segment(lane, p)  # type: ignore[arg-type,assignment]
             high_parts += msp_high
             low_parts += msp_low
-        p = p + packed[:, chosen] * weight
+        if weights.shape[1] == _CHAIN.choices:  # dense: every multiplexer takes its own input
+            chosen = packed[:, :, dsp, None]
+        else:
+            picks = np.broadcast_to(index[:, dsp, None].astype(np.int64), p.shape)
+            chosen = np.take_along_axis(packed, picks, axis=2)
+        p = p + chosen * weights[:, dsp, None]
     high, low = split_lanes(lane, p)  # type: ignore[arg-type]
     return high + (high_parts << lane.lsp_bits), low + (low_parts << lane.lsp_bits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,25 +15,27 @@ from hwsim.core.errors import InputError
 from hwsim.core.graph import OpGraph, OpKind
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import Body, BodyBuilder, bits
 from hwsim.flightllm.emit_prompt import PROMPT_BUCKET, emit_prompt
 from hwsim.flightllm.emit_step import STEP_BUCKET, emit_step
 from hwsim.flightllm.isa import LD, MISC, SYS, UNITS, encode
 from hwsim.flightllm.plan import Layer, PlannedLayer, plan_layers
 from hwsim.flightllm.spec import FlightSpec
+from hwsim.flightllm.storage import at_length
 
 __all__ = ["FlightProgram", "Run", "lower_graph"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A layer at its place: the ops it stands for, its code, and how often it runs."""
+    """A layer at its place: the ops it stands for, its code, and the steps that run it."""
 
     op: str
     fused: tuple[str, ...]
     layer: Layer
     body: int
-    repeats: int
+    steps: int
 
 
 @dataclass
@@ -54,7 +56,7 @@ class FlightProgram(Program):
         each = np.array([body.counts() for body in self.bodies])
         times = np.zeros(len(self.bodies), np.int64)
         for run in self.runs:
-            times[run.body] += run.repeats
+            times[run.body] += run.steps
         return np.asarray(times @ each, np.int64)
 
     def program_hash(self) -> str:
@@ -63,7 +65,7 @@ class FlightProgram(Program):
             digest.update(body.code.tobytes())
             digest.update(repr(body.costs).encode())
         for run in self.runs:
-            digest.update(f"{run.body}x{run.repeats};".encode())
+            digest.update(f"{run.body}x{run.steps};".encode())
         return digest.hexdigest()[:16]
 
     def verify(self) -> None:
@@ -77,7 +79,7 @@ class FlightProgram(Program):
         """Yield the code layer by layer, in order of execution."""
         del size
         for run in self.runs:
-            for _ in range(run.repeats):
+            for _ in range(run.steps):
                 yield self.bodies[run.body].code
 
     def disassemble(self, limit: int = 200) -> str:
@@ -86,7 +88,7 @@ class FlightProgram(Program):
 
         lines: list[str] = []
         for run in self.runs:
-            lines.append(f"# {run.op} x{run.repeats}")
+            lines.append(f"# {run.op} x{run.steps}")
             code = self.bodies[run.body].code[: max(0, limit - len(lines))]
             lines += disassemble(encode(code)) if len(code) else []
             if len(lines) >= limit:
@@ -97,7 +99,7 @@ class FlightProgram(Program):
         """Yield the binary program in pieces, layer by layer."""
         texts = [encode(body.code) for body in self.bodies]
         for run in self.runs:
-            for _ in range(run.repeats):
+            for _ in range(run.steps):
                 yield texts[run.body]
 
 
@@ -140,24 +142,21 @@ def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], 
     runs = []
     for index, one in enumerate(planned):
         follower = planned[index + 1] if index + 1 < len(planned) else None
+        if follower is None and one.steps > 1:  # the next step of the bucket begins anew
+            follower = next(first for first in planned if first.phase == one.phase)
         key = (_bucketed(one.layer), _first_unit(follower))
         if key not in known:
             known[key] = len(bodies)
             bodies.append(_body(*key, spec))
-        runs.append(Run(one.op, tuple(one.fused), one.layer, known[key], one.repeats))
+        runs.append(Run(one.op, tuple(one.fused), one.layer, known[key], one.steps))
     return bodies, runs
 
 
 def _bucketed(layer: Layer) -> Layer:
     """Return ``layer`` at the lengths its program is compiled for."""
     if layer.tokens == 1:
-        context = -(-layer.context // STEP_BUCKET) * STEP_BUCKET
-        sizes = {"scores": {"n": context}, "mix": {"k": context}}.get(layer.kind, {})
-        return replace(layer, context=context, **sizes)
-    tokens = -(-layer.tokens // PROMPT_BUCKET) * PROMPT_BUCKET
-    context = -(-layer.context // PROMPT_BUCKET) * PROMPT_BUCKET
-    sizes = {"scores": {"n": context}, "mix": {"k": context}}.get(layer.kind, {})
-    return replace(layer, tokens=tokens, context=context, **sizes)
+        return at_length(layer, ceil_div(layer.context, STEP_BUCKET) * STEP_BUCKET)
+    return at_length(layer, ceil_div(layer.tokens, PROMPT_BUCKET) * PROMPT_BUCKET)
 
 
 def _first_unit(planned: PlannedLayer | None) -> int:
@@ -193,7 +192,6 @@ def _balance(code: NDArray[np.void]) -> None:
 def _facts(graph: OpGraph, mappings: list[Mapping]) -> list[dict[str, Any]]:
     facts = []
     for op, mapping in zip(graph.ops(), mappings, strict=True):
-        repeats = int(op.attrs.get("repeats", 1))
         facts.append(
             {
                 "name": op.name,
@@ -201,10 +199,9 @@ def _facts(graph: OpGraph, mappings: list[Mapping]) -> list[dict[str, Any]]:
                 "stage": op.stage.value,
                 "dims": dict(op.dims),
                 "mapping": {"dataflow": mapping.dataflow},
-                "macs": op.macs() * repeats,
-                "useful_macs": op.useful_macs() * repeats,
+                "macs": op.macs(),
+                "useful_macs": op.useful_macs(),
                 "tokens": op.gemm().m if op.kind is OpKind.LINEAR else 1,
-                "repeats": repeats,
             }
         )
     return facts

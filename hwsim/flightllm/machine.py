@@ -15,6 +15,7 @@ from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.core.sparsity import NM
+from hwsim.core.trace import TraceSink
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.bounds import program_bounds
 from hwsim.flightllm.lower import FlightProgram, lower_graph
@@ -76,6 +77,7 @@ class FlightMachine(Machine):
             treatment,
             phases=("prefill", "decode", "request"),
             has_dense_baseline=False,
+            operands="int8",
         )
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
@@ -87,7 +89,8 @@ class FlightMachine(Machine):
             raise InputError(f"op {op.name}", "a linear layer or attention", op.kind.value)
         dims = op.gemm()
         k = min(dims.k, 2048)
-        tile = k * self.spec.mpe.mv_columns if dims.m == 1 else self.spec.mpe.mm_rows * k
+        is_step = dims.m == _steps(op)
+        tile = k * self.spec.mpe.mv_columns if is_step else self.spec.mpe.mm_rows * k
         yield Mapping(
             op=op.name,
             dataflow=dataflow,
@@ -98,10 +101,10 @@ class FlightMachine(Machine):
     def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
         dims = op.gemm()
         mpe, shares = self.spec.mpe, self.spec.shares
-        macs = dims.groups * ceil_div(dims.m, 1) * dims.k * dims.n
-        rate = mpe.mv_macs_per_cycle if dims.m == 1 else mpe.mm_macs_per_cycle
+        macs, steps = dims.macs, _steps(op)
+        rate = mpe.mv_macs_per_cycle if dims.m == steps else mpe.mm_macs_per_cycle
         compute = ceil_div(macs, rate * shares)
-        moved = dims.groups * dims.k * dims.n * self.spec.weight_bits_x10 // 80
+        moved = steps * dims.groups * dims.k * dims.n * self.spec.weight_bits_x10 // 80
         hbm = self.spec.hbm
         rate_bytes = hbm.channels_per_core * hbm.channel_bytes_per_s * shares
         memory = int(moved * self.spec.clock_hz / rate_bytes) + 1
@@ -145,12 +148,20 @@ class FlightMachine(Machine):
         program: Program,
         inputs: MappingType[str, NDArray[Any]] | None = None,
         *,
-        trace: bool = False,
+        trace: bool | TraceSink = False,
         detail: str = "fast",
     ) -> Result:
         from hwsim.flightllm.sim import simulate  # numba is imported only when something runs
 
         return simulate(self, _own(program), inputs, trace=trace, detail=detail)
+
+
+def _steps(op: Op) -> int:
+    """Return the steps of a request that ``op`` stands for, each with weights of its own to load.
+
+    A product of activations has them in its groups.
+    """
+    return int(op.attrs.get("joined_steps", 1)) if op.kind is OpKind.LINEAR else 1
 
 
 def _own(program: Program) -> FlightProgram:

@@ -15,7 +15,7 @@ from hwsim.core.sparsity import NM
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["Layer", "plan_layers"]
+__all__ = ["Layer", "PlannedLayer", "phase_of", "plan_layers"]
 
 MAX_FUSED = 3
 """Element-wise ops behind one projection (rotary embedding has three)."""
@@ -55,12 +55,22 @@ class Layer:
 
 @dataclass
 class PlannedLayer:
-    """A layer with its leading op, the ops fused into it and how often it runs."""
+    """A layer with its leading op, the ops fused into it and the steps that run it."""
 
     layer: Layer
     op: str
     fused: list[str] = field(default_factory=list)
-    repeats: int = 1
+    steps: int = 1
+
+    @property
+    def phase(self) -> str:
+        """Return which part of a request the layer belongs to, "" if the graph is none."""
+        return phase_of(self.op)
+
+
+def phase_of(op: str) -> str:
+    """Return the part of a request that ``op`` is in by its name, "" if there are no parts."""
+    return op.partition("/")[0] if "/" in op else ""
 
 
 def plan_layers(graph: OpGraph, spec: FlightSpec) -> list[PlannedLayer]:
@@ -80,40 +90,41 @@ def plan_layers(graph: OpGraph, spec: FlightSpec) -> list[PlannedLayer]:
 def _plan(
     graph: OpGraph, op: Op, spec: FlightSpec, ready: set[str], taken: set[str]
 ) -> PlannedLayer | None:
-    repeats = int(op.attrs.get("repeats", 1))
+    steps = int(op.attrs.get("joined_steps", 1))
     if op.kind is OpKind.LINEAR:
-        return _linear(graph, op, spec, ready, taken, repeats)
+        return _linear(graph, op, spec, ready, taken, steps)
     if op.kind is OpKind.MATMUL:
-        return _attention(graph, op, taken, repeats)
+        return _attention(graph, op, taken, steps)
     shape = graph.tensors[op.output].shape
     width = shape[-1]
-    rows = max(1, op.dims["elems"] // width) if "elems" in op.dims else 1
+    rows = max(1, op.dims["elems"] // (steps * width)) if "elems" in op.dims else 1
     if op.kind is OpKind.NORMALIZATION:
         function = "rmsnorm" if op.attrs["function"] == "rms" else "layernorm"
-        return PlannedLayer(Layer("norm", rows, n=width, function=function), op.name, [], repeats)
+        return PlannedLayer(Layer("norm", rows, n=width, function=function), op.name, [], steps)
     if op.kind is OpKind.SOFTMAX:
-        return PlannedLayer(Layer("softmax", rows, n=width), op.name, [], repeats)
+        return PlannedLayer(Layer("softmax", rows, n=width), op.name, [], steps)
     if op.kind is OpKind.CONCAT and "grows" in op.attrs:
         context = shape[1]
         return PlannedLayer(
-            Layer("cache", 1, n=shape[0] * shape[2], context=context), op.name, [], repeats
+            Layer("cache", 1, n=shape[0] * shape[2] // steps, context=context), op.name, [], steps
         )
     if op.kind is OpKind.ELEMENTWISE and op.attrs["function"] not in _FLAG_FUNCTIONS:
         layer = Layer("eltwise", rows, n=width, operands=max(0, len(op.inputs) - 1))
-        return PlannedLayer(layer, op.name, [], repeats)
+        return PlannedLayer(layer, op.name, [], steps)
     return None
 
 
 def _linear(
-    graph: OpGraph, op: Op, spec: FlightSpec, ready: set[str], taken: set[str], repeats: int
+    graph: OpGraph, op: Op, spec: FlightSpec, ready: set[str], taken: set[str], steps: int
 ) -> PlannedLayer:
     dims = op.gemm()
-    fused, operands, misc, relu = _followers(graph, op, ready, dims.m)
+    tokens = dims.m // steps
+    fused, operands, misc, relu = _followers(graph, op, ready, tokens)
     taken.update(fused)
     density, is_sparse = _density(op, spec)
     layer = Layer(
         "linear",
-        dims.m,
+        tokens,
         k=dims.k,
         n=dims.n,
         misc=misc,
@@ -122,7 +133,7 @@ def _linear(
         is_sparse=is_sparse,
         has_relu=relu,
     )
-    return PlannedLayer(layer, op.name, fused, repeats)
+    return PlannedLayer(layer, op.name, fused, steps)
 
 
 def _density(op: Op, spec: FlightSpec) -> tuple[Fraction, bool]:
@@ -165,16 +176,17 @@ def _followers(
     return fused, operands, misc, has_relu
 
 
-def _attention(graph: OpGraph, op: Op, taken: set[str], repeats: int) -> PlannedLayer:
+def _attention(graph: OpGraph, op: Op, taken: set[str], steps: int) -> PlannedLayer:
     dims = op.gemm()
-    heads = int(op.attrs.get("heads", dims.groups))
-    group = max(1, heads // dims.groups)
+    groups = dims.groups // steps
+    heads = int(op.attrs.get("heads", groups))
+    group = max(1, heads // groups)
     tokens = ceil_div(dims.m, group)
     facts = {"heads": heads, "group": group, "is_causal": bool(op.attrs.get("is_causal"))}
     if op.attrs.get("grows") == "k":
         layer = Layer("mix", tokens, k=dims.k, n=dims.n, context=dims.k, **facts)
-        return PlannedLayer(layer, op.name, [], repeats)
+        return PlannedLayer(layer, op.name, [], steps)
     fused = [o.name for o in graph.consumers(op.output) if o.kind is OpKind.SOFTMAX]
     taken.update(fused)
     layer = Layer("scores", tokens, k=dims.k, n=dims.n, context=dims.n, misc=len(fused), **facts)
-    return PlannedLayer(layer, op.name, fused, repeats)
+    return PlannedLayer(layer, op.name, fused, steps)

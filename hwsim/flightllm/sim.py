@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.engine_trace import MAX_TRACE_EVENTS
 from hwsim.core.errors import InputError
 from hwsim.core.result import (
     LayerResult,
@@ -20,12 +21,14 @@ from hwsim.core.result import (
     UnitStats,
     empty_stalls,
 )
+from hwsim.core.trace import TraceSink
 from hwsim.flightllm.body import Body
 from hwsim.flightllm.isa import LD, SYS, UNITS
 from hwsim.flightllm.lower import FlightProgram, Run
 from hwsim.flightllm.spec import FlightSpec
-from hwsim.flightllm.storage import storage_report
+from hwsim.flightllm.summary import board_energy, run_extra
 from hwsim.flightllm.timing import LayerTime, play_body
+from hwsim.flightllm.trace import record_trace, write_events
 
 if TYPE_CHECKING:
     from hwsim.flightllm.machine import FlightMachine
@@ -65,7 +68,7 @@ def busy_ms(program: FlightProgram, spec: FlightSpec) -> dict[str, float]:
     total = [Fraction(0)] * 6
     for run, time in zip(program.runs, layer_times(program), strict=True):
         for unit in range(6):
-            total[unit] += time.busy[unit] * run.repeats
+            total[unit] += time.busy[unit] * run.steps
     scale = 1000 / (spec.clock_hz * spec.speed)
     return {name: float(total[unit] * scale) for unit, name in enumerate(UNITS)}
 
@@ -75,18 +78,20 @@ def simulate(
     program: FlightProgram,
     inputs: Mapping[str, NDArray[Any]] | None,
     *,
-    trace: bool,
+    trace: bool | TraceSink,
     detail: str,
 ) -> Result:
     """Return the result of ``program`` on ``machine`` (see :meth:`Machine.run`)."""
     if detail not in DETAILS:
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
-    if trace:
-        raise InputError("--trace", "a machine that records events", machine.name)
     times = layer_times(program, detail)
     accounts = _Accounts(machine.spec)
     layers = _layer_results(program, times, accounts)
     result = _to_result(machine, program, layers, accounts)
+    if trace is True:
+        result.trace = record_trace(program, machine.spec.speed, MAX_TRACE_EVENTS)
+    elif trace:
+        write_events(program, machine.spec.speed, trace)
     result.fidelity = "estimate" if detail == "estimate" else "cycle"
     if inputs:
         result.outputs = machine.execute(program, inputs)
@@ -101,15 +106,29 @@ class _Accounts:
         self.speed = spec.speed
         self.now = Fraction(0)
         self.end = 0
-        self.prompt = 0
         self.units = {name: UnitStats() for name in UNITS}
+        self._exact: dict[tuple[int, int], Fraction] = {}
+        self._split: dict[tuple[int, int, int], dict[str, UnitStats]] = {}
 
-    def add(self, time: LayerTime, repeats: int) -> dict[str, UnitStats]:
-        """Account for one layer; return what each unit did in its whole cycles."""
-        self.now += time.cycles * repeats / self.speed
+    def add(self, body: int, time: LayerTime, steps: int) -> dict[str, UnitStats]:
+        """Account for one layer, number ``body``; return what each unit did in whole cycles."""
+        if (body, steps) not in self._exact:
+            self._exact[body, steps] = time.cycles * steps / self.speed
+        self.now += self._exact[body, steps]
         before, self.end = self.end, -(-self.now.numerator // self.now.denominator)
         cycles = self.end - before
-        scale = float(repeats / self.speed)
+        if (body, steps, cycles) not in self._split:
+            self._split[body, steps, cycles] = self._units(time, steps, cycles)
+        found = self._split[body, steps, cycles]
+        for name, stats in found.items():
+            self.units[name].busy += stats.busy
+            self.units[name].idle += stats.idle
+            for reason in ("dram", "sync", "dependency"):
+                self.units[name].stall[reason] += stats.stall[reason]
+        return found
+
+    def _units(self, time: LayerTime, steps: int, cycles: int) -> dict[str, UnitStats]:
+        scale = float(steps / self.speed)
         found = {}
         for unit, name in enumerate(UNITS):
             whole = _whole([part * scale for part in time.parts[unit]], cycles)
@@ -117,10 +136,6 @@ class _Accounts:
             for producer, lost in enumerate(whole[1:]):
                 stats.stall[_reason(producer)] += lost
             found[name] = stats
-            self.units[name].busy += stats.busy
-            self.units[name].idle += stats.idle
-            for reason in ("dram", "sync", "dependency"):
-                self.units[name].stall[reason] += stats.stall[reason]
         return found
 
 
@@ -156,13 +171,10 @@ def _layer_results(
     program: FlightProgram, times: list[LayerTime], accounts: _Accounts
 ) -> list[LayerResult]:
     """Return one entry per op; those fused into a layer, and pure addresses, take no cycles."""
-    stages = {fact["name"]: fact["stage"] for fact in program.meta["ops"]}
     placed: dict[str, _Placed] = {}
     for run, time in zip(program.runs, times, strict=True):
         start = accounts.end
-        units = accounts.add(time, run.repeats)
-        if stages[run.op] == "prefill":
-            accounts.prompt += accounts.end - start
+        units = accounts.add(run.body, time, run.steps)
         placed[run.op] = _Placed(run, program.bodies[run.body], start, accounts.end, units)
     owner = {name: run.op for run in program.runs for name in run.fused}
     layers = []
@@ -185,31 +197,29 @@ def _entry(fact: dict[str, Any], one: _Placed | None, owner: str | None, now: in
             **facts, mapping=mapping, start_cycle=now, end_cycle=now, cycles=0, unit="misc",
             account=UnitStats(), issued_macs=fact["macs"], bytes=nothing,
         )  # fmt: skip
-    layer, repeats = one.run.layer, one.run.repeats
+    layer, steps = one.run.layer, one.run.steps
     unit = ("mv" if layer.tokens == 1 else "mm") if layer.kind in _MATRIX_KINDS else "misc"
     unit = "ld" if layer.kind == "cache" else unit
     return LayerResult(
         **facts,
-        mapping={"dataflow": layer.kind, "density": float(layer.density), "repeats": repeats},
+        mapping={"dataflow": layer.kind, "density": float(layer.density), "steps": steps},
         start_cycle=one.start,
         end_cycle=one.end,
         cycles=one.end - one.start,
         unit=unit,
         account=one.units[unit],
-        issued_macs=max(fact["useful_macs"], one.body.issued_macs * repeats),
-        bytes=_bytes(one.body, repeats, nothing),
+        issued_macs=max(fact["useful_macs"], one.body.issued_macs * steps),
+        bytes=_bytes(one.body, steps, nothing),
     )
 
 
-def _bytes(
-    body: Body, repeats: int, nothing: dict[str, dict[str, int]]
-) -> dict[str, dict[str, int]]:
+def _bytes(body: Body, steps: int, nothing: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     found = {level: dict(moved) for level, moved in nothing.items()}
-    found["dram"] = {"read": body.hbm_read * repeats, "write": body.hbm_write * repeats}
+    found["dram"] = {"read": body.hbm_read * steps, "write": body.hbm_write * steps}
     for level, size in body.filled.items():
-        found[level]["write"] += size * repeats
+        found[level]["write"] += size * steps
     for level, size in body.drained.items():
-        found[level]["read"] += size * repeats
+        found[level]["read"] += size * steps
     return found
 
 
@@ -230,7 +240,7 @@ def _to_result(
         useful_macs=sum(layer.useful_macs for layer in layers),
         bytes=total,
     )
-    stats.energy_by_component_pj = _energy(stats, spec)
+    stats.energy_by_component_pj = board_energy(stats, spec)
     return Result(
         model=program.meta["model"],
         machine=machine.name,
@@ -242,63 +252,8 @@ def _to_result(
         layers=layers,
         provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
         notes=list(program.meta["notes"]),
-        extra=_extra(program, stats, accounts, spec),
+        extra=run_extra(program, stats, layers, spec),
     )
-
-
-def _energy(stats: Stats, spec: FlightSpec) -> dict[str, float]:
-    """Return the board's energy: products and HBM by their counts, the rest of the board by time.
-
-    If the counted parts exceed the board's power over the run, nothing is left for the rest.
-    """
-    seconds = stats.cycles / spec.clock_hz
-    mpe = stats.useful_macs * spec.power.mac_pj
-    hbm = sum(stats.bytes["dram"].values()) * spec.power.hbm_pj_per_byte
-    board = max(0.0, spec.power.board_w * seconds * 1e12 - mpe - hbm)
-    return {"mpe": mpe, "hbm": hbm, "board": board}
-
-
-def _extra(
-    program: FlightProgram, stats: Stats, accounts: _Accounts, spec: FlightSpec
-) -> dict[str, Any]:
-    rates = _rates(program, accounts, spec)
-    seconds = stats.cycles / spec.clock_hz
-    moved = sum(stats.bytes["dram"].values())
-    used = spec.hbm.channels_per_core * spec.hbm.channel_bytes_per_s
-    instructions = dict(zip(UNITS, program.counts().tolist(), strict=True))
-    return {
-        "timing": spec.timing,
-        **rates,
-        "joules_per_token": stats.energy_pj * 1e-12 / rates["tokens"],
-        "instructions": {unit.upper(): count for unit, count in instructions.items()},
-        "hbm_bytes": moved * spec.shares,
-        "bandwidth_utilization": float(moved * spec.shares / seconds / spec.hbm.bytes_per_s),
-        "bandwidth_utilization_of_used_channels": float(moved / seconds / used),
-        "storage": storage_report(instructions),
-        "spec": spec.model_dump(mode="json"),
-    }
-
-
-def _rates(program: FlightProgram, accounts: _Accounts, spec: FlightSpec) -> dict[str, Any]:
-    """Return tokens and their rate: a prompt's as read, steps' as written.
-
-    A request's rate is that of its steps, as the paper counts; ``end_to_end_tokens_per_s`` counts
-    the prompt's time too.
-    """
-    stages = {fact["name"]: fact["stage"] for fact in program.meta["ops"]}
-    steps = {run.op.rpartition("/")[0]: run for run in program.runs if stages[run.op] == "decode"}
-    seconds = accounts.end / spec.clock_hz
-    if not steps:
-        tokens = max(int(fact["tokens"]) for fact in program.meta["ops"])
-        return {"tokens": tokens, "tokens_per_s": tokens / seconds, "prefill_s": seconds}
-    tokens = sum(run.repeats for run in steps.values())
-    prefill = float(accounts.prompt / spec.clock_hz)
-    return {
-        "tokens": tokens,
-        "tokens_per_s": tokens / (seconds - prefill),
-        "prefill_s": prefill,
-        "end_to_end_tokens_per_s": tokens / seconds,
-    }
 
 
 def _versions() -> dict[str, str]:

@@ -88,6 +88,7 @@ class FlightSpec(Spec):
     query_key_percent: int = Field(
         70, ge=1, le=100, description="density of query and key projections left dense by the user"
     )
+    max_tokens: int = Field(2048, ge=128, description="longest length compiled for (artifact)")
     mask_block: int = Field(64, ge=1, description="granularity of the causal mask")
     is_fused: bool = Field(True, description="vectors stay on chip between the ops of a layer")
     mpe: MpeSpec = MpeSpec()

@@ -15,7 +15,7 @@ from hwsim.flightllm.body import Body
 from hwsim.flightllm.isa import SYS, UNITS
 from hwsim.flightllm.kernels import play
 
-__all__ = ["LayerTime", "play_body"]
+__all__ = ["BodyTimes", "LayerTime", "play_body", "play_times"]
 
 MAX_TICKS = 1 << 62
 
@@ -40,15 +40,24 @@ class LayerTime:
         )
 
 
+@dataclass(frozen=True)
+class BodyTimes:
+    """When a layer's instructions run: ``start`` and occupation, in 1 / ``per_cycle`` cycles."""
+
+    per_cycle: int
+    start: NDArray[np.int64]
+    ticks: NDArray[np.int64]
+
+    @property
+    def cycles(self) -> Fraction:
+        """Return what the layer takes, in cycles of the clock before the speed-up."""
+        return Fraction(int((self.start + self.ticks).max()), self.per_cycle)
+
+
 def play_body(body: Body) -> LayerTime:
     """Return the time of ``body``; raise :class:`HwsimError` if it can never finish."""
-    per_cycle = math.lcm(*(cost.denominator for cost in body.costs))
-    ticks_of = [int(cost * per_cycle) for cost in body.costs]
-    times = np.bincount(body.code["cost"], minlength=len(ticks_of)).tolist()
-    if sum(t * n for t, n in zip(ticks_of, times, strict=True)) >= MAX_TICKS:
-        need = f"a layer below {MAX_TICKS} ticks of 1/{per_cycle} cycle"
-        raise HwsimError("layer", need, "more: its costs have no common measure so small")
-    makespan, busy, lost = _play(body.code, np.array(ticks_of, np.int64)[body.code["cost"]])
+    per_cycle, ticks = _ticks(body)
+    makespan, busy, lost, _ = _play(body.code, ticks)
     return LayerTime(
         Fraction(makespan, per_cycle),
         tuple(Fraction(int(t), per_cycle) for t in busy),
@@ -56,21 +65,39 @@ def play_body(body: Body) -> LayerTime:
     )
 
 
+def play_times(body: Body) -> BodyTimes:
+    """Return when every instruction of ``body`` runs, as :func:`play_body` does."""
+    per_cycle, ticks = _ticks(body)
+    _, _, _, start = _play(body.code, ticks)
+    return BodyTimes(per_cycle, start, ticks)
+
+
+def _ticks(body: Body) -> tuple[int, NDArray[np.int64]]:
+    """Return the ticks per cycle that make all costs whole, and those of every instruction."""
+    per_cycle = math.lcm(*(cost.denominator for cost in body.costs))
+    ticks_of = [int(cost * per_cycle) for cost in body.costs]
+    times = np.bincount(body.code["cost"], minlength=len(ticks_of)).tolist()
+    if sum(t * n for t, n in zip(ticks_of, times, strict=True)) >= MAX_TICKS:
+        need = f"a layer below {MAX_TICKS} ticks of 1/{per_cycle} cycle"
+        raise HwsimError("layer", need, "more: its costs have no common measure so small")
+    return per_cycle, np.array(ticks_of, np.int64)[body.code["cost"]]
+
+
 def _play(
     code: NDArray[np.void], ticks: NDArray[np.int64]
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return makespan, busy ticks per unit, lost ones per unit and producer, every start."""
     n = len(code)
     unit, wait, release = (np.ascontiguousarray(code[f]) for f in ("unit", "wait", "release"))
     pool = np.zeros((36, n + 1), np.int64)
     pushed, popped = np.zeros(36, np.int64), np.zeros(36, np.int64)
     pushed[SYS * 6 : SYS * 6 + 6] = 1  # the barrier in front of the layer
-    busy, lost = np.zeros(6, np.int64), np.zeros((6, 6), np.int64)
+    busy, lost, start = np.zeros(6, np.int64), np.zeros((6, 6), np.int64), np.zeros(n, np.int64)
     makespan = play(
-        unit, wait, release, ticks, pool, pushed, popped,
-        np.zeros(6, np.int64), busy, lost, np.zeros(n, np.int64),
-    )  # fmt: skip
+        unit, wait, release, ticks, pool, pushed, popped, np.zeros(6, np.int64), busy, lost, start
+    )
     if makespan < 0:
         index = -1 - int(makespan)
         need = f"tokens for instruction {index} of a layer"
         raise HwsimError(f"unit {UNITS[unit[index]]}", need, "none that will come")
-    return int(makespan), busy, lost
+    return int(makespan), busy, lost, start

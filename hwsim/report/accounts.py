@@ -107,8 +107,9 @@ def check_run(document: Any, where: str) -> Run:
 
 def read_account(entry: Mapping[str, Any]) -> UnitStats:
     """Return the account of a unit or layer entry; absent reasons count zero."""
-    stall = entry.get("stall", {})
-    reasons = dict.fromkeys(STALL_REASONS, 0) | {name: int(n) for name, n in stall.items()}
+    reasons = dict.fromkeys(STALL_REASONS, 0)
+    for name, cycles in entry.get("stall", {}).items():
+        reasons[name] = int(cycles)
     return UnitStats(int(entry.get("busy", 0)), reasons, int(entry.get("idle", 0)))
 
 
@@ -197,11 +198,12 @@ def cycle_parts(run: Run) -> list[Part]:
     """
     busy: dict[str, int] = {}
     rest: dict[str, int] = {}
-    for row in layer_rows(run):
-        busy[row.unit] = busy.get(row.unit, 0) + row.account.busy
-        for part in row.parts:
-            if part.state != "busy":
-                rest[part.state] = rest.get(part.state, 0) + part.cycles
+    for layer in run["layers"]:
+        account, unit = read_account(layer), str(layer.get("unit", ""))
+        busy[unit] = busy.get(unit, 0) + account.busy
+        for state, cycles in (*account.stall.items(), ("idle", account.idle)):
+            if cycles:
+                rest[state] = rest.get(state, 0) + cycles
     if not run["layers"] and run["units"]:
         unit = compute_unit(run)
         return sorted(parts_of(read_account(run["units"][unit])), key=lambda p: -p.cycles)

@@ -63,9 +63,9 @@ def stage_of(kind: str, stage: str) -> str:
 
 def stage_rows(run: Run) -> list[StageRow]:
     """Return one row per stage of a training run in the order of an iteration, else nothing."""
-    rows = layer_rows(run)
-    if not any(row.stage in ("bp", "wu") for row in rows):
+    if not any(layer.get("stage") in ("bp", "wu") for layer in run["layers"]):
         return []
+    rows = layer_rows(run)
     found: dict[str, list[LayerRow]] = {stage: [] for stage in STAGE_NAMES}
     for row in rows:
         found.setdefault(stage_of(row.kind, row.stage), []).append(row)

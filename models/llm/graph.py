@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 
 from hwsim.core.errors import InputError
-from hwsim.core.graph import Op, Operand, OpGraph, Stage, TensorInfo
+from hwsim.core.graph import OpGraph, Stage
 from models.build import GraphBuilder
 from models.llm.config import LlmConfig
 from models.llm.layers import Span, add_layer, add_norm
 from models.llm.parameters import active_parameters, total_parameters
+from models.llm.request import request_graph
 from models.workload import Workload
 
 __all__ = ["DECODE_BUCKET", "PREFILL_BUCKET", "llm_graph"]
@@ -25,8 +26,8 @@ def llm_graph(name: str, config: LlmConfig, workload: Workload) -> OpGraph:
     """Return the graph of ``workload``; raise :class:`InputError` naming a flag that is wrong.
 
     A step's input is the hidden vector of its token and its output the scores of all words:
-    embedding and sampling are outside, as on FlightLLM. In a ``request`` the steps whose contexts
-    share a bucket are one group of ops, run ``attrs["repeats"]`` times at the bucket's length.
+    embedding and sampling are outside, as on FlightLLM. In a ``request`` an op stands for all steps
+    whose contexts share a bucket (see :mod:`models.llm.request`).
     """
     rng = np.random.default_rng(workload.seed)
     if workload.phase in ("prefill", "infer"):
@@ -100,76 +101,6 @@ def _request(name: str, config: LlmConfig, workload: Workload, rng: np.random.Ge
     steps = Counter(
         -(-(prompt + i) // DECODE_BUCKET) * DECODE_BUCKET for i in range(1, generate + 1)
     )
-    parts = [_relabelled(_prompt(name, config, prompt, rng), "prefill", 1)]
+    read = _prompt(name, config, prompt, rng)
     step = _step(name, config, max(steps), rng)
-    parts += [
-        _relabelled(_at_context(step, bucket), f"decode{bucket}", steps[bucket])
-        for bucket in sorted(steps)
-    ]
-    return OpGraph(
-        name,
-        [op for part in parts for op in part.ops()],
-        [tensor for part in parts for tensor in part.tensors.values()],
-        [tensor for part in parts for tensor in part.inputs],
-        [tensor for part in parts for tensor in part.outputs],
-    )
-
-
-def _at_context(step: OpGraph, context: int) -> OpGraph:
-    """Return ``step``, a verified graph, at another context; ops are copied unchecked."""
-    tensors = dict(step.tensors)
-
-    def resize(name: str, axis: int, extent: int) -> int:
-        shape = list(tensors[name].shape)
-        shape[axis] = extent
-        tensors[name] = TensorInfo.model_construct(
-            name=name, shape=tuple(shape), dtype=tensors[name].dtype
-        )
-        return tensors[name].elems
-
-    def resized(op: Op) -> Op:
-        grows = op.attrs.get("grows")
-        dims = dict(op.dims)
-        if grows == "rows":
-            resize(op.inputs[0].tensor, 1, context - 1)
-            dims["elems"] = resize(op.output, 1, context)
-        elif grows == "k":
-            dims["k"] = context
-        else:
-            elems = resize(op.output, 2, context)
-            dims = {**dims, "n": context} if op.is_gemm else {"elems": elems}
-        return op.model_copy(update={"dims": dims})
-
-    ops = [resized(op) if "grows" in op.attrs else op for op in step.ops()]
-    return OpGraph(step.name, ops, list(tensors.values()), step.inputs, step.outputs)
-
-
-def _relabelled(graph: OpGraph, prefix: str, repeats: int) -> OpGraph:
-    """Return ``graph`` with its names behind ``prefix/`` and its ops marked with ``repeats``."""
-
-    def moved(op: Op) -> Op:
-        return Op.model_construct(
-            name=f"{prefix}/{op.name}",
-            kind=op.kind,
-            dims=op.dims,
-            inputs=tuple(
-                Operand.model_construct(
-                    tensor=f"{prefix}/{o.tensor}", role=o.role, pattern=o.pattern
-                )
-                for o in op.inputs
-            ),
-            output=f"{prefix}/{op.output}",
-            stage=op.stage,
-            attrs={**op.attrs, "repeats": repeats},
-        )
-
-    return OpGraph(
-        graph.name,
-        [moved(op) for op in graph.ops()],
-        [
-            TensorInfo.model_construct(name=f"{prefix}/{t.name}", shape=t.shape, dtype=t.dtype)
-            for t in graph.tensors.values()
-        ],
-        [f"{prefix}/{tensor}" for tensor in graph.inputs],
-        [f"{prefix}/{tensor}" for tensor in graph.outputs],
-    )
+    return request_graph(read, step, steps, shares_weights=not config.is_encoder_decoder)

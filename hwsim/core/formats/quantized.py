@@ -26,6 +26,7 @@ __all__ = [
     "GroupQuantized",
     "assign_bits",
     "dequantize",
+    "int8_codes",
     "pack_groups",
     "quantize",
     "quantized_bits",
@@ -95,6 +96,18 @@ def quantize(
     values[np.broadcast_to((scales == 0)[:, None], values.shape)] = 0
     flat = values.reshape(-1, values.shape[2])[: weights.shape[0]]
     return GroupQuantized(flat.astype(np.int8), scales, widths.copy(), group_elems)
+
+
+def int8_codes(
+    values: NDArray[np.floating], axis: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return codes of -127 to 127 and the scales they are multiplied by, one along ``axis``.
+
+    The largest magnitude becomes 127; where all values are 0 the scale is 1. Ties go to even.
+    """
+    scales = np.abs(values).max(axis=axis, keepdims=True).astype(np.float32) / np.float32(127)
+    scales = np.where(scales == 0, np.float32(1), scales)
+    return np.rint(values / scales).astype(np.int8), scales
 
 
 def dequantize(quantized: GroupQuantized) -> NDArray[np.float32]:

@@ -124,16 +124,27 @@ def test_a_request_is_its_prompt_and_the_steps_of_each_bucket() -> None:
     graph = llm_graph("tiny", config, work)
     graph.verify()
     contexts = [14 + i for i in range(1, 21)]
-    repeats = {op.name.split("/")[0]: op.attrs["repeats"] for op in graph.ops()}
-    assert repeats == {
+    steps = {op.name.split("/")[0]: op.attrs["joined_steps"] for op in graph.ops()}
+    assert steps == {
         "prefill": 1,
         "decode16": sum(c <= 16 for c in contexts),
         "decode32": sum(16 < c <= 32 for c in contexts),
         "decode48": sum(c > 32 for c in contexts),
     }
     alone = llm_graph("tiny", config, Workload(phase="decode", kv_tokens=32))
-    found = {op.name: op.dims for op in graph.ops()}
-    assert all(found[f"decode32/{op.name}"] == op.dims for op in alone.ops())
+    for op in alone.ops():
+        joined = graph.op(f"decode32/{op.name}")
+        counted = "batch" if op.is_gemm else "elems"
+        assert joined.dims == {**op.dims, counted: 16 * op.dims[counted]}
+        assert joined.macs() == 16 * op.macs()
+
+
+def test_a_requests_parts_share_their_weights() -> None:
+    config = parse_config(TINY)
+    request = Workload(phase="request", prompt_tokens=14, generate_tokens=20)
+    prompt = Workload(phase="prefill", seq_tokens=14)
+    joined, alone = (llm_graph("tiny", config, work).totals() for work in (request, prompt))
+    assert joined["weight_elems"] == alone["weight_elems"]
 
 
 @pytest.mark.parametrize(
