@@ -31,8 +31,6 @@ def unchecked() -> list[str]:
     return [
         "V1, V2 and V3 on the whole calibrated R-MAT with the hashes of the versions: probing hub "
         "columns takes hours; a sixteenth of it is claimed",
-        "9.2 and 1.4 times of mixed pipelines on SpMM (HotTiles 2024): only the multi-threaded "
-        "pipelines' kernel exists",
         "times of the SMASH thesis: only its abstract is at hand",
     ]
 

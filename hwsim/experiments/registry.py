@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "models": "hwsim.experiments.model_totals",
     "nm-training": "hwsim.experiments.nm_training",
     "piuma": "hwsim.experiments.piuma",
+    "piuma-kernels": "hwsim.experiments.piuma_kernels",
     "sat": "hwsim.experiments.sat",
     "scalesim": "hwsim.experiments.scalesim_counts",
     "spgemm-peers": "hwsim.experiments.spgemm_peers",

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwsim.core.errors import InputError
-from hwsim.piuma.isa import THREAD, THREADS, Assembler, Register
+from hwsim.piuma.isa import THREAD, THREADS, ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import Launch
 
-__all__ = ["DenseProduct", "write_sddmm", "write_spmm"]
+__all__ = ["DenseProduct", "emit_rows", "write_sddmm", "write_spmm"]
 
 _WIDTH = 8
 """Columns that a thread sums in registers at once: a line of doubles."""
@@ -34,6 +34,8 @@ class DenseProduct:
     x: int
     y: int
     c: int
+    is_shared: int | None = None
+    """Address of 4 bytes per row: whether others add to the row of c, which begins as zeros."""
 
 
 def _require_threads(spec: PiumaSpec) -> None:
@@ -46,10 +48,22 @@ def write_spmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:
     _require_threads(spec)
     entry = a.place
     a.fresh()
+    emit_rows(a, product)
+    a.emit("halt")
+    return Launch(entry)
+
+
+def emit_rows(a: Assembler, product: DenseProduct) -> None:
+    """Append the loop over a thread's rows of an SpMM."""
     row, rows = a.registers(2)
     a.add(row, THREAD, 0)
     a.move(rows, product.m)
-    with a.count_up(row, rows, THREADS):
+    with a.count_up(row, rows, THREADS) as following:
+        if product.is_shared is not None:  # rows begin as zeros
+            with a.scratch(2) as (p, stop):
+                a.load_item(p, product.a.ptr, row, size=4, is_cached=True)
+                a.load_item(stop, product.a.ptr + 4, row, size=4, is_cached=True)
+                a.branch("ge", p, stop, following)
         full = product.width // _WIDTH * _WIDTH
         if full:
             with a.scratch(2) as (offset, stop):
@@ -61,8 +75,7 @@ def write_spmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:
             with a.scratch(1) as (offset,):
                 a.move(offset, 8 * full)
                 _row_chunk(a, product, row, offset, product.width - full)
-    a.emit("halt")
-    return Launch(entry)
+    a.release(row, rows)
 
 
 def _row_chunk(
@@ -86,9 +99,28 @@ def _row_chunk(
                 a.emit("fadd", total, total, x)
         a.emit("muli", at, row, imm=8 * product.width)
         a.add(at, at, offset)
-        for i, total in enumerate(sums):
-            a.store(total, at, product.c + 8 * i)
+        _store_chunk(a, product, row, at, sums)
     a.release(*sums)
+
+
+def _store_chunk(
+    a: Assembler, product: DenseProduct, row: Register, at: Register, sums: list[Register]
+) -> None:
+    """Store a row's sums, or add them where others add too."""
+    done, shared = Label(), Label()
+    if product.is_shared is not None:
+        with a.scratch(1) as (is_shared,):
+            a.load_item(is_shared, product.is_shared, row, size=4, is_cached=True)
+            a.branch("ne", is_shared, ZERO, shared)
+    for i, total in enumerate(sums):
+        a.store(total, at, product.c + 8 * i)
+    if product.is_shared is not None:
+        a.jump(done)
+        a.mark(shared)
+        with a.scratch(1) as (old,):
+            for i, total in enumerate(sums):
+                a.atomic("afadd", old, at, total, product.c + 8 * i)
+        a.mark(done)
 
 
 def write_sddmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:

@@ -16,6 +16,7 @@ from hwsim.piuma.spec import PiumaSpec
 __all__ = ["bound_cycles", "estimate_cycles", "estimate_traffic"]
 
 _INSTRUCTIONS = {"smash-v1": 34, "smash-v2": 30, "smash-v3": 28, "spmv": 9, "spmm": 4, "sddmm": 7}
+_INSTRUCTIONS |= {"spmm-stp": 4, "spmm-mixed": 4}
 """Per product, with what else happens on the way (assumed: measured on few matrices)."""
 _PER_LEVEL = {"row-heap": (28, 12), "outer": (40, 12), "row-esc": (20, 9)}
 """Per product of kernels that merge: at once, and per level of heap or sort (likewise)."""
@@ -41,7 +42,9 @@ def estimate_traffic(fact: dict[str, Any]) -> tuple[int, int]:
 def estimate_cycles(fact: dict[str, Any], spec: PiumaSpec) -> tuple[int, int]:
     """Return cycles of (instructions, memory)."""
     products = fact["attrs"]["products"] + fact["dims"]["m"]
-    pipelines = max(1, spec.blocks * spec.mtp.pipelines)
+    working = 0 if fact["kernel"] == "spmm-stp" else spec.mtp.pipelines
+    working += spec.stp.pipelines if fact["kernel"] in ("spmm-stp", "spmm-mixed") else 0
+    pipelines = max(1, spec.blocks * working)
     work = ceil_div(_instructions(fact, products), pipelines)
     rate = spec.dram_bytes_per_cycle * spec.blocks
     moved = sum(estimate_traffic(fact))
@@ -83,6 +86,9 @@ def bound_cycles(fact: dict[str, Any], spec: PiumaSpec) -> Bounds:
     probes, passes, slots = 1, 1, 0
     if fact["kernel"] == "inner":
         products += _comparisons(fact)
+    elif fact["kernel"] in ("spmm-stp", "spmm-mixed"):
+        # Tiles may have one row and column: each then loads its dense row and adds to the result.
+        products += dims["m"] * dims["k"] * dims["n"]
     elif fact["kernel"] in _PER_LEVEL:
         probes = _levels(fact)
     elif fact["kind"] == "spgemm":

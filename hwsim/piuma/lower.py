@@ -12,7 +12,7 @@ from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, OpGraph
 from hwsim.core.mapping import Mapping
 from hwsim.piuma.isa import THREAD_INSTRUCTION, Assembler
-from hwsim.piuma.kernel_table import KERNELS, write_kernel
+from hwsim.piuma.kernel_table import KERNELS, Writer
 from hwsim.piuma.memory_map import MemoryMap
 from hwsim.piuma.opcodes import OPCODES
 from hwsim.piuma.program import OpCode, ThreadProgram
@@ -34,7 +34,9 @@ def lower_graph(
     InputError
         If an op is no sparse product, or its data or windows do not fit.
     """
+    values = dict(graph.weights if tensors is None else tensors)
     memory = MemoryMap()
+    writer = Writer(spec, memory, values)
     codes: list[OpCode] = []
     rows: list[NDArray[np.void]] = []
     facts = []
@@ -46,7 +48,7 @@ def lower_graph(
             if operand.tensor not in memory:
                 memory.add(operand.tensor, graph.tensors[operand.tensor].nbytes)
         assembler = Assembler(op_id=index)
-        launch = write_kernel(assembler, spec, memory, op, mapping.placement["kernel"])
+        launch = writer.write(assembler, op, mapping.placement["kernel"])
         code = assembler.array()
         first = sum(len(part) for part in rows)
         rows.append(code)
@@ -59,8 +61,13 @@ def lower_graph(
         op_names=[op.name for op in graph.ops()],
         channels=[],
         instructions=np.concatenate(rows).astype(THREAD_INSTRUCTION),
-        tensors=dict(graph.weights if tensors is None else tensors),
-        meta={"model": graph.name, "notes": list(graph.notes), "ops": facts},
+        tensors=values | writer.prepared,
+        meta={
+            "model": graph.name,
+            "notes": list(graph.notes),
+            "ops": facts,
+            "prepared": list(writer.prepared),
+        },
         memory=memory,
         codes=codes,
     )

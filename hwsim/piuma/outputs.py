@@ -33,8 +33,9 @@ Array = NDArray[Any]
 
 
 def operand_values(program: ThreadProgram) -> dict[str, Array]:
-    """Return the operands' values; :class:`InputError` names one without."""
+    """Return values of operands and of what is made of them; an error names one that is missing."""
     names = {name for fact in program.meta["ops"] for name in fact["inputs"]}
+    names |= set(program.meta["prepared"])
     for name in sorted(names):
         if name not in program.tensors:
             raise InputError(f"tensor {name}", "values", "none attached")

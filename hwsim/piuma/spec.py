@@ -26,6 +26,7 @@ __all__ = [
     "QueueSpec",
     "ScratchpadSpec",
     "SmashSpec",
+    "SpmmSpec",
     "StpSpec",
     "SyncSpec",
 ]
@@ -191,6 +192,17 @@ class SmashSpec(_Part):
         return self
 
 
+class SpmmSpec(_Part):
+    """Tiles of the SpMM kernels that stream dense rows through the scratchpad."""
+
+    tile_rows: int = Field(
+        8192, ge=1, description="at most; less if pipelines would be idle (HotTiles 2024)"
+    )
+    tile_cols: int = Field(
+        8192, ge=1, description="at most; less if the scratchpad is full (HotTiles 2024)"
+    )
+
+
 class PiumaSpec(Spec):
     """A whole machine of one or more blocks."""
 
@@ -206,6 +218,7 @@ class PiumaSpec(Spec):
     sync: SyncSpec = SyncSpec()
     noc: NocSpec = NocSpec()
     smash: SmashSpec = SmashSpec()
+    spmm: SpmmSpec = SpmmSpec()
 
     @model_validator(mode="after")
     def _has_pipelines(self) -> Self:

@@ -12,7 +12,7 @@ from hwsim.report.quantities import format_percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["group_chart", "line_chart"]
+__all__ = ["bar_chart", "group_chart", "line_chart"]
 
 WIDE_INCHES = 10.6
 HALF_INCHES = 5.6
@@ -75,6 +75,46 @@ def group_chart(
 
     size = (WIDE_INCHES, 1.3 + 0.19 * len(groups) * max(2, len(series)))
     return draw_chart(slug, title, caption, size, draw, is_wide=True)
+
+
+def bar_chart(
+    slug: str, title: str, caption: str, label: str, values: Mapping[str, float]
+) -> Chart:
+    """Return one horizontal bar per name on a logarithmic axis, its value beside it.
+
+    Parameters
+    ----------
+    slug, title, caption, label : str
+        File name, heading, explanation, and what the axis measures.
+    values : mapping of str to float
+        Positive; one a tenth of the least is where bars begin.
+    """
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        rows = range(len(values))
+        left = min(values.values()) / 10
+        widths = [value - left for value in values.values()]
+        axes.barh(rows, widths, left=left, height=0.7, color=_colour(0))
+        for row, value in zip(rows, values.values(), strict=True):
+            axes.annotate(
+                f"{value:,.0f}",
+                (value, row),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+                color=theme.text,
+            )
+        axes.set_xscale("log")
+        axes.set_xlim(left, 3 * max(values.values()))
+        axes.set_yticks(rows, [plain_label(name) for name in values])
+        axes.tick_params(axis="y", colors=theme.text)
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(label)
+
+    size = (HALF_INCHES, 1.1 + 0.28 * len(values))
+    return draw_chart(slug, title, caption, size, draw)
 
 
 def line_chart(

@@ -26,6 +26,8 @@ KERNEL_KINDS: Mapping[str, OpKind] = {
     "outer": OpKind.SPGEMM,
     "spmv": OpKind.SPMV,
     "spmm": OpKind.SPMM,
+    "spmm-stp": OpKind.SPMM,
+    "spmm-mixed": OpKind.SPMM,
     "sddmm": OpKind.SDDMM,
 }
 """Kernel -> the kind of product that it computes."""
@@ -84,7 +86,7 @@ def product_graph(
     """Return the graph of one product by ``kernel`` (``auto``: a · b, the machine's choice).
 
     Without ``b`` a sparse product is a · a if ``a`` is square, else a · aᵀ. Dense operands of
-    ``spmm`` and ``sddmm`` have ``features`` columns of small integers drawn by ``seed``.
+    SpMM and SDDMM have ``features`` columns of small integers drawn by ``seed``.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hwsim.report.canvas import Chart
-from hwsim.report.experiment_figures import group_chart, line_chart
+from hwsim.report.experiment_figures import bar_chart, group_chart, line_chart
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +40,9 @@ def test_more_series_than_colours_can_be_drawn() -> None:
     series = {str(i): [float(i), 1.0] for i in range(12)}
     assert bars(series).png
     assert lines(series).png
+
+
+def test_bars_on_a_logarithmic_axis_follow_their_values() -> None:
+    first = bar_chart("log", "Log", "What they are.", "cycles", {"a": 3.0, "b": 40_000.0})
+    other = bar_chart("log", "Log", "What they are.", "cycles", {"a": 3.0, "b": 90_000.0})
+    assert other.png != first.png

@@ -1,0 +1,146 @@
+"""Set all kernels for one product on PIUMA beside each other, and SpMM on either kind of pipeline.
+
+HotTiles (Gerogiannis et al. 2024) runs SpMM of 32 columns in double precision on multi-threaded
+pipelines, on single-threaded ones, and on both; its averages are over ten matrices that are not
+those here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from hwsim.core.machine import make_machine
+from hwsim.core.result import Claim, Result
+from mappers.greedy import map_graph
+from models.sparse.build import product_graph
+from models.sparse.generators import generate
+
+if TYPE_CHECKING:
+    from hwsim.report.canvas import Chart
+
+__all__ = ["SPGEMM_SOURCE", "charts", "claims", "kernel_cycles"]
+
+SPGEMM_SOURCE = "rmat:scale=9,edges=4000,a=0.51,b=0.09,c=0.09,seed=1"
+"""A small skewed graph: the inner product compares all rows with all columns."""
+_SPGEMM = ("smash-v3", "smash-v2", "smash-v1", "row-heap", "row-esc", "outer", "inner")
+_MULT = ("smash.hash=mult",)
+_SPMM_SOURCES = {
+    "uniform": "uniform:n=1024,density=0.004,seed=1",
+    "skewed": "powerlaw:n=1024,edges=8000,seed=1",
+    "rmat": "rmat:scale=10,edges=15888,seed=1",
+    "stencil": "stencil9:32",
+}
+_SPMM = ("spmm", "spmm-stp", "spmm-mixed")
+_TILES = ("spmm.tile_rows=128", "spmm.tile_cols=128")
+"""An eighth of the matrices' extents: HotTiles' 8192 would leave one tile."""
+_HOT_TILES = "HotTiles (Gerogiannis et al. 2024), average of ten matrices"
+
+
+def claims() -> list[Claim]:
+    """Return the claims of this experiment."""
+    return [*_products(), *_spmm_order(), *_spmm_means()]
+
+
+@cache
+def _run(source: str, kernel: str, settings: tuple[str, ...]) -> Result:
+    machine = make_machine("piuma", settings=settings)
+    graph = product_graph(source, kernel, generate(source))
+    return machine.run(machine.lower(graph, map_graph(graph, machine)))
+
+
+def kernel_cycles() -> dict[str, int]:
+    """Return {kernel: cycles} of all kernels for the square of one matrix."""
+    return {kernel: _run(SPGEMM_SOURCE, kernel, _MULT).cycles for kernel in _SPGEMM}
+
+
+def _products() -> list[Claim]:
+    """Whatever the kernel, exactly the products of stored values are multiplied."""
+    a = generate(SPGEMM_SOURCE)
+    products = int(np.diff(a.indptr).astype(np.int64)[a.indices].sum())
+    ones = sparse.csr_array((np.ones(a.nnz), a.indices, a.indptr), shape=a.shape)
+    entries = int(sparse.csr_array(ones @ ones).nnz)
+    found = []
+    for kernel in _SPGEMM:
+        extra = _run(SPGEMM_SOURCE, kernel, _MULT).extra
+        for what, simulated, reference in (
+            ("products", extra["instruction_mix"]["fmul"], products),
+            ("entries", extra["nnz_out"], entries),
+        ):
+            found.append(
+                Claim(
+                    id=f"piuma-{kernel}-{what}",
+                    what=f"{what} of {kernel} on {SPGEMM_SOURCE}",
+                    simulated=float(simulated),
+                    reference=float(reference),
+                    unit="1",
+                    tolerance=0.0,
+                    basis="derived",
+                    gated=True,
+                    source="counted from the matrix by scipy",
+                )
+            )
+    return found
+
+
+def _spmm_order() -> list[Claim]:
+    """On sparse inputs multi-threaded pipelines alone are faster than single-threaded ones."""
+    return [
+        Claim(
+            id=f"piuma-spmm-order-{name}",
+            what=f"SpMM on multi-threaded pipelines takes less time than on single-threaded ones "
+            f"with tiles as large as fit (1: yes), {source}",
+            simulated=float(_run(source, "spmm", ()).cycles < _run(source, "spmm-stp", ()).cycles),
+            reference=1.0,
+            unit="1",
+            tolerance=0.0,
+            basis="published",
+            gated=True,
+            source="HotTiles (Gerogiannis et al. 2024): order on all but the densest matrix",
+        )
+        for name, source in _SPMM_SOURCES.items()
+    ]
+
+
+def _spmm_means() -> list[Claim]:
+    """Averages of other matrices: an order of magnitude, nothing to hold a machine to."""
+    cycles = {
+        kernel: np.array([_run(s, kernel, _TILES).cycles for s in _SPMM_SOURCES.values()])
+        for kernel in _SPMM
+    }
+    found = []
+    for other, where, reference in (("spmm-stp", "single", 9.2), ("spmm", "multi", 1.4)):
+        ratios = cycles[other] / cycles["spmm-mixed"]
+        found.append(
+            Claim(
+                id=f"piuma-spmm-mixed-{where}",
+                what=f"SpMM: geometric mean over {len(ratios)} small matrices of time on "
+                f"{where}-threaded pipelines over time on both",
+                simulated=float(np.exp(np.log(ratios).mean())),
+                reference=reference,
+                unit="x",
+                tolerance=0.1,
+                basis="published",
+                gated=False,
+                source=_HOT_TILES,
+            )
+        )
+    return found
+
+
+def charts() -> list[Chart]:
+    """Return the figure of this experiment: cycles by kernel."""
+    from hwsim.report.experiment_figures import bar_chart
+
+    return [
+        bar_chart(
+            "piuma-kernels",
+            "Kernels for one sparse product on PIUMA",
+            f"{SPGEMM_SOURCE}, squared, multiplicative hash; every kernel executed.",
+            "cycles (logarithmic)",
+            kernel_cycles(),
+        )
+    ]

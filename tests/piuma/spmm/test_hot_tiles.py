@@ -1,0 +1,129 @@
+"""Check SpMM on single-threaded pipelines and on both kinds: results, traffic, shares of work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from hwsim.core.errors import InputError
+from hwsim.piuma.spec import PiumaSpec
+from hwsim.piuma.spmm.tiles import cut_tiles, tile_shape
+
+Product = Callable[..., Any]
+SMALL = ("spmm.tile_rows=7", "spmm.tile_cols=5")
+
+
+def whole(rows: int, cols: int, nonzeros: int, seed: int) -> sparse.csr_array:
+    rng = np.random.default_rng(seed)
+    dense = np.zeros((rows, cols))
+    at = rng.integers(0, rows * cols, nonzeros)
+    dense.reshape(-1)[at] = rng.integers(-9, 10, nonzeros)
+    return sparse.csr_array(dense)
+
+
+def skewed() -> sparse.csr_array:
+    """One dense block in an otherwise thin matrix: a tile worth taking."""
+    dense = whole(64, 64, 40, 1).toarray()
+    dense[:8, :8] = 3.0
+    dense[3] = 2.0
+    return sparse.csr_array(dense)
+
+
+@pytest.mark.evidence("piuma", "T0")
+@pytest.mark.parametrize("kernel", ["spmm-stp", "spmm-mixed"])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(
+    extents=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    nonzeros=st.sampled_from([0, 1, 30, 400]),
+    features=st.sampled_from([1, 8, 11]),
+    extra=st.sampled_from([(), SMALL, (*SMALL, "blocks=2"), ("stp.pipelines=1",)]),
+)
+def test_products_equal_scipy(
+    product: Product,
+    kernel: str,
+    extents: tuple[int, int],
+    nonzeros: int,
+    features: int,
+    extra: tuple[str, ...],
+) -> None:
+    a = whole(*extents, nonzeros, 4)
+    result, found, golden = product(kernel, a, None, extra, features)
+    assert found.tobytes() == golden.tobytes()
+    assert result.extra["instruction_mix"].get("fmul", 0) == a.nnz * features
+
+
+def test_both_kinds_of_pipelines_work_where_a_tile_is_dense(product: Product) -> None:
+    settings_ = ("spmm.tile_rows=8", "spmm.tile_cols=8", "dram.latency_cycles=10")
+    result, found, golden = product("spmm-mixed", skewed(), None, settings_, 32)
+    assert found.tobytes() == golden.tobytes()
+    units = result.stats.units
+    assert units["b0.stp0"].busy + units["b0.stp1"].busy > 1000
+    assert units["b0.mtp0"].busy > 1000
+    assert result.extra["instruction_mix"]["afadd"] > 0  # rows that both add to
+    found[3, 0] += 1
+    assert found.tobytes() != golden.tobytes()
+
+
+@pytest.mark.parametrize("has_cold", [False, True])
+def test_a_tiling_keeps_every_nonzero_once(has_cold: bool) -> None:
+    a = skewed()
+    spec = PiumaSpec().override(["spmm.tile_rows=9", "spmm.tile_cols=10", "dram.latency_cycles=1"])
+    found = cut_tiles(spec, (a.indptr, a.indices, a.data), (64, 64, 32), has_cold=has_cold)
+    dense = sparse.csr_array(
+        (found.cold_val, found.cold_col, found.cold_ptr), shape=a.shape
+    ).toarray()
+    assert has_cold == bool(found.cold_val.size)
+    for low, high, col, cols, place in found.tiles.tolist():
+        ptr = found.ptr[place : place + high - low + 1]
+        for row in range(low, high):
+            span = slice(ptr[row - low], ptr[row - low + 1])
+            assert (found.col[span] < cols).all()
+            dense[row, found.col[span] + col] += found.val[span]
+    assert (dense == a.toarray()).all()
+    assert len(found.tiles) > 0
+    assert found.firsts[-1] == len(found.tiles)
+    owners = np.repeat(np.arange(2), np.diff(found.firsts))
+    assert (owners == found.tiles[:, 0] // 9 % 2).all()
+
+
+def test_an_odd_share_of_the_scratchpad_leaves_room_for_flags(product: Product) -> None:
+    # A third of 4160 bytes is 21 lines and a rest; one line holds the flag, 20 a dense row each.
+    spec = PiumaSpec().override(["spad.capacity_bytes=4160", "stp.pipelines=3"])
+    assert tile_shape(spec, 30, 8) == (10, 20)
+    settings_ = ("spad.capacity_bytes=4160", "stp.pipelines=3")
+    _, found, golden = product("spmm-stp", whole(30, 40, 600, 3), None, settings_, 8)
+    assert found.tobytes() == golden.tobytes()
+
+
+def test_dense_rows_are_fetched_once_per_tile(product: Product) -> None:
+    a = whole(30, 40, 600, 3)
+    settings_ = ("spmm.tile_rows=10", "spmm.tile_cols=15")
+    result, _, _ = product("spmm-stp", a, None, settings_, 8)
+    panels = -(-30 // 10)
+    assert result.stats.bytes["dma"] == {"read": 30 * 8 * 8, "write": panels * 40 * 8 * 8}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "setting", "field"),
+    [
+        ("spmm-stp", "stp.pipelines=0", "stp"),
+        ("spmm-mixed", "mtp.pipelines=0", "mtp"),
+        ("spmm-stp", "spad.capacity_bytes=4096", "spad"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    product: Product, kernel: str, setting: str, field: str
+) -> None:
+    with pytest.raises(InputError, match=field):
+        product(kernel, whole(5, 5, 9, 0), None, (setting,), 256)
