@@ -143,7 +143,7 @@ def _loss_chart(record: Record, network: str) -> Chart:
     }
     caption = (
         f"Cross entropy on training batches, mean of {record.recipe.seeds} seeds and of "
-        f"{LOSS_BLOCK_STEPS} steps."
+        f"{LOSS_BLOCK_STEPS} steps. A curve ends where a seed diverges."
     )
     title = f"Training loss of the {record.networks[network]}"
     slug = f"nm-training-loss-{network}"

@@ -85,7 +85,7 @@ def load_record(file: Path = FILE) -> Record:
     data = json.loads(file.read_text())
     results = {
         (entry["network"], entry["case"]): Training(
-            np.array(entry["accuracy"]), np.array(entry["loss"])
+            np.array(entry["accuracy"]), np.array(entry["loss"], dtype=np.float64)
         )
         for entry in data["results"]
     }
@@ -125,7 +125,8 @@ def save_record(
                 "case": case,
                 "accuracy": [round(float(x), 5) for x in found.accuracy],
                 "loss": _in_blocks(found.loss),
-            }
+            },
+            allow_nan=False,
         )
         for (network, case), found in results.items()
     ]
@@ -135,8 +136,11 @@ def save_record(
     partial.replace(file)
 
 
-def _in_blocks(loss: np.ndarray) -> list[float]:
-    """Return means of LOSS_BLOCK_STEPS steps; an incomplete last block is left out."""
+def _in_blocks(loss: np.ndarray) -> list[float | None]:
+    """Return means of LOSS_BLOCK_STEPS steps; an incomplete last block is left out.
+
+    Where a seed has diverged the mean is no number: None, ``null`` in JSON.
+    """
     blocks = len(loss) // LOSS_BLOCK_STEPS
     means = loss[: blocks * LOSS_BLOCK_STEPS].reshape(blocks, LOSS_BLOCK_STEPS).mean(axis=1)
-    return [round(float(x), 4) for x in means]
+    return [round(float(x), 4) if np.isfinite(x) else None for x in means]

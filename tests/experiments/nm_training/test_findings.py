@@ -153,13 +153,15 @@ def test_only_bound_control_and_record_are_gated(recorded):
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
     file = tmp_path / "r.json"
-    found = {("a", "dense"): Training(np.array([0.5, 0.75]), np.arange(12, dtype=float))}
+    losses = np.array([*np.arange(10.0), *[np.nan] * 5, 0.0])  # a seed diverges, a block is cut
+    found = {("a", "dense"): Training(np.array([0.5, 0.75]), losses)}
     recipe = Recipe(seeds=2, steps=12)
     save_record(file, {"jax": "1"}, recipe, {"a": "A"}, {"dense": "dense"}, {}, found)
     again = load_record(file)
     assert (again.recipe, again.networks, again.is_current) == (recipe, {"a": "A"}, True)
     np.testing.assert_array_equal(again.results["a", "dense"].accuracy, [0.5, 0.75])
-    np.testing.assert_array_equal(again.results["a", "dense"].loss, [2.0, 7.0])  # two of 5 steps
+    np.testing.assert_array_equal(again.results["a", "dense"].loss, [2.0, 7.0, np.nan])
+    assert "NaN" not in file.read_text()
     assert json.loads(file.read_text())["versions"] == {"jax": "1"}
 
 
