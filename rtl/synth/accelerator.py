@@ -1,7 +1,8 @@
 """Extrapolate what a whole SAT accelerator costs on the board: array, update, selection, buffers.
 
-Left out, because no RTL of theirs exists: the vector path, the DMA engine and what moves data
-between buffers and units.
+This is synthesis of the RTL as it stands; the area model (``hwsim run --area``) predicts the same
+parts from recorded sizes. Left out by both, because no RTL of theirs exists: the vector path, the
+DMA engine and what moves data between buffers and units.
 """
 
 from __future__ import annotations

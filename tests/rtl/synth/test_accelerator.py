@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Fragment
 
+from hwsim.sat.area import sat_area
 from hwsim.sat.spec import ArraySpec, BufferSpec, SatSpec, SoreSpec, SorterSpec, WuveSpec
 from rtl.sat.pre_gen_words import PreGenWords
 from rtl.sat.uspe import Uspe
@@ -61,6 +62,17 @@ def test_another_configuration_changes_counts_and_what_is_synthesised():
     assert lane.spec.wuve.lanes == 1
     [chain] = [unit for unit in seen if isinstance(unit, PreGenWords)]
     assert (chain.spec.sore.lanes, chain.spec.sore.sorter) == (4, sorter)
+
+
+def test_the_area_model_counts_the_same_array():
+    spec = SatSpec(array=ArraySpec(rows=8, cols=16))
+    synthesised = {name: n for name, n, _ in accelerator_parts(spec, one_lut_each([]))}
+    modelled = {part.unit: part.count for part in sat_area(spec).parts}
+    assert synthesised["array: PE"] == modelled["sat/uspe"]
+    assert synthesised["array: west lane"] == modelled["sat/west_lane"]
+    for edge in ("north_edge", "south_edge"):
+        assert synthesised[f"array: {edge.replace('_', ' ')}"] == modelled[f"sat/{edge}"]
+    assert synthesised["array: control"] == modelled["sat/tile_control"]
 
 
 def test_buffers_take_the_ultra_rams_that_hold_their_halves():
