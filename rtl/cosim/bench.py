@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import cocotb
+from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import Timer
 
@@ -27,7 +28,9 @@ async def play_batches(dut: SimHandleBase) -> None:
     """Play the batches one after the other and write the words driven and seen."""
     job = json.loads(Path(os.environ[JOB_VARIABLE]).read_text())
     ports = PortMap.from_json(job["ports"])
-    dut.clk.value = 0
+    # The simulator's own clock: a rising edge every second step, without a turn of Python.
+    Clock(dut.clk, 2, unit="step", impl="gpi").start(start_high=True)
+    await Timer(1, "step")  # from here on always half way between two rising edges
     records = []
     for batch in job["batches"]:
         player = Player(ports, batch)
@@ -37,8 +40,13 @@ async def play_batches(dut: SimHandleBase) -> None:
 
 
 async def _play(dut: SimHandleBase, player: Player) -> None:
-    clk, rst, stim, seen = dut.clk, dut.rst, dut.stim, dut.seen
-    half = Timer(1, "step")
+    """Drive and observe cycle by cycle, one turn each.
+
+    What is driven takes effect behind the next rising edge; what is seen has settled by then. So
+    one turn reads a cycle's words and drives the next cycle's, which may depend on them.
+    """
+    rst, stim, seen = dut.rst_next, dut.stim_next, dut.seen
+    cycle = Timer(2, "step")
     drive, observe = player.drive, player.observe
     was_reset = None
     last = None
@@ -49,12 +57,9 @@ async def _play(dut: SimHandleBase, player: Player) -> None:
         word = drive()
         if word != last:
             stim.value = last = word
-        clk.value = 0
-        await half
+        await cycle
         shown = seen.value
         try:
             observe(int(shown))
         except ValueError:  # an X or Z
             observe(-1)
-        clk.value = 1
-        await half

@@ -23,11 +23,13 @@ WARNINGS = ["-Wall", "-Wno-style", "-Wno-WIDTHEXPAND"]
 RANDOM = ["--x-assign", "unique", "--x-initial", "unique"]
 """Whatever reset and initial values leave undefined is random, so that it shows."""
 
-TOP = "harness"
+TOP = "bench"
+
+PORTS = ("clk", "rst_next", "stim_next", "seen")
+"""Of the top module (:data:`rtl.cosim.verilator.TOP_MODULE`)."""
 
 VISIBLE = "\n".join(
-    ["`verilator_config"]
-    + [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ("clk", "rst", "stim", "seen")]
+    ["`verilator_config"] + [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in PORTS]
 )
 """What the bench touches. cocotb's runner makes every variable of the design public, which keeps
 Verilator from optimising: minutes to compile for an array."""

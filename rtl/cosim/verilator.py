@@ -30,6 +30,19 @@ RUNTIME_OBJECTS = "verilated*.o"
 """Objects of Verilator's library: the same for every unit, slow to compile. Not cocotb's main
 (verilator.o), which allocates the unit's class and therefore depends on its size."""
 
+TOP_MODULE = """
+module bench(input clk, input rst_next, input [{stim}:0] stim_next, output [{seen}:0] seen);
+  reg rst;
+  reg [{stim}:0] stim;
+  always @(posedge clk) begin
+    rst <= rst_next;
+    stim <= stim_next;
+  end
+  harness harness(.clk(clk), .rst(rst), .stim(stim), .seen(seen));
+endmodule
+"""
+"""Around the harness: what the bench drives takes effect in the next cycle."""
+
 
 def run_verilator(
     unit: wiring.Component, batches: Sequence[Vectors], cells: str = ""
@@ -69,7 +82,8 @@ def run_verilator(
 
 def build_verilator(harness: Harness, cells: str = "") -> Path:
     """Return the folder of the compiled simulation of ``harness``, from the cache if it can be."""
-    source = to_verilog(harness, "harness", UltraScalePlus() if cells else None) + cells
+    top = TOP_MODULE.format(stim=harness.ports.stim_bits - 1, seen=harness.ports.seen_bits - 1)
+    source = to_verilog(harness, "harness", UltraScalePlus() if cells else None) + cells + top
     tools = tool_versions("verilator", "cocotb") + sys.version
     recipe = Path(__file__).with_name("child.py").read_text()
 
@@ -85,7 +99,7 @@ def build_verilator(harness: Harness, cells: str = "") -> Path:
             os.utime(copied, (time.time() + 86400,) * 2)
         job = {"action": "build", "folder": str(folder), "source": str(path)}
         log = _run_child(job, folder)
-        if not (folder / "harness").is_file():
+        if not (folder / "bench").is_file():
             raise InputError("verilator", "Verilog without warnings", _last_line(log))
         _keep_runtime(folder, runtime)
 

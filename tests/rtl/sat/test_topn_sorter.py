@@ -24,6 +24,8 @@ from rtl.sat import topn_sorter
 from rtl.sat.topn_sorter import TopNSorter
 
 PATTERNS = [(1, 2), (1, 4), (2, 4), (2, 8), (4, 8), (4, 16), (4, 32)]
+EXTREMES = [(1, 2), (4, 8), (4, 32)]
+"""Least and most of values, and slots that are half of a group: what a second simulator builds."""
 
 
 def _spec(pattern: tuple[int, int]) -> SorterSpec:
@@ -54,7 +56,7 @@ def test_rtl_equals_golden_and_cycle_model_on_pysim(pattern, stall_share):
 
 
 @pytest.mark.evidence("sat", "T3")
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", EXTREMES)
 def test_rtl_equals_golden_and_cycle_model_on_verilator(pattern):
     spec = _spec(pattern)
     drawn = [
