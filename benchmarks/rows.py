@@ -84,6 +84,10 @@ def networks(n: int) -> Iterator[Row]:
     yield row("batch 512 against batch 1, wall time", ratio, "x", n=n, most=3, detail=many)
     yield row("batch 512, simulated cycles per second", _rate(many), "cycles/s", n=n, least=50e6)
     yield row("batch 1, simulated cycles per second", _rate(one), "cycles/s", n=n)
+    methods = run_child("training-methods", n)
+    seconds = methods["samples"]["median_s"]
+    name = "training iteration of ResNet-50 (224, 2:8, batch 512) by five methods"
+    yield row(f"{name}: graphs, schedules, simulation", seconds, "s", n=n, most=5, detail=methods)
 
 
 def stepping(n: int) -> Iterator[Row]:
@@ -156,6 +160,10 @@ def commands(n: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         job = [*_HWSIM, "sim", "--report", str(Path(folder) / "report")]
         yield _command_row("hwsim sim, second time", time_command(job, n=1, warmups=1), 60)
+        checks = [*_HWSIM, "validate", "sat", "--report", str(Path(folder) / "checks")]
+        yield _command_row(
+            "hwsim validate sat, second time", time_command(checks, n=1, warmups=1), 60
+        )
 
 
 def _command_row(name: str, samples: Samples, most: float | None) -> Row:

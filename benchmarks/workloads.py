@@ -24,13 +24,16 @@ from hwsim.core.machine import Machine, make_machine
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.core.sparsity import NM
+from hwsim.experiments.sat_training import BATCH, METHODS
 from hwsim.sat.detail import step_tiles
 from hwsim.sat.pe import step_gemm
 from hwsim.sat.sim import memory_parameters
 from hwsim.sat.spec import ArraySpec, SatSpec
 from hwsim.sat.timing import ArrayGemm, gemm_timing
-from mappers.greedy import map_graph
+from mappers.greedy import Known, map_graph
+from mappers.schedule import schedule_graph
 from models.sparsify.magnitude import prune
+from models.training import training_graph
 from models.zoo import load_model
 
 __all__ = ["WORKLOADS", "Facts"]
@@ -81,6 +84,25 @@ def pipeline(batch: int, n: int) -> Facts:
     first = sample(work, n=1, warmups=0)
     samples = sample(work, n=n, warmups=0)  # the first run was the warm-up
     return _facts(samples, results[0].cycles, rss_before=before, first_s=first.median_s)
+
+
+def training_methods(n: int) -> Facts:
+    """Schedule, lower and simulate an iteration of ResNet-50 (224, batch 512) by five methods.
+
+    Products that several methods have in common are searched once per repetition.
+    """
+    machine = make_machine("sat")
+    forward = load_model("resnet50", batch=BATCH, has_batch_norm=True)
+    cycles: dict[str, int] = {}
+
+    def work() -> None:
+        known: Known = {}
+        for method in METHODS:
+            graph = training_graph(forward, method, _NM)
+            schedule = schedule_graph(graph, machine, known=known)
+            cycles[method] = machine.run(machine.lower(graph, schedule.mappings)).cycles
+
+    return _facts(sample(work, n=n), sum(cycles.values()), methods=cycles)
 
 
 def tile_network(n: int) -> Facts:
@@ -172,6 +194,7 @@ def cpu_network(n: int) -> Facts:
 WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "resnet50-batch1": lambda n: pipeline(1, n),
     "resnet50-batch512": lambda n: pipeline(512, n),
+    "training-methods": training_methods,
     "resnet50-tiles": tile_network,
     "tile-stepping": tile_stepping,
     "pe-dense-ws": lambda n: pe_stepping("dense ws", n),

@@ -28,7 +28,16 @@ from models.zoo import load_model
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
 
-__all__ = ["NETWORKS", "Iteration", "charts", "claims", "known_choices", "simulate_iterations"]
+__all__ = [
+    "BATCH",
+    "METHODS",
+    "NETWORKS",
+    "Iteration",
+    "charts",
+    "claims",
+    "known_choices",
+    "simulate_iterations",
+]
 
 NETWORKS = ("resnet9", "vgg19", "vit-small", "resnet18-64", "resnet50")
 """Variants assumed: ffcv's ResNet-9, one fully connected layer, ViT p4 d512 L6, 7x7 stem."""

@@ -40,15 +40,17 @@ def test_network_rows_follow_from_the_children_s_medians(monkeypatch: pytest.Mon
     facts = {
         "resnet50-batch1": _facts(0.5, 1_000_000),
         "resnet50-batch512": _facts(1.0, 400_000_000, peak_rss=300 * MIB),
+        "training-methods": _facts(4.0, 30_000_000),
     }
     monkeypatch.setattr(rows, "run_child", lambda name, n: facts[name])
-    warm, first, peak, grown, ratio, rate, small = rows.networks(3)
+    warm, first, peak, grown, ratio, rate, small, training = rows.networks(3)
     assert (warm.measured, warm.target, warm.n) == (0.5, 1.0, 3)
     assert first.measured == 9.0
     assert (peak.measured, grown.measured) == (300, 80)
     assert ratio.measured == 1.0 / 0.5
     assert rate.measured == 400_000_000 / 1.0
     assert small.measured == 1_000_000 / 0.5
+    assert (training.measured, training.target, training.is_met) == (4.0, 5, True)
 
 
 def test_stepping_rows_are_rates_and_miss_their_target_when_slow(
