@@ -8,21 +8,16 @@ the better one is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from mappers.exchange import improved_placement
 from mappers.slots import Slot
 from mappers.work import Work
 
 __all__ = ["Loads", "deferrable", "place_deferred"]
 
-_MAX_ROUNDS = 50
-"""Rounds of improvement; the search ends much earlier, when a round finds nothing."""
-
 Assignment = dict[Work, int]
 """Slot of each deferred product; one without an entry runs on its own at the end."""
-
-_Change = tuple[int, int, Work | None]
-"""Cycles saved, the slot to go to, and the product to change places with, if any."""
 
 
 def deferrable(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
@@ -42,7 +37,7 @@ def place_deferred(backbone: Sequence[Slot], loads: Loads, trailing: Sequence[Wo
     """Return ``backbone`` with the products of ``loads`` and, where it fits, ``trailing`` work."""
     slots = [Slot(list(slot.products), list(slot.others)) for slot in backbone]
     starts = (_in_order(loads), _largest_first(loads))
-    best = min((loads.improved(start) for start in starts), key=loads.cycles)
+    best = min((improved_placement(loads, start) for start in starts), key=loads.cycles)
     for work in loads.products:
         if work in best:
             slots[best[work]].products.append(work)
@@ -109,68 +104,6 @@ class Loads:
                 alone += work.cycles
         slots = zip(range(len(array)), array, memory, strict=True)
         return alone + sum(self.slot_cycles(*slot) for slot in slots)
-
-    def _shift(self, index: int, work: Work, sign: int) -> None:
-        """Add ``work`` to slot ``index`` (sign 1) or take it away (-1)."""
-        self.array[index] += sign * work.cycles
-        self.memory[index] += sign * work.memory_cycles
-
-    def improved(self, start: Assignment) -> Assignment:
-        """Return ``start`` after moves and swaps, each the best one for its product."""
-        assignment = dict(start)
-        for work, index in assignment.items():
-            self._shift(index, work, 1)
-        for _ in range(_MAX_ROUNDS):
-            improved = [self._improve(work, assignment) for work in self.products]
-            if not any(improved):
-                break
-        for work, index in assignment.items():
-            self._shift(index, work, -1)
-        return assignment
-
-    def _improve(self, work: Work, assignment: Assignment) -> bool:
-        """Make the best move or swap of ``work`` if it saves cycles; say whether there was one."""
-        changes = [*self._moves(work, assignment), *self._swaps(work, assignment)]
-        saved, there, other = max(changes, key=lambda change: change[0], default=(0, 0, None))
-        if saved <= 0:
-            return False
-        if other is not None:
-            self._move(other, assignment[work], assignment)
-        self._move(work, there, assignment)
-        return True
-
-    def _moves(self, work: Work, assignment: Assignment) -> Iterator[_Change]:
-        """Yield what moving ``work`` to any other slot would save."""
-        here = assignment.get(work)
-        own, memory = work.cycles, work.memory_cycles
-        saved = own
-        if here is not None:
-            saved = self.slot_cycles(here) - self.slot_cycles(here, -own, -memory)
-        for there in self.gaps:
-            if there > self.released[work] and there != here:
-                added = self.slot_cycles(there, own, memory) - self.slot_cycles(there)
-                yield saved - added, there, None
-
-    def _swaps(self, work: Work, assignment: Assignment) -> Iterator[_Change]:
-        """Yield what changing places with any other product would save."""
-        here = assignment.get(work)
-        if here is None:
-            return
-        for other, there in assignment.items():
-            if there == here or self.released[work] >= there or self.released[other] >= here:
-                continue
-            array = other.cycles - work.cycles
-            memory = other.memory_cycles - work.memory_cycles
-            before = self.slot_cycles(here) + self.slot_cycles(there)
-            after = self.slot_cycles(here, array, memory)
-            after += self.slot_cycles(there, -array, -memory)
-            yield before - after, there, other
-
-    def _move(self, work: Work, there: int, assignment: Assignment) -> None:
-        if work in assignment:
-            self._shift(assignment[work], work, -1)
-        self._shift(there, work, 1)
-        assignment[work] = there
 
 
 def _in_order(loads: Loads) -> Assignment:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hwsim.core.errors import InputError, MappingError
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Machine
@@ -90,13 +92,13 @@ def _best(op: Op, machine: Machine, dataflow: str, known: Known) -> Mapping:
 
 def _search(op: Op, machine: Machine, flow: str) -> Choice:
     """Return the cheapest mapping of ``op`` under ``flow``; the first of equally cheap ones."""
-    best: Choice | None = None
-    for mapping in machine.candidates(op, flow):
-        estimate = machine.estimate(op, mapping)
+    best: tuple[tuple[int, int], Callable[[], Mapping]] | None = None
+    for estimate, mapping in machine.costed_candidates(op, flow):
         cost = (estimate.cycles, estimate.dram_read_bytes + estimate.dram_write_bytes)
         if best is None or cost < best[0]:
             best = (cost, mapping)
     if best is None:
         raise MappingError(f"{op.name}: {flow}", 1, 0, "mapping")
-    best[1].check(machine.spec)
-    return best
+    chosen = best[1]()
+    chosen.check(machine.spec)
+    return best[0], chosen

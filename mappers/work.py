@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -46,13 +47,13 @@ def work_of(graph: OpGraph, machine: Machine, mappings: Sequence[Mapping]) -> li
     found: list[Work] = []
     leader_of: dict[str, Work] = {}
     producer: dict[str, Work] = {}
-    fused = [m.placement["into"] for m in mappings if m.dataflow == "fused"]
+    fused = Counter(m.placement["into"] for m in mappings if m.dataflow == "fused")
     for op, mapping in zip(graph.ops(), mappings, strict=True):
         if mapping.dataflow == "fused":
             work = leader_of[mapping.placement["into"]]
             work.mappings.append(mapping)
         else:
-            work = _timed(graph, machine, op, mapping, fused.count(op.name), len(found))
+            work = _timed(graph, machine, op, mapping, fused[op.name], len(found))
             found.append(work)
         leader_of[op.name] = producer[op.output] = work
         for name in dict.fromkeys(operand.tensor for operand in op.inputs):

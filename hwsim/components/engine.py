@@ -201,12 +201,13 @@ def _pack_code(program: Program) -> NDArray[np.int64]:
 def _close_loops(code: NDArray[np.int64]) -> None:
     """Copy each loop's count to its END; a loop around no instruction runs once."""
     heads: list[int] = []
+    instructions = (code[:, kernels.UNIT] >= 0).cumsum()
     for position in np.flatnonzero(code[:, kernels.UNIT] < 0).tolist():
         if code[position, kernels.UNIT] == LOOP:
             heads.append(position)
             continue
         head = heads.pop()
-        if not (code[head:position, kernels.UNIT] >= 0).any():
+        if instructions[position] == instructions[head]:
             code[head, kernels.COUNT] = 1
         code[position, kernels.COUNT] = code[head, kernels.COUNT]
 

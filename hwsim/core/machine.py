@@ -7,8 +7,9 @@ import importlib
 import json
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -270,6 +271,17 @@ class Machine(ABC):
     def estimate(self, op: Op, mapping: OpMapping) -> OpEstimate:
         """Return the closed-form cost of ``op`` under ``mapping``."""
 
+    def costed_candidates(
+        self, op: Op, dataflow: str
+    ) -> Iterable[tuple[OpEstimate, Callable[[], OpMapping]]]:
+        """Yield the cost of every candidate, and what returns its mapping.
+
+        A search keeps one of many: machines for which a mapping takes time to write down say the
+        same here with less work. Errors as :meth:`candidates`.
+        """
+        for mapping in self.candidates(op, dataflow):
+            yield self.estimate(op, mapping), partial(_same, mapping)
+
     @abstractmethod
     def estimate_other(self, graph: OpGraph, op: Op, fused_ops: int) -> OpEstimate:
         """Return the closed-form cost of an ``op`` that is no product, with ops fused into it."""
@@ -318,6 +330,10 @@ class Machine(ABC):
         ``detail`` selects how time is stepped: ``fast`` forwards repeated structure exactly; the
         other levels (see the machine) step it plainly and must give the same cycles.
         """
+
+
+def _same(mapping: OpMapping) -> OpMapping:
+    return mapping
 
 
 def machine_names() -> list[str]:

@@ -7,7 +7,8 @@ are computed transposed, so that the sparse operand is the one the array can ski
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 
 from hwsim.core.graph import Op, OpKind
 from hwsim.core.units import round_up
@@ -55,23 +56,26 @@ def sliced_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
         m_tiles = [next((m for m in m_tiles if m <= most), m_tiles[-1])]
     for n_tile in _halvings(dims.n, array.cols):
         for m_tile in m_tiles:
-            fitting = []
-            for rows in heights:
-                tile = (m_tile, n_tile, rows * unit)
-                plan = GemmPlan(op, dataflow, "sliced", single, (1, 1), *tile, array)
-                if plan.fits(spec):
-                    fitting.append(plan)
-            yield from _some(fitting, [plan.k_tile for plan in fitting])
+            tile = (m_tile, n_tile, unit)
+            lowest = GemmPlan(op, dataflow, "sliced", single, (1, 1), *tile, array)
+            yield from _some(lowest, "k_tile", heights, spec)
 
 
-def _some(fitting: list[GemmPlan], sizes: list[int]) -> Iterator[GemmPlan]:
-    """Yield the largest plan and those nearest below given shares of it."""
+def _some(plan: GemmPlan, axis: str, heights: Sequence[int], spec: SatSpec) -> Iterator[GemmPlan]:
+    """Yield ``plan`` as high as fits, and as high as is nearest below given shares of that.
+
+    ``heights`` are ascending; what ``plan`` has as ``axis`` is the unit that they count.
+    """
+    unit: int = getattr(plan, axis)
+
+    def plan_of(height: int) -> GemmPlan:
+        return plan.resized(axis, height * unit)
+
+    # No buffer needs less for a higher tile.
+    fitting = heights[: bisect_left(heights, True, key=lambda rows: not plan_of(rows).fits(spec))]
     if fitting:
-        chosen = {
-            max(i for i, size in enumerate(sizes) if size * cut <= sizes[-1] or i == 0)
-            for cut in _CUTS
-        }
-        yield from (fitting[i] for i in sorted(chosen))
+        chosen = {max(1, bisect_right(fitting, fitting[-1] // cut)) for cut in _CUTS}
+        yield from (plan_of(fitting[i - 1]) for i in sorted(chosen))
 
 
 def transposed_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
@@ -81,13 +85,9 @@ def transposed_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]
     heights = conv_rows(op) if op.kind is OpKind.CONV else free_rows(dims.n)
     for order in ("mn", "nm"):
         for m_tile in _halvings(dims.m, array.rows):
-            fitting = []
-            for rows in heights:
-                tile = (m_tile, rows * unit, dims.k)
-                plan = GemmPlan(op, dataflow, order, single, nm_of(op), *tile, array)
-                if plan.fits(spec):
-                    fitting.append(plan)
-            yield from _some(fitting, [plan.n_tile for plan in fitting])
+            tile = (m_tile, unit, dims.k)
+            lowest = GemmPlan(op, dataflow, order, single, nm_of(op), *tile, array)
+            yield from _some(lowest, "n_tile", heights, spec)
 
 
 def smallest_gradient_plan(op: Op, dataflow: str, spec: SatSpec) -> GemmPlan:

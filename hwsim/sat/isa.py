@@ -26,8 +26,13 @@ MEMORY_UNITS = frozenset({"dma_in", "dma_out", "lane_in", "lane_out"})
 OPCODES = ["load_a", "load_w", "gemm", "vector", "store", "sync", "update", "prune", "load", "put"]
 """``load`` and ``put`` move the operands and results of the lane-parallel units."""
 
-_TRANSFERS = {"load_a": "dma_in", "load_w": "dma_in", "store": "dma_out"}
-_TRANSFERS |= {"load": "lane_in", "put": "lane_out"}
+_TRANSFER_UNITS = {"load_a": "dma_in", "load_w": "dma_in", "store": "dma_out"}
+_TRANSFER_UNITS |= {"load": "lane_in", "put": "lane_out"}
+_TRANSFERS = {
+    opcode: (UNITS.index(unit), OPCODES.index(opcode), unit.endswith("_out"))
+    for opcode, unit in _TRANSFER_UNITS.items()
+}
+"""Indices of unit and opcode, and whether memory is written."""
 
 _LANE_OPCODES = {"vector": "vector", "wuve": "update", "sore": "prune"}
 """What a lane-parallel unit executes."""
@@ -59,6 +64,10 @@ CHANNELS = [
 _CHANNEL_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
 _REASON = {reason: i for i, reason in enumerate(STALL_REASONS)}
 
+_PLAIN = ("unit", "opcode", "op_id", "operand", "count", "wait", "release", "cycles", "mem_bytes")
+_PLAIN += ("is_write", "macs")
+"""Fields of an instruction that are appended; of the others only ``stall`` is ever set."""
+
 
 @cache
 def _bits(names: str) -> int:
@@ -70,7 +79,9 @@ class InstructionBuffer:
     """Append instructions and counted loops; ``array()`` returns them as INSTRUCTION[:]."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[object, ...]] = []
+        self._rows: list[tuple[int, ...]] = []  # the fields named in _PLAIN
+        self._stalled: list[int] = []  # rows that lose cycles inside
+        self._stalls: list[list[int]] = []
         self.shapes: dict[tuple[str, ArrayGemm], int] = {}
         self.op_id = 0
 
@@ -86,11 +97,10 @@ class InstructionBuffer:
 
     def transfer(self, opcode: str, size_bytes: int, *, wait: str = "", release: str = "") -> None:
         """Append a DMA request of ``size_bytes``; ``wait`` and ``release`` list channels."""
-        unit = _TRANSFERS[opcode]
-        is_write = unit.endswith("_out")
+        unit, code, is_write = _TRANSFERS[opcode]
         self._append(
-            UNITS.index(unit),
-            OPCODES.index(opcode),
+            unit,
+            code,
             wait=_bits(wait),
             release=_bits(release),
             mem_bytes=size_bytes,
@@ -117,6 +127,8 @@ class InstructionBuffer:
         stall = [0] * len(STALL_REASONS)
         for reason in ("hazard", "resource", "fill", "load", "drain"):
             stall[_REASON[reason]] = getattr(timing, reason)
+        self._stalled.append(len(self._rows))
+        self._stalls.append(stall)
         self._append(
             UNITS.index("stce"),
             OPCODES.index("gemm"),
@@ -125,7 +137,6 @@ class InstructionBuffer:
             operand=self.shapes.setdefault((dataflow, shape), len(self.shapes)),
             cycles=timing.cycles,
             macs=issued_macs,
-            stall=tuple(stall),
         )
 
     def lanes(self, unit: str, cycles: int, *, wait: str, release: str) -> None:
@@ -151,12 +162,17 @@ class InstructionBuffer:
         mem_bytes: int = 0,
         is_write: bool = False,
         macs: int = 0,
-        stall: tuple[int, ...] = (0,) * len(STALL_REASONS),
     ) -> None:
-        strides = (0,) * 4
         row = (unit, opcode, self.op_id, operand, count, wait, release, cycles, mem_bytes)
-        self._rows.append((*row, 0, strides, is_write, macs, stall))
+        self._rows.append((*row, is_write, macs))
 
     def array(self) -> NDArray[np.void]:
-        """Return everything appended so far."""
-        return np.array(self._rows, dtype=INSTRUCTION)
+        """Return everything appended so far, its addresses 0."""
+        rows = np.zeros(len(self._rows), dtype=INSTRUCTION)
+        # Field by field: a tuple per row, strides and stalls nested, takes five times as long.
+        columns = np.array(self._rows, dtype=np.int64).reshape(len(rows), len(_PLAIN)).T
+        for name, values in zip(_PLAIN, columns, strict=True):
+            rows[name] = values
+        if self._stalled:
+            rows["stall"][self._stalled] = self._stalls
+        return rows

@@ -85,9 +85,7 @@ def estimate_lanes(work: LaneWork, spec: SatSpec) -> OpEstimate:
     """Return the closed-form cost of ``work`` alone: the slower of unit and memory."""
     compute, memory = ceil_div(work.elems, work.lanes), 0
     if spec.memory.model != "ideal":
-        rate = spec.memory_bytes_per_cycle
-        moved = work.bytes_in + work.bytes_out
-        memory = ceil_div(moved * rate.denominator, rate.numerator)
+        memory = spec.memory_cycles(work.bytes_in + work.bytes_out)
     total = max(compute, memory) + 2 * spec.memory.latency_cycles
     return OpEstimate(total, compute, memory, work.bytes_in, work.bytes_out, 0)
 

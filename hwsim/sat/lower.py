@@ -8,6 +8,7 @@ weights may be prefetched earlier. Without a slot of its mapping an op has one o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import astuple, dataclass, field
@@ -123,8 +124,7 @@ def _facts(placed: _Placed) -> dict[str, Any]:
 
 def _fused_ops(mappings: list[Mapping]) -> dict[str, int]:
     """Return, per leading op, how many ops are fused into it."""
-    leaders = [m.placement["into"] for m in mappings if m.dataflow == "fused"]
-    return {leader: leaders.count(leader) for leader in set(leaders)}
+    return Counter(m.placement["into"] for m in mappings if m.dataflow == "fused")
 
 
 class _Slot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as MappingType
 from typing import Any
 
@@ -20,7 +20,7 @@ from hwsim.core.trace import TraceSink
 from hwsim.sat.bounds import program_bounds
 from hwsim.sat.lane_work import estimate_lanes, lane_work
 from hwsim.sat.lower import lower_graph
-from hwsim.sat.plan import plan_gemm
+from hwsim.sat.plan import GemmPlan, plan_gemm
 from hwsim.sat.spec import PRESETS, SatSpec
 from hwsim.sat.tiling import estimate_gemm, gemm_plans
 
@@ -100,11 +100,20 @@ class SatMachine(Machine):
         return sat_area(self.spec)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
+        for plan in self._plans(op, dataflow):
+            yield plan.to_mapping()
+
+    def costed_candidates(
+        self, op: Op, dataflow: str
+    ) -> Iterable[tuple[OpEstimate, Callable[[], Mapping]]]:
+        for plan in self._plans(op, dataflow):
+            yield estimate_gemm(plan, self.spec), plan.to_mapping
+
+    def _plans(self, op: Op, dataflow: str) -> Iterator[GemmPlan]:
         is_pruned = op.weight is not None and not op.weight.pattern.is_dense
         if self._is_scalesim and dataflow != "ws" and is_pruned:
             raise InputError("--dataflow", "ws for N:M weights", repr(dataflow))
-        for plan in gemm_plans(op, dataflow, self.spec):
-            yield plan.to_mapping()
+        yield from gemm_plans(op, dataflow, self.spec)
 
     def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
         return estimate_gemm(plan_gemm(op, mapping, self.spec), self.spec)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from math import prod
 
 from hwsim.core.errors import InputError, MappingError
@@ -48,9 +48,17 @@ _MULTIPLEXER_INPUTS = 32
 
 
 @lru_cache(maxsize=64)
-def _timings(array: ArraySpec, dataflow: str) -> Callable[[ArrayGemm], GemmTiming]:
-    """Return a remembering :func:`gemm_timing`: hashing a spec for every tile would be slow."""
-    return lru_cache(maxsize=65536)(partial(gemm_timing, array, dataflow))
+def _timings(array: ArraySpec, dataflow: str) -> Callable[..., GemmTiming]:
+    """Return a remembering :func:`gemm_timing` that takes the fields of an ArrayGemm.
+
+    Hashing a spec for every tile would be slow.
+    """
+
+    @lru_cache(maxsize=65536)
+    def timing(*extents: int) -> GemmTiming:
+        return gemm_timing(array, dataflow, ArrayGemm(*extents))
+
+    return timing
 
 
 @dataclass(frozen=True)
@@ -226,6 +234,13 @@ class GemmPlan:
         object.__setattr__(self, "is_transposed", swaps_operands(self.op))
         object.__setattr__(self, "dims", array_dims(self.op))
 
+    def resized(self, axis: str, extent: int) -> GemmPlan:
+        """Return the plan with another extent of its tile: ``m_tile``, ``n_tile`` or ``k_tile``."""
+        other = object.__new__(GemmPlan)
+        other.__dict__.update(self.__dict__)  # with what has been worked out
+        other.__dict__[axis] = extent
+        return other
+
     @property
     def m(self) -> int:
         """Return the rows of the whole op."""
@@ -263,16 +278,20 @@ class GemmPlan:
 
     def tile_gemm(self, m: int, n: int, k: int, is_continued: bool) -> ArrayGemm:
         """Return the array GEMM of one macro tile."""
-        nm = (1, self.packing.nm_m) if self.packing.kind == "gather" else self.nm
-        return ArrayGemm(m, k, n, *nm, is_continued)
+        return ArrayGemm(m, k, n, *self.array_nm, is_continued)
 
     def timing(self, m: int, n: int, k: int, is_continued: bool = False) -> GemmTiming:
         """Return the array cycles of one macro tile."""
-        return self._timings(self.tile_gemm(m, n, k, is_continued))
+        return self._timings(m, k, n, *self.array_nm, is_continued)
 
     @cached_property
-    def _timings(self) -> Callable[[ArrayGemm], GemmTiming]:
+    def _timings(self) -> Callable[..., GemmTiming]:
         return _timings(self.array, self.dataflow)
+
+    @cached_property
+    def array_nm(self) -> tuple[int, int]:
+        """Return the pattern as the array sees it."""
+        return (1, self.packing.nm_m) if self.packing.kind == "gather" else self.nm
 
     def input_bytes(self, m: int, groups: int, k: int | None = None) -> int:
         """Return the bytes of a tile of the west operand, ``k`` reduction rows of it (or all)."""

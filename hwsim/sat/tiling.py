@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import product
 
@@ -13,7 +14,6 @@ from hwsim.sat.gradient_tiling import sliced_plans, smallest_gradient_plan, tran
 from hwsim.sat.plan import (
     GemmPlan,
     Packing,
-    Phase,
     array_dims,
     conv_rows,
     free_rows,
@@ -55,9 +55,10 @@ def gemm_plans(op: Op, dataflow: str, spec: SatSpec) -> Iterator[GemmPlan]:
         for n_tile, k_tile in _weight_tiles(op, packing, nm, order, spec):
             if dataflow == "os" and k_tile < packing.gemm(array_dims(op), 1, packing.groups, nm).k:
                 continue  # accumulators cannot be preset from stored partial sums
+            tile = (row_units(op), n_tile, k_tile)
+            lowest = GemmPlan(op, dataflow, order, packing, nm, *tile, spec.array)
             for m_tile in _row_tiles(op, packing, n_tile, spec):
-                tile = (m_tile, n_tile, k_tile)
-                plan = GemmPlan(op, dataflow, order, packing, nm, *tile, spec.array)
+                plan = lowest.resized("m_tile", m_tile)
                 if plan.fits(spec):
                     found = True
                     yield plan
@@ -131,37 +132,41 @@ def _row_tiles(op: Op, packing: Packing, n_tile: int, spec: SatSpec) -> list[int
         return probe.input_bytes(m, packing.groups) <= half_in and m * n_tile * 4 <= half_out
 
     sizes = conv_rows(op) if op.kind is OpKind.CONV else free_rows(total)
-    fitting = [rows for rows in sizes if fits(rows)] or sizes[:1]
+    # No buffer needs less for more rows.
+    fitting = sizes[: bisect_left(sizes, True, key=lambda rows: not fits(rows))] or sizes[:1]
     largest = fitting[-1]
-    wanted = {max((r for r in fitting if r * cut <= largest), default=largest) for cut in _SPLITS}
+    below = (bisect_right(fitting, largest // cut) for cut in _SPLITS)
+    wanted = {fitting[count - 1] if count else largest for count in below}
     return [rows * unit for rows in sorted(wanted, reverse=True)]
 
 
 def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
     """Return the closed-form cost of ``plan``: the slower of array and memory, plus start-up."""
-    compute = reads = writes = issued = 0
+    compute = reads = writes = busy = 0
     first_load = last_store = 0
-    for pack in plan.pack_phases():
-        groups = pack.size
-        m_phases, n_phases = plan.m_phases(), plan.n_phases(groups)
-        k_phases = plan.k_phases(groups)
-        m_sizes, n_sizes, k_sizes = (_by_size(p) for p in (m_phases, n_phases, k_phases))
-        reads += _loaded_bytes(plan, groups, m_sizes, n_sizes, k_sizes) * pack.repeat
-        first_k = k_phases[0].size
+    for groups, packs in _sizes(plan.dims.groups, plan.packing.groups):
+        gemm = plan.pack_gemm(groups)
+        m_sizes = _sizes(plan.m, plan.m_tile)
+        n_sizes = _sizes(gemm.n, plan.n_tile)
+        k_sizes = _sizes(gemm.k, plan.k_tile)
+        reads += _loaded_bytes(plan, groups, m_sizes, n_sizes, k_sizes) * packs
+        first_k = k_sizes[0][0]
         depths = [(first_k, False, 1)]
         depths += [(k, True, times - (k == first_k)) for k, times in k_sizes]
         for (m, m_times), (n, n_times) in product(m_sizes, n_sizes):
-            tiles = m_times * n_times * pack.repeat
+            tiles = m_times * n_times * packs
             writes += plan.output_bytes(m, n) * tiles
             for k, is_continued, k_times in depths:
                 if k_times:
                     timing = plan.timing(m, n, k, is_continued)
                     compute += timing.cycles * tiles * k_times
-                    issued += timing.issued_macs(spec.array) * tiles * k_times
-        if pack.is_first:
-            first = plan.weight_bytes(n_phases[0].size, first_k, groups)
-            first_load = first + plan.input_bytes(m_phases[0].size, groups, first_k)
-        last_store = plan.output_bytes(m_phases[-1].size, n_phases[-1].size)
+                    busy += timing.busy * tiles * k_times
+        first_load = first_load or (
+            plan.weight_bytes(n_sizes[0][0], first_k, groups)
+            + plan.input_bytes(m_sizes[0][0], groups, first_k)
+        )
+        last_store = plan.output_bytes(m_sizes[-1][0], n_sizes[-1][0])
+    issued = busy * spec.array.rows * spec.array.cols
     if spec.memory.model == "ideal":
         return OpEstimate(compute, compute, 0, reads, writes, issued)
     memory = spec.memory_cycles(reads + writes)
@@ -170,11 +175,10 @@ def estimate_gemm(plan: GemmPlan, spec: SatSpec) -> OpEstimate:
     return OpEstimate(total, compute, memory, reads, writes, issued)
 
 
-def _by_size(phases: list[Phase]) -> _Sizes:
-    counts: dict[int, int] = {}
-    for phase in phases:
-        counts[phase.size] = counts.get(phase.size, 0) + phase.repeat
-    return list(counts.items())
+def _sizes(total: int, tile: int) -> _Sizes:
+    """Return the full tiles and the ragged one that ``total`` is cut into, in order."""
+    full, ragged = divmod(total, tile)
+    return [(tile, full)] * (full > 0) + [(ragged, 1)] * (ragged > 0)
 
 
 def _loaded_bytes(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hwsim.core.errors import MappingError
 from hwsim.core.graph import Op, OpGraph
+from hwsim.core.machine import make_machine
 from hwsim.core.sparsity import NM
 from hwsim.core.units import ceil_div
+from hwsim.sat.plan import GemmPlan, Packing, conv_rows
 from hwsim.sat.spec import PRESETS, SatSpec
 from hwsim.sat.tiling import estimate_gemm, gemm_plans
 from models.build import GraphBuilder
@@ -164,3 +168,47 @@ def test_an_estimate_sums_tile_by_tile(
 
 def cut(total: int, tile: int) -> list[int]:
     return [min(tile, total - start) for start in range(0, total, tile)]
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+@pytest.mark.parametrize("op", [linear(100, 300, 200, (2, 8)), conv(24, 20, 3)])
+def test_a_machine_costs_a_candidate_as_the_mapping_it_stands_for(dataflow: str, op: Op) -> None:
+    machine = make_machine("sat")
+    costed = [(cost, mapping()) for cost, mapping in machine.costed_candidates(op, dataflow)]
+    assert costed
+    assert [mapping for _, mapping in costed] == list(machine.candidates(op, dataflow))
+    assert all(cost == machine.estimate(op, mapping) for cost, mapping in costed)
+
+
+@given(
+    channels=st.integers(1, 40),
+    size=st.integers(1, 40),
+    batch=st.integers(1, 9),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+)
+def test_no_buffer_needs_less_for_more_rows(
+    channels: int, size: int, batch: int, kernel: int, stride: int
+) -> None:
+    # What the search for the largest fitting tile relies on.
+    b = GraphBuilder("conv")
+    x = b.input("x", (batch, channels, size, size))
+    layer = b.conv("conv", x, 8, kernel, pad=kernel // 2, stride=stride)
+    op = op_of(b.build([layer]))
+    single = Packing("single", 1)
+    lowest = GemmPlan(op, "ws", "mn", single, (1, 1), op.dims["ow"], 8, 8, SPEC.array)
+    rows = conv_rows(op)
+    assert rows == sorted(rows)
+    needs = [lowest.resized("m_tile", count * op.dims["ow"]).buffer_bytes() for count in rows]
+    for less, more in zip(needs, needs[1:], strict=False):
+        assert all(less[name] <= more[name] for name in less)
+
+
+def test_a_resized_plan_is_the_plan_of_that_size() -> None:
+    op = conv(24, 20)
+    single = Packing("single", 1)
+    plans = [GemmPlan(op, "ws", "mn", single, (1, 1), m, 8, 8, SPEC.array) for m in (20, 100)]
+    assert plans[0].timing(20, 8, 8) != plans[1].timing(100, 8, 8)  # fills what plans remember
+    assert plans[0].resized("m_tile", 100) == plans[1]
+    assert plans[0].resized("m_tile", 100).buffer_bytes() == plans[1].buffer_bytes()
+    assert plans[0].m_tile == 20
