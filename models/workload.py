@@ -31,7 +31,7 @@ class Workload:
     seq_tokens : int, optional
         Tokens of the prompt that ``prefill`` runs through.
     kv_tokens : int, optional
-        Tokens in the cache before the one step of ``decode``.
+        Context of the one step of ``decode``, its own token included.
     prompt_tokens, generate_tokens : int, optional
         Tokens read and written by a ``request``.
     kernel : str

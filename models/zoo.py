@@ -238,10 +238,12 @@ def load_model(
     if is_llm(source):
         _require_one_request(source, batch, shapes)
         return load_llm(source, workload or Workload())
-    _require_layers(source, workload or Workload())
     if source in ZOO:
+        _require_layers(source, workload or Workload())
         return _load_zoo(source, batch, shapes, cache_dir, has_batch_norm)
-    return _with_note(_load_file(source, batch, shapes), has_batch_norm)
+    graph = _load_file(source, batch, shapes)
+    _require_layers(source, workload or Workload())
+    return _with_note(graph, has_batch_norm)
 
 
 def _may_be_sparse(source: str) -> bool:

@@ -39,6 +39,14 @@ Sparsity = Annotated[
 Pruner = Annotated[
     str, typer.Option("--pruner", help="magnitude, gradual, rearrange, erk or random.")
 ]
+Phase = Annotated[
+    str | None,
+    typer.Option("--phase", help="infer, train, prefill, decode, request; see the machine."),
+]
+Seq = Annotated[int | None, typer.Option("--seq", help="Tokens of a prefill.")]
+Kv = Annotated[
+    int | None, typer.Option("--kv", help="Context of a decode step, with its own token.")
+]
 Batch = Annotated[int | None, typer.Option("--batch", help="Images per run.")]
 Inputs = Annotated[list[str] | None, typer.Option("--input", help="name=1,3,640,640.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
@@ -62,12 +70,9 @@ def run(
     training: Annotated[
         str, typer.Option("--training", help="dense, sr-ste, sdgp, sdwp or bdwp (phase train).")
     ] = "dense",
-    phase: Annotated[
-        str | None,
-        typer.Option("--phase", help="infer, train, prefill, decode, request; see the machine."),
-    ] = None,
-    seq: Annotated[int | None, typer.Option("--seq", help="Tokens of a prefill.")] = None,
-    kv: Annotated[int | None, typer.Option("--kv", help="Tokens before a decode step.")] = None,
+    phase: Phase = None,
+    seq: Seq = None,
+    kv: Kv = None,
     prompt: Annotated[int | None, typer.Option("--prompt", help="Tokens a request reads.")] = None,
     generate: Annotated[
         int | None, typer.Option("--generate", help="Tokens a request writes.")
@@ -240,6 +245,9 @@ def compare(
     model: Model,
     machines: Annotated[str, typer.Option("--machines", help="Comma-separated names.")],
     sparsity: Sparsity = "dense",
+    phase: Phase = None,
+    seq: Seq = None,
+    kv: Kv = None,
     batch: Batch = None,
     inputs: Inputs = None,
     seed: Seed = 0,
@@ -260,6 +268,9 @@ def compare(
                 machine=machine,
                 preset=preset or None,
                 sparsity=sparsity,
+                phase=phase or _default_phase(machine, preset or None),
+                seq_tokens=seq,
+                kv_tokens=kv,
                 batch=batch,
                 inputs=parse_inputs(inputs or []),
                 seed=seed,

@@ -29,7 +29,7 @@ __all__ = ["SatMachine"]
 _GEMM_KINDS = frozenset(GEMM_KINDS)
 _ALL_KINDS = frozenset(kind.value for kind in OpKind) - SPARSE_KINDS - {OpKind.UNMODELLED}
 
-_PHASES = ("infer", "train")
+_PHASES = ("infer", "train", "prefill", "decode")
 
 
 class SatMachine(Machine):

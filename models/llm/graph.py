@@ -30,7 +30,7 @@ def llm_graph(name: str, config: LlmConfig, workload: Workload) -> OpGraph:
     whose contexts share a bucket (see :mod:`models.llm.request`).
     """
     rng = np.random.default_rng(workload.seed)
-    if workload.phase in ("prefill", "infer"):
+    if workload.phase == "prefill":
         tokens = _tokens(workload.seq_tokens, "--seq", config)
         graph = _prompt(name, config, tokens, rng)
     elif config.is_encoder_only:

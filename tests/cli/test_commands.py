@@ -80,6 +80,17 @@ def test_models_lists_the_zoo_with_input_shapes(hwsim):
     assert shapes["resnet50"] == {"image": [1, 3, 224, 224]}
 
 
+def test_compare_takes_the_phase_of_a_language_model(hwsim, tmp_path):
+    values = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96}
+    values |= {"num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 40}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    step = ("--phase", "decode", "--kv", 7)
+    flags = ("compare", tmp_path, "--machines", "sat,flightllm", *step, "--json", "-")
+    sat, flightllm = hwsim(*flags).document
+    assert sat["macs"] == flightllm["macs"] > 0
+    assert {layer["stage"] for layer in sat["layers"]} == {"decode"}
+
+
 def test_compare_runs_every_named_machine_in_order(hwsim, matrices, tmp_path):
     asked = "sat,sat:scalesim"
     documents = hwsim("compare", matrices, "--machines", asked, "--json", "-").document

@@ -204,6 +204,22 @@ LANGUAGE_MODELS: dict[str, Callable[[], OpGraph]] = {
 }
 
 
+def experts() -> OpGraph:
+    """A prompt through one layer of three routed experts, two per token."""
+    values = {
+        "model_type": "mixtral",
+        "hidden_size": 48,
+        "intermediate_size": 40,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 50,
+        "num_local_experts": 3,
+        "num_experts_per_tok": 2,
+    }
+    return llm_graph("experts", parse_config(values), Workload(phase="prefill", seq_tokens=9))
+
+
 def sparse_product(kernel: str, rows: int = 40, density: float = 0.1) -> OpGraph:
     """A square matrix with empty rows, times itself or times dense columns, by ``kernel``."""
     rng = np.random.default_rng(rows)
@@ -232,7 +248,7 @@ GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {
     },
     "flightllm": LANGUAGE_MODELS,
     "piuma": SPARSE_GRAPHS,
-    "sat": GRAPHS,
+    "sat": GRAPHS | {"experts": experts},
 }
 """Machine -> the graphs that it is asked to run. A new machine names its own here."""
 
