@@ -19,6 +19,7 @@ from hwsim.core.graph import Op, OpGraph, OpKind, Role
 from hwsim.core.mapping import Mapping
 from hwsim.cpu.codes.streams import convert_layout
 from hwsim.cpu.memory_map import MemoryMap, place_tensors
+from hwsim.cpu.microkernel.uops import BoundKernel
 from hwsim.cpu.others import other_calls
 from hwsim.cpu.plan import chosen_block
 from hwsim.cpu.products import product_calls
@@ -28,6 +29,7 @@ from hwsim.cpu.spec import CpuSpec
 __all__ = ["LowerContext", "lower_graph"]
 
 _CLAMPS = ("relu", "clip")
+_STACK_BYTES = 4096
 _UNTIMED = ("none", "unmodelled")
 
 
@@ -43,7 +45,8 @@ class LowerContext:
         self.op_id = 0
         self.mapping: Mapping | None = None
         self.mask: NDArray[np.bool_] | None = None
-        self._told = 0
+        self._stack = memory.table(_STACK_BYTES) + _STACK_BYTES
+        self._told = memory.total_bytes()
 
     def address(self, tensor: str) -> int:
         """Return the address of an activation."""
@@ -58,6 +61,10 @@ class LowerContext:
     def call(self, kernel: Any, addresses: dict[str, int], streams: Any = None) -> None:
         """Append a call for the present op."""
         self.calls.append(Call(self.op_id, kernel, addresses, dict(streams or {})))
+
+    def generated(self, code: BoundKernel, places: MappingType[str, int]) -> None:
+        """Append a call of generated code whose arrays lie at ``places``."""
+        self.call(code.kernel, code.addresses({"stack": self._stack, **places}), code.streams)
 
     def read(self, tensor: str, layout: str) -> int:
         """Return the address of ``tensor`` in ``layout``, converted into room of its own."""

@@ -6,12 +6,17 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from hwsim.core.graph import Op, OpKind
-from hwsim.cpu.codes.streams import channel_scale, global_mean, pointwise, window_pool
+from hwsim.cpu.codes.streams import channel_scale, pointwise, window_pool
+from hwsim.cpu.generated import bind_layer
+from hwsim.cpu.microkernel.arguments import global_pool_arguments
 
 if TYPE_CHECKING:
     from hwsim.cpu.lower import LowerContext
 
 __all__ = ["other_calls"]
+
+_FACTOR_BYTES = 32
+"""Mask of a plane's last vector, and the factor."""
 
 _FUNCTION_OF_KIND = {
     OpKind.SOFTMAX: "softmax",
@@ -100,10 +105,10 @@ def _pool(context: LowerContext, op: Op) -> None:
     batch, channels, oh, ow = context.graph.tensors[op.output].shape
     source = context.graph.tensors[op.inputs[0].tensor].shape
     kh, kw = op.attrs["kernel"]
-    addresses = {"a": _source(context, op, 0), "out": context.address(op.output)}
     if (oh, ow) == (1, 1) and (kh, kw) == tuple(source[2:]):
-        context.call(global_mean(batch * channels, kh * kw), addresses)
+        _mean(context, op, batch * channels, kh * kw)
         return
+    addresses = {"a": _source(context, op, 0), "out": context.address(op.output)}
     stride = 16 * op.attrs["strides"][1]
     context.call(window_pool(batch * channels * oh * ow, kh * kw, ow, stride), addresses)
 
@@ -111,5 +116,11 @@ def _pool(context: LowerContext, op: Op) -> None:
 def _reduce(context: LowerContext, op: Op) -> None:
     elems = context.graph.tensors[op.inputs[0].tensor].elems
     outputs = context.graph.tensors[op.output].elems
-    addresses = {"a": _source(context, op, 0), "out": context.address(op.output)}
-    context.call(global_mean(outputs, max(1, elems // outputs)), addresses)
+    _mean(context, op, outputs, max(1, elems // outputs))
+
+
+def _mean(context: LowerContext, op: Op, planes: int, pixels: int) -> None:
+    """Average ``planes`` planes that lie one behind the other."""
+    code = bind_layer("global-pool", context.spec, global_pool_arguments(planes, pixels))
+    places = {"input": _source(context, op, 0), "output": context.address(op.output)}
+    context.generated(code, {**places, "factor": context.memory.table(_FACTOR_BYTES)})

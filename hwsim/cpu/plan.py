@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.core.errors import InputError, MappingError
+from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.mapping import Mapping
 from hwsim.core.sparsity import Block, Dense
-from hwsim.cpu.codes.spmm import needed_registers
+from hwsim.cpu.generated import check_registers, kernel_name, needed_registers
+from hwsim.cpu.microkernel.gemm import BLOCK
 from hwsim.cpu.selection import (
     Cluster,
     block_channels,
@@ -21,7 +22,14 @@ from hwsim.cpu.selection import (
 )
 from hwsim.cpu.spec import CpuSpec
 
-__all__ = ["KERNELS", "adapt_graph", "chosen_block", "is_sparse_vector", "plan_product"]
+__all__ = [
+    "KERNELS",
+    "adapt_graph",
+    "chosen_block",
+    "dense_kernel",
+    "is_sparse_vector",
+    "plan_product",
+]
 
 KERNELS = ("16", "32", "16x1", "32x1", "16x2", "16x4")
 """Pixels per strip, and output channels per block where they are not left to the weights."""
@@ -29,9 +37,14 @@ KERNELS = ("16", "32", "16x1", "32x1", "16x2", "16x4")
 LAYOUT, TILE = "cpu_layout", "cpu_tile"
 """Attributes of an op: ``chw`` or ``nhwc``; what was asked for as kernel."""
 
-_DENSE_REGISTERS = 6 * 2 + 6 + 2 + 2
-_STENCIL_REGISTERS = 32
 _WIDTHS = (32, 16, 8, 4)
+_AUTO_WIDTH = 32
+"""Pixels per strip of XNNPACK's kernels on ARM64 and WebAssembly alike."""
+_DENSE_ROWS = (6, 4, 2, 1)
+_PIPELINED = ("aarch64", 1)
+"""Instruction set and channels per block whose kernels are software-pipelined; others are plain."""
+_AUTO_BLOCKS = {"aarch64": (1, 2, 4), "wasm": (1,)}
+"""Channels per block that XNNPACK has vector kernels for."""
 
 
 def adapt_graph(graph: OpGraph, spec: CpuSpec, kernel: str, dataflow: str) -> OpGraph:
@@ -109,15 +122,22 @@ def plan_product(op: Op, flow: str, spec: CpuSpec) -> Mapping:
     """
     layout = op.attrs.get(LAYOUT) or ("chw" if flow == "sparse" and _has_chw(op) else "nhwc")
     if layout == "nhwc":
-        is_stencil = op.is_depthwise
-        name = "dwconv" if is_stencil else "gemm"
-        return _mapping(op, name, "nhwc", {}, _DENSE_REGISTERS, spec)
+        return _mapping(
+            op, "dwconv" if op.is_depthwise else "gemm", "nhwc", dense_kernel(spec), spec
+        )
     if not is_spmm_layer(op) and op.kind is not OpKind.LINEAR:
-        name = "dwconv" if op.is_depthwise else "conv-hwc2chw"
-        return _mapping(op, name, "chw", {}, _STENCIL_REGISTERS, spec)
-    mr, nr = _tile(op, str(op.attrs.get(TILE, "auto")), spec)
-    need = needed_registers(mr, nr)
-    return _mapping(op, "spmm", "chw", {"mr": mr, "nr": nr}, need, spec)
+        size, stride = op.dims["kh"], op.attrs["strides"][0]
+        if op.is_depthwise:
+            return _mapping(op, "dwconv", "chw", f"dw-{size}x{size}s{stride}", spec)
+        return _mapping(op, "conv-hwc2chw", "chw", "first-conv", spec)
+    return _sparse_mapping(op, *_tile(op, str(op.attrs.get(TILE, "auto")), spec), spec)
+
+
+def dense_kernel(spec: CpuSpec) -> str:
+    """Return the dense kernel with the most rows that the registers hold, of XNNPACK's six."""
+    names = [f"gemm-{rows}x{BLOCK}" for rows in _DENSE_ROWS]
+    have = spec.core.vector_registers
+    return next((n for n in names if needed_registers(n, spec.backend) <= have), names[-1])
 
 
 def _has_chw(op: Op) -> bool:
@@ -127,41 +147,64 @@ def _has_chw(op: Op) -> bool:
     return chw_obstacle(empty, op) is None
 
 
-def _mapping(
-    op: Op, kernel: str, layout: str, tiling: dict[str, int], registers: int, spec: CpuSpec
-) -> Mapping:
-    used = min(registers, spec.core.vector_registers) if kernel != "spmm" else registers
+def _mapping(op: Op, kernel: str, layout: str, name: str, spec: CpuSpec) -> Mapping:
+    """Return the mapping of a dense kernel; an engine of WebAssembly spills what does not fit."""
+    if spec.backend == "aarch64":
+        check_registers(name, spec)
+    used = min(needed_registers(name, spec.backend), spec.core.vector_registers)
     return Mapping(
         op=op.name,
         dataflow="sparse" if layout == "chw" else "dense",
-        tiling=tiling,
         placement={"kernel": kernel, "layout": layout},
         buffer_bytes={"vector_registers": 16 * used},
+    )
+
+
+def _form(nr: int, spec: CpuSpec) -> str:
+    """Return the form of Fast Sparse ConvNets' and XNNPACK's kernels of ``nr`` channels."""
+    return "pipelined" if (spec.backend, nr) == _PIPELINED else "plain"
+
+
+def _fits(mr: int, nr: int, spec: CpuSpec) -> bool:
+    name = kernel_name(mr, nr, _form(nr, spec))
+    return needed_registers(name, spec.backend) <= spec.core.vector_registers
+
+
+def _sparse_mapping(op: Op, mr: int, nr: int, spec: CpuSpec) -> Mapping:
+    form = _form(nr, spec)
+    name = kernel_name(mr, nr, form)
+    check_registers(name, spec)
+    return Mapping(
+        op=op.name,
+        dataflow="sparse",
+        tiling={"mr": mr, "nr": nr},
+        placement={"kernel": "spmm", "layout": "chw", "form": form},
+        buffer_bytes={"vector_registers": 16 * needed_registers(name, spec.backend)},
     )
 
 
 def _tile(op: Op, kernel: str, spec: CpuSpec) -> tuple[int, int]:
     """Return (pixels, channels) per block; by the weights' pattern where not asked for."""
     width, _, block = kernel.partition("x")
-    have = spec.core.vector_registers
     pattern = op.weight.pattern if op.weight is not None else None
     nr = 1
     if isinstance(pattern, Block) and pattern.rows == 1 and pattern.cols in (2, 4):
         nr = pattern.cols
     if block:
-        nr = int(block)
-    if width == "auto":
-        fitting = [mr for mr in _WIDTHS if needed_registers(mr, nr) <= have]
-        return fitting[0], nr
-    mr = int(width)
-    if block or nr == 1:
-        if needed_registers(mr, nr) > have:
-            need = needed_registers(mr, nr)
-            raise MappingError(f"kernel {mr}x{nr}", need, have, "vector registers")
-        return mr, nr
-    while needed_registers(mr, nr) > have:
-        mr //= 2
-    return mr, nr
+        return int(width), int(block)
+    return _narrowed(kernel, nr, spec)
+
+
+def _narrowed(kernel: str, nr: int, spec: CpuSpec) -> tuple[int, int]:
+    """Return (pixels, channels) for weights that fill blocks of ``nr``.
+
+    ``auto`` takes XNNPACK's width and blocks; what the registers cannot hold is halved in width.
+    """
+    if kernel == "auto" and nr not in _AUTO_BLOCKS[spec.backend]:
+        nr = 1
+    width = _AUTO_WIDTH if kernel == "auto" else int(kernel)
+    fitting = [mr for mr in _WIDTHS if mr <= width and _fits(mr, nr, spec)]
+    return (fitting[0], nr) if fitting else (width, nr)
 
 
 def chosen_block(op: Op, mapping: Mapping, mask: NDArray[np.bool_], spec: CpuSpec) -> Mapping:
@@ -173,15 +216,4 @@ def chosen_block(op: Op, mapping: Mapping, mask: NDArray[np.bool_], spec: CpuSpe
     if "x" in kernel:
         return mapping
     nr = block_channels(mask.T.astype(np.float32))
-    width = mapping.tiling["mr"] if kernel != "auto" else _WIDTHS[0]
-    if kernel != "auto":
-        width = int(kernel)
-    while needed_registers(width, nr) > spec.core.vector_registers:
-        width //= 2
-    need = needed_registers(width, nr)
-    return mapping.model_copy(
-        update={
-            "tiling": {"mr": width, "nr": nr},
-            "buffer_bytes": {"vector_registers": 16 * need},
-        }
-    )
+    return _sparse_mapping(op, *_narrowed(kernel, nr, spec), spec)

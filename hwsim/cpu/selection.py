@@ -22,6 +22,7 @@ __all__ = [
     "block_channels",
     "can_run_sparse",
     "chw_obstacle",
+    "is_pointwise",
     "is_sparse_enough",
     "is_spmm_layer",
     "leading_cluster",
@@ -63,16 +64,21 @@ def can_run_sparse(architecture: str, *, has_avx: bool = False, dtype: str = "fl
     return dtype in ("float32", "float16")
 
 
-def is_spmm_layer(op: Op) -> bool:
-    """Return whether ``op`` is a 1x1 convolution of stride 1, ungrouped and unpadded."""
+def is_pointwise(op: Op) -> bool:
+    """Return whether ``op`` is a 1x1 convolution of stride 1 without padding."""
     if op.kind is not OpKind.CONV:
         return False
     dims, attrs = op.dims, op.attrs
     return (
-        (dims["kh"], dims["kw"], dims["groups"]) == (1, 1, 1)
+        (dims["kh"], dims["kw"]) == (1, 1)
         and tuple(attrs["strides"]) == (1, 1)
         and tuple(attrs["pads"]) == (0, 0, 0, 0)
     )
+
+
+def is_spmm_layer(op: Op) -> bool:
+    """Return whether ``op`` is a 1x1 convolution of stride 1, ungrouped and unpadded."""
+    return is_pointwise(op) and op.dims["groups"] == 1
 
 
 def _is_first_conv(op: Op) -> bool:

@@ -1,126 +1,82 @@
-"""Inner loops of sparse and dense kernels, as micro-ops and as AArch64 text, cycle for cycle.
+"""Inner loops of the generated kernels, as micro-ops and as AArch64 text, cycle for cycle.
 
-One row per instruction. Which loads, prefetches and multiply-accumulates a loop has is that of
-XNNPACK's kernels (google/XNNPACK, f32-spmm and f32-gemm); their order is ours. The text is what
-``python -m benchmarks.llvm_mca`` hands to llvm-mca.
+The text of a loop is what ``python -m benchmarks.llvm_mca`` hands to llvm-mca; the simulator runs
+the whole kernel, long enough that one more trip costs what a trip costs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 
-from hwsim.core.units import ceil_div
-from hwsim.cpu.isa import GENERAL, UopBuilder, UopKernel
+import numpy as np
+
+from hwsim.cpu.generated import bind_layer
+from hwsim.cpu.microkernel.aarch64 import select_aarch64
+from hwsim.cpu.microkernel.arguments import gemm_arguments, spmm_arguments
+from hwsim.cpu.microkernel.catalogue import describe, parse
+from hwsim.cpu.microkernel.machine_code import Condition, Counted, MachineNode
+from hwsim.cpu.microkernel.target import AARCH64
+from hwsim.cpu.microkernel.uops import BoundKernel
+from hwsim.cpu.packing import pack
 from hwsim.cpu.spec import PRESETS
 
-__all__ = ["LOOPS", "Loop", "steady_state_cycles"]
+__all__ = ["LOOPS", "loop_macs", "loop_text", "steady_state_cycles"]
 
-X = GENERAL
-_ADDRESSES = {"in": 0, "w": 1 << 20, "dmap": 2 << 20, "a": 3 << 20, "b": 4 << 20}
-_WARM_UP_TRIPS, _MEASURED_TRIPS = 500, 1000
+LOOPS = (
+    *("16x1", "16x1-u2", "16x1-pipelined", "32x1-pipelined"),
+    *("16x2", "16x4", "32x2", "gemm-6x8"),
+)
+"""Kernels of the catalogue. A trip is one nonzero block; of the dense product, two steps of the
+reduction; of the unrolled kernel, two nonzeros, and its cycles are given per nonzero."""
 
-
-@dataclass(frozen=True)
-class Loop:
-    """One inner loop: ``mr`` pixels by ``nr`` output channels, sparse or a dense product."""
-
-    name: str
-    mr: int
-    nr: int
-    is_dense: bool = False
-
-    def kernel(self, trips: int) -> UopKernel:
-        """Return ``trips`` trips as micro-ops."""
-        return _gemm(trips) if self.is_dense else _spmm(self, trips)
-
-    def assembly(self) -> str:
-        """Return one trip as AArch64 text."""
-        return "\n".join(_gemm_text() if self.is_dense else _spmm_text(self)) + "\n"
+_TRIPS = (500, 1500)
 
 
-LOOPS = {
-    loop.name: loop
-    for loop in (
-        Loop("spmm-16x1", 16, 1),
-        Loop("spmm-32x1", 32, 1),
-        Loop("spmm-16x2", 16, 2),
-        Loop("spmm-16x4", 16, 4),
-        Loop("gemm-6x8", 6, 8, is_dense=True),
-    )
-}
-"""A trip is one nonzero block; of the dense product, two steps of the reduction."""
+def loop_macs(name: str) -> int:
+    """Return the multiply-accumulates of a trip."""
+    family, (mr, nr), _ = parse(name)
+    return mr * nr * (2 if family == "gemm" else 1)
 
 
-def _spmm(loop: Loop, trips: int) -> UopKernel:
-    b = UopBuilder(loop.name)
-    vectors = loop.mr // 4
-    weight = {1: "load_dup", 2: "load_s", 4: "load_q"}[loop.nr]
-    with b.loop(trips):
-        b.op("load_x", (X + 15,), (X + 11,), pointer="dmap", size=4, has_write_back=True)
-        for i in range(0, vectors, 2):
-            b.op("load_pair_q", (16 + i, 17 + i), (X + 2,), pointer="in", offset=16 * i, size=32)
-        for line in range(ceil_div(vectors, 4)):
-            b.op("prefetch", (), (X + 2,), pointer="in", offset=64 * (line + 1), size=4)
-        b.op(weight, (31,), (X + 12,), pointer="w", size=4 * loop.nr, has_write_back=True)
-        b.op("alu", (X + 2,), (X + 15, X + 2))
-        b.op("prefetch", (), (X + 12,), pointer="w", offset=128, size=4)
-        for r in range(loop.nr):
-            for i in range(vectors):
-                b.op("fma_q", (r * vectors + i,), (r * vectors + i, 16 + i, 31), macs=4)
-        b.op("alu", (X + 13,), (X + 13,))
-        b.op("branch", (), (X + 13,))
-    return b.build()
-
-
-def _spmm_text(loop: Loop) -> list[str]:
-    vectors = loop.mr // 4
-    weight = {
-        1: "ld1r {v31.4s}, [x12], #4",
-        2: "ldr d31, [x12], #8",
-        4: "ldr q31, [x12], #16",
-    }[loop.nr]
-    lines = ["ldrsw x15, [x11], #4"]
-    lines += [f"ldp q{16 + i}, q{17 + i}, [x2, #{16 * i}]" for i in range(0, vectors, 2)]
-    lines += [f"prfm pldl1keep, [x2, #{64 * (i + 1)}]" for i in range(ceil_div(vectors, 4))]
-    lines += [weight, "add x2, x15, x2", "prfm pldl1keep, [x12, #128]"]
-    for r in range(loop.nr):
-        by = "v31.4s" if loop.nr == 1 else f"v31.s[{r}]"
-        lines += [f"fmla v{r * vectors + i}.4s, v{16 + i}.4s, {by}" for i in range(vectors)]
-    return [*lines, "subs w13, w13, #1", "b.ne 0"]
-
-
-def _gemm(trips: int) -> UopKernel:
-    b = UopBuilder("gemm-6x8")
-    with b.loop(trips):
-        for i in range(6):
-            b.op("load_s", (i,), (X + 3 + i,), pointer="a", size=8, has_write_back=True)
-        for _ in range(2):
-            b.op("load_pair_q", (6, 7), (X + 12,), pointer="b", size=32, has_write_back=True)
-            for j in range(2):
-                for i in range(6):
-                    acc = 8 + i * 2 + j
-                    b.op("fma_q", (acc,), (acc, 6 + j, i), macs=4)
-        b.op("alu", (X + 13,), (X + 13,))
-        b.op("branch", (), (X + 13,))
-    return b.build()
-
-
-def _gemm_text() -> list[str]:
-    lines = [f"ldr d{i}, [x{3 + i}], #8" for i in range(6)]
-    for lane in range(2):
-        lines.append("ldp q6, q7, [x12], #32")
-        for j in range(2):
-            lines += [f"fmla v{8 + i * 2 + j}.4s, v{6 + j}.4s, v{i}.s[{lane}]" for i in range(6)]
-    return [*lines, "subs x13, x13, #8", "b.hs 0"]
-
-
-def steady_state_cycles(loop: Loop, rules: str) -> float:
-    """Return the cycles per trip of ``loop`` under a rule table, every access in the L1."""
+@lru_cache
+def steady_state_cycles(name: str, rules: str) -> float:
+    """Return the cycles of one trip of kernel ``name`` under ``rules``, every access in the L1."""
     from hwsim.cpu.core_state import Core  # numba is imported only when something runs
 
     spec = PRESETS["sd835"].override([f"core.rules={rules}"])
-    cycles = [
-        Core(spec, is_ideal=True).run(loop.kernel(trips), _ADDRESSES).cycles
-        for trips in (_WARM_UP_TRIPS, _WARM_UP_TRIPS + _MEASURED_TRIPS)
-    ]
-    return (cycles[1] - cycles[0]) / _MEASURED_TRIPS
+    cycles = []
+    for trips in _TRIPS:
+        code = _bound(name, trips)
+        places = ("input", "a", "weights", "dmap", "nnzmap", "output", "stack")
+        addresses = code.addresses({place: 1 + i << 24 for i, place in enumerate(places)})
+        cycles.append(Core(spec, is_ideal=True).run(code.kernel, addresses, code.streams).cycles)
+    return (cycles[1] - cycles[0]) / (_TRIPS[1] - _TRIPS[0])
+
+
+def _bound(name: str, trips: int) -> BoundKernel:
+    """Return one strip, or one tile, whose inner loop takes ``trips`` trips."""
+    spec = PRESETS["sd835"]
+    family, (mr, nr), _ = parse(name)
+    if family == "gemm":
+        return bind_layer(name, spec, gemm_arguments(mr, nr, 2 * trips))
+    packed = pack(np.ones((nr, trips), dtype=np.float32), pixels=mr, nr=nr)
+    data = {"nnzmap": packed.nnzmap, "dmap": packed.dmap}
+    return bind_layer(name, spec, spmm_arguments(packed), data)
+
+
+def loop_text(name: str) -> str:
+    """Return the assembly of the innermost loop of the first strip or tile."""
+    loop = _innermost(select_aarch64(describe(name, AARCH64)).body)
+    assert loop is not None
+    lines = [node.text.format(label="0") for node in (*loop.body, *loop.tail)]
+    return "\n".join(lines) + "\n"
+
+
+def _innermost(nodes: tuple[MachineNode, ...]) -> Counted | None:
+    """Return the first loop of ``nodes`` that holds no other."""
+    for node in nodes:
+        if isinstance(node, Counted | Condition):
+            inner = _innermost(node.body)
+            if inner is not None or isinstance(node, Counted):
+                return inner or node
+    return None

@@ -10,7 +10,6 @@ __all__ = [
     "FUNCTION_STEPS",
     "channel_scale",
     "convert_layout",
-    "global_mean",
     "pointwise",
     "window_pool",
 ]
@@ -95,33 +94,6 @@ def channel_scale(channels: int, pixels: int) -> UopKernel:
             missing = 4 * (4 * ceil_div(rest, 4) - rest)
             b.step("a", -missing)
             b.step("out", -missing)
-        count_down(b, _TRIPS)
-    return b.build()
-
-
-def global_mean(channels: int, pixels: int) -> UopKernel:
-    """Return the mean of each plane of a CHW tensor: four pixels per step, two sums."""
-    b = UopBuilder("global-mean-chw")
-    vectors = ceil_div(pixels, 4)
-    with b.loop(channels):
-        for i in range(2):
-            b.op("move_q", (i,), ())
-        if vectors > 1:
-            with b.loop(vectors // 2):
-                b.op("load_pair_q", (4, 5), (_A,), pointer="a", size=32, has_write_back=True,
-                     step=("a", 32))  # fmt: skip
-                for i in range(2):
-                    b.op("fadd_q", (i,), (i, 4 + i))
-                count_down(b, _TRIPS)
-        if vectors % 2:
-            b.op("load_q", (4,), (_A,), pointer="a", size=16, step=("a", 16))
-            b.op("fadd_q", (0,), (0, 4))
-        b.step("a", 4 * pixels - 16 * vectors)
-        b.op("fadd_q", (0,), (0, 1))
-        for _ in range(2):
-            b.op("reduce_q", (0,), (0, 0))
-        b.op("fmul_q", (0,), (0, 30))
-        b.op("store_s", (), (_C, 0), pointer="out", size=4, has_write_back=True, step=("out", 4))
         count_down(b, _TRIPS)
     return b.build()
 

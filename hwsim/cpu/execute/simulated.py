@@ -6,9 +6,8 @@ from hwsim.cpu.core_state import Core
 from hwsim.cpu.execute.aarch64_emulator import DATA_START, STACK_TOP
 from hwsim.cpu.execute.arena import Arena
 from hwsim.cpu.execute.calls import Call
+from hwsim.cpu.generated import bind_kernel
 from hwsim.cpu.kernel_run import KernelRun
-from hwsim.cpu.microkernel.aarch64 import select_aarch64
-from hwsim.cpu.microkernel.uops import lower_uops
 from hwsim.cpu.spec import CpuSpec
 
 __all__ = ["simulate_calls"]
@@ -21,7 +20,7 @@ def simulate_calls(
 
     The first run finds empty caches. ``is_ideal``: every access hits the L1.
     """
-    code = lower_uops(select_aarch64(call.kernel), call.arguments, call.arrays)
+    code = bind_kernel(call.kernel, spec, call.arguments, call.arrays)
     addresses = code.addresses({**Arena(call.arrays, DATA_START).address, "stack": STACK_TOP})
     core = Core(spec, is_ideal=is_ideal)
     return [core.run(code.kernel, addresses, code.streams) for _ in range(times)]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from hwsim.cpu.microkernel.ir import If, Instr, Kernel, Loop, Node, Reg
 from hwsim.cpu.microkernel.machine_code import (
+    STACK,
     Access,
     Condition,
     Counted,
@@ -21,16 +22,13 @@ from hwsim.cpu.microkernel.machine_code import (
 )
 from hwsim.cpu.microkernel.target import AARCH64
 
-__all__ = ["STACK", "assembly", "select_aarch64"]
+__all__ = ["assembly", "select_aarch64"]
 
 _GENERAL = 32
 _VECTORS = (*range(8), *range(16, 32), *range(8, 16))
 _INTEGERS = (*range(18), *range(19, 29))
 _SAVED_INTEGERS = range(19, 29)
 _SAVED_VECTORS = range(8, 16)
-
-STACK = Reg("x", 31)
-"""The stack pointer; no kernel's own register has this number."""
 
 _CLASS = {
     "add": "fadd_q",
@@ -267,7 +265,7 @@ def _memory(node: Instr) -> MachineInstr:
 def _transfer(node: Instr) -> tuple[str, str, int]:
     """Return mnemonic with register, class and bytes of a memory instruction."""
     if node.op == "prefetch":
-        return "", "prefetch", 64
+        return "", "prefetch", 1  # the line that holds the address
     reg = _number(node.dst[0] if node.dst else node.src[0])
     if node.op == "load_u32":
         return f"ldr w{reg}", "load_x", 4

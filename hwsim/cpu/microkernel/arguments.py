@@ -30,9 +30,12 @@ def spmm_arguments(packed: PackedWeights) -> tuple[Argument, ...]:
     return (plane, packed.co, first, *arrays, plane)
 
 
-def gemm_arguments(rows: int, co: int, ci: int) -> tuple[Argument, ...]:
-    """Return those of a dense product; arrays a, weights, output, all without gaps."""
-    return (rows, co, ci, ("a", 0), 4 * ci, ("weights", 0), ("output", 0), 4 * co)
+def gemm_arguments(
+    rows: int, co: int, ci: int, row_bytes: int | None = None, out_bytes: int | None = None
+) -> tuple[Argument, ...]:
+    """Return those of a dense product; arrays a, weights, output, rows without gaps by default."""
+    a_stride, c_stride = row_bytes or 4 * ci, out_bytes or 4 * co
+    return (rows, co, ci, ("a", 0), a_stride, ("weights", 0), ("output", 0), c_stride)
 
 
 def depthwise_arguments(channels: int, height: int, width: int) -> tuple[Argument, ...]:

@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 
 from hwsim.cpu.microkernel.ir import Kernel, Reg
 
-__all__ = ["Access", "Condition", "Counted", "Effect", "MachineCode", "MachineInstr", "MachineNode"]
+__all__ = [
+    "STACK",
+    "Access",
+    "Condition",
+    "Counted",
+    "Effect",
+    "MachineCode",
+    "MachineInstr",
+    "MachineNode",
+]
+
+STACK = Reg("x", 31)
+"""The stack pointer; no kernel's own register has this number."""
 
 
 @dataclass(frozen=True, slots=True)
