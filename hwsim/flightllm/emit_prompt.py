@@ -118,8 +118,9 @@ def _store(b: BodyBuilder, size: int, wait: int, is_end: bool) -> None:
 
 def _row_by_row(b: BodyBuilder, layer: Layer) -> None:
     """Append an SFU operation on every row: a load, the operation, a store."""
-    rows = _row_groups(b, layer) * b.spec.mpe.mm_rows
-    name = layer.function or {"softmax": "softmax"}.get(layer.kind, "mul")
+    heads = ceil_div(layer.heads, b.spec.shares) if layer.heads else 1
+    rows = _row_groups(b, layer) * b.spec.mpe.mm_rows * heads
+    name = layer.function or ("softmax" if layer.kind == "softmax" else "mul")
 
     def emit(row: int) -> None:
         for operand in range(max(1, layer.operands)):
@@ -151,6 +152,7 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = _row_groups(b, layer)
     halves = _Halves()
+    done = bits(MISC if layer.misc else ST)
 
     def emit(head: int) -> None:
         for group in range(groups):
@@ -164,14 +166,14 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
             for step in range(steps):
                 size = spec.mpe.mm_columns * layer.k
                 b.load(size, _KEYS, mode=_B, wait=halves.wait(), release=bits(MM))
-                release = bits(LD) | bits(MISC) * (step == steps - 1)
+                release = bits(LD) | done * (step == steps - 1)
                 b.matrix(MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release)
-            for row in range(rows):
+            for row in range(rows * layer.misc):
                 width = kept[row // spec.mask_block]
                 release = bits(ST) if row == rows - 1 else 0
                 b.misc("softmax", width, wait=bits(MM) if row == 0 else 0, release=release)
             is_end = head == heads - 1 and group == groups - 1
-            _store(b, sum(kept) * spec.mask_block, bits(MISC), is_end)
+            _store(b, sum(kept) * spec.mask_block, bits(MISC if layer.misc else MM), is_end)
 
     b.repeat(heads, emit)
 

@@ -123,24 +123,31 @@ def _fused(b: BodyBuilder, layer: Layer, columns: int, *, is_end: bool) -> None:
 
 
 def _norm(b: BodyBuilder, layer: Layer) -> None:
-    b.misc(layer.function, layer.n, wait=bits(SYS), release=bits(ST))
+    wait = bits(SYS)
+    if not b.spec.is_fused:
+        b.load(layer.n, _VECTOR, mode=_B, wait=wait, release=bits(MISC))
+        wait = bits(LD)
+    b.misc(layer.function, layer.n, wait=wait, release=bits(ST))
     b.store(layer.n, _RESULT, wait=bits(MISC), release=bits(SYS))
 
 
 def _softmax(b: BodyBuilder, layer: Layer) -> None:
-    for row in range(layer.tokens):
-        is_end = row == layer.tokens - 1
-        b.misc("softmax", layer.n, wait=bits(SYS) if row == 0 else 0, release=bits(ST) * is_end)
-    b.store(layer.n * layer.tokens, _RESULT, wait=bits(MISC), release=bits(SYS))
+    """Append the softmax of rows from memory: of a router, or of unfused scores."""
+    rows = _shared(b, max(1, layer.heads))
+    b.load(layer.n * rows, _VECTOR, mode=_B, wait=bits(SYS), release=bits(MISC))
+    for row in range(rows):
+        is_end = row == rows - 1
+        b.misc("softmax", layer.n, wait=bits(LD) if row == 0 else 0, release=bits(ST) * is_end)
+    b.store(layer.n * rows, _RESULT, wait=bits(MISC), release=bits(SYS))
 
 
 def _eltwise(b: BodyBuilder, layer: Layer) -> None:
-    size = layer.n * layer.tokens
-    for index in range(max(1, layer.operands)):
-        b.load(
-            size, _VECTOR, mode=_B, wait=bits(SYS) * (index == 0),
-            release=bits(MISC) * (index == max(1, layer.operands) - 1),
-        )  # fmt: skip
+    size = _shared(b, layer.n * layer.tokens)
+    loads = max(1, layer.operands)
+    for index in range(loads):
+        is_loaded = index == loads - 1
+        wait = bits(SYS) * (index == 0)
+        b.load(size, _VECTOR, mode=_B, wait=wait, release=bits(MISC) * is_loaded)
     b.misc("mul", size, wait=bits(LD), release=bits(ST))
     b.store(size, _RESULT, wait=bits(MISC), release=bits(SYS))
 
@@ -165,6 +172,8 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = ceil_div(context, columns)
     loads = min(A_CHANNELS, ceil_div(context, spec.mpe.block))  # channels that hold keys
+    after = MISC if layer.misc else MV
+    done = bits(MISC if layer.misc else ST)
     ring = Ring(spec.buffers.a_depth)
     per_channel = Fraction(layer.k, A_CHANNELS)
     for index in range(heads * A_CHANNELS):
@@ -183,12 +192,12 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
                     Fraction(1),
                     flags=8,
                     wait=bits(LD) if query == 0 else 0,
-                    release=(bits(LD) if query == layer.group - 1 else 0) | bits(MISC) * is_last,
+                    release=(bits(LD) if query == layer.group - 1 else 0) | done * is_last,
                 )
-        for query in range(layer.group):
+        for query in range(layer.group * layer.misc):
             is_end = kv_head == kv_heads - 1 and query == layer.group - 1
             b.misc("softmax", context, wait=bits(MV), release=bits(ST) * is_end)
-    b.store(heads * context, _RESULT, wait=bits(MISC), release=bits(SYS))
+    b.store(heads * context, _RESULT, wait=bits(after), release=bits(SYS))
 
 
 def _mix(b: BodyBuilder, layer: Layer) -> None:

@@ -144,7 +144,7 @@ def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], 
         follower = planned[index + 1] if index + 1 < len(planned) else None
         if follower is None and one.steps > 1:  # the next step of the bucket begins anew
             follower = next(first for first in planned if first.phase == one.phase)
-        key = (_bucketed(one.layer), _first_unit(follower))
+        key = (_bucketed(one.layer), _first_unit(follower, spec))
         if key not in known:
             known[key] = len(bodies)
             bodies.append(_body(*key, spec))
@@ -159,12 +159,12 @@ def _bucketed(layer: Layer) -> Layer:
     return at_length(layer, ceil_div(layer.tokens, PROMPT_BUCKET) * PROMPT_BUCKET)
 
 
-def _first_unit(planned: PlannedLayer | None) -> int:
+def _first_unit(planned: PlannedLayer | None, spec: FlightSpec) -> int:
     """Return the unit that waits for the barrier in front of a layer, as a mask."""
     if planned is None:
         return 0
     layer = planned.layer
-    is_on_chip = layer.tokens == 1 and layer.kind in ("norm", "softmax")
+    is_on_chip = spec.is_fused and layer.tokens == 1 and layer.kind == "norm"
     return bits(MISC if is_on_chip else LD)
 
 

@@ -1,8 +1,9 @@
 """Group a graph's ops into the layers that a core executes one after the other.
 
 Fusion is the authors': scores with their softmax; a projection with its activation function, with
-the product or sum behind it, and with rotary embedding. Reshapes, transposes and gathers are the
-addresses of loads and stores and take no layer.
+the product or sum behind it, and with rotary embedding. Without it (``is_fused`` false) every one
+of these is a layer of its own whose operands and results pass through memory. Reshapes, transposes
+and gathers are the addresses of loads and stores and take no layer.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _plan(
     if op.kind is OpKind.LINEAR:
         return _linear(graph, op, spec, ready, taken, steps)
     if op.kind is OpKind.MATMUL:
-        return _attention(graph, op, taken, steps)
+        return _attention(graph, op, spec, taken, steps)
     shape = graph.tensors[op.output].shape
     width = shape[-1]
     rows = max(1, op.dims["elems"] // (steps * width)) if "elems" in op.dims else 1
@@ -102,14 +103,16 @@ def _plan(
         function = "rmsnorm" if op.attrs["function"] == "rms" else "layernorm"
         return PlannedLayer(Layer("norm", rows, n=width, function=function), op.name, [], steps)
     if op.kind is OpKind.SOFTMAX:
-        return PlannedLayer(Layer("softmax", rows, n=width), op.name, [], steps)
+        return PlannedLayer(_softmax(graph, op, rows, width), op.name, [], steps)
     if op.kind is OpKind.CONCAT and "grows" in op.attrs:
         context = shape[1]
         return PlannedLayer(
             Layer("cache", 1, n=shape[0] * shape[2] // steps, context=context), op.name, [], steps
         )
     if op.kind is OpKind.ELEMENTWISE and op.attrs["function"] not in _FLAG_FUNCTIONS:
-        layer = Layer("eltwise", rows, n=width, operands=max(0, len(op.inputs) - 1))
+        # Unfused, every operand comes from memory; else the first is on chip.
+        operands = len(op.inputs) - spec.is_fused
+        layer = Layer("eltwise", rows, n=width, operands=operands)
         return PlannedLayer(layer, op.name, [], steps)
     return None
 
@@ -119,7 +122,8 @@ def _linear(
 ) -> PlannedLayer:
     dims = op.gemm()
     tokens = dims.m // steps
-    fused, operands, misc, relu = _followers(graph, op, ready, tokens)
+    most = MAX_FUSED if spec.is_fused else 0
+    fused, operands, misc, relu = _followers(graph, op, ready, tokens, most)
     taken.update(fused)
     density, is_sparse = _density(op, spec)
     layer = Layer(
@@ -136,6 +140,15 @@ def _linear(
     return PlannedLayer(layer, op.name, fused, steps)
 
 
+def _softmax(graph: OpGraph, op: Op, rows: int, width: int) -> Layer:
+    """Return the softmax of a router, or of attention's scores: rows of every head and token."""
+    scores = graph.producer(op.inputs[0].tensor)
+    if scores is None or scores.kind is not OpKind.MATMUL:
+        return Layer("softmax", rows, n=width)
+    heads = int(scores.attrs.get("heads", 1))
+    return Layer("softmax", rows // heads, n=width, heads=heads, context=width)
+
+
 def _density(op: Op, spec: FlightSpec) -> tuple[Fraction, bool]:
     """Return the share of kept weights: the pattern's, else the published one of queries, keys."""
     pattern = op.weight.pattern if op.weight is not None else None
@@ -147,9 +160,11 @@ def _density(op: Op, spec: FlightSpec) -> tuple[Fraction, bool]:
 
 
 def _followers(
-    graph: OpGraph, op: Op, ready: set[str], tokens: int
+    graph: OpGraph, op: Op, ready: set[str], tokens: int, most: int
 ) -> tuple[list[str], int, int, bool]:
     """Return the element-wise ops fused behind ``op``, loaded operands, SFU ops, a ReLU flag.
+
+    At most ``most`` are done by the SFU; flags of the instruction cost nothing.
 
     Tables of positions are graph inputs; a single step's fit on chip and are not loaded.
     """
@@ -158,7 +173,7 @@ def _followers(
     operands = misc = 0
     has_relu = False
     frontier = list(graph.consumers(op.output))
-    while frontier and misc < MAX_FUSED:
+    while frontier and misc <= most:
         nxt = frontier.pop(0)
         if nxt.name in fused or nxt.kind is not OpKind.ELEMENTWISE:
             continue
@@ -166,6 +181,8 @@ def _followers(
         if any(tensor not in ready for tensor in outside):
             continue
         is_flag = nxt.attrs["function"] in _FLAG_FUNCTIONS
+        if not is_flag and misc == most:
+            continue
         has_relu |= is_flag
         misc += not is_flag
         is_table = nxt.attrs["function"] in _TABLE_FUNCTIONS and tokens == 1
@@ -176,7 +193,9 @@ def _followers(
     return fused, operands, misc, has_relu
 
 
-def _attention(graph: OpGraph, op: Op, taken: set[str], steps: int) -> PlannedLayer:
+def _attention(
+    graph: OpGraph, op: Op, spec: FlightSpec, taken: set[str], steps: int
+) -> PlannedLayer:
     dims = op.gemm()
     groups = dims.groups // steps
     heads = int(op.attrs.get("heads", groups))
@@ -186,7 +205,8 @@ def _attention(graph: OpGraph, op: Op, taken: set[str], steps: int) -> PlannedLa
     if op.attrs.get("grows") == "k":
         layer = Layer("mix", tokens, k=dims.k, n=dims.n, context=dims.k, **facts)
         return PlannedLayer(layer, op.name, [], steps)
-    fused = [o.name for o in graph.consumers(op.output) if o.kind is OpKind.SOFTMAX]
+    follow = graph.consumers(op.output) if spec.is_fused else []
+    fused = [o.name for o in follow if o.kind is OpKind.SOFTMAX]
     taken.update(fused)
     layer = Layer("scores", tokens, k=dims.k, n=dims.n, context=dims.n, misc=len(fused), **facts)
     return PlannedLayer(layer, op.name, fused, steps)

@@ -70,9 +70,10 @@ def layer_counts(layer: Layer, spec: FlightSpec) -> NDArray[np.int64]:
 
 def at_length(layer: Layer, tokens: int) -> Layer:
     """Return ``layer`` of a step at context ``tokens``, or of a prompt of ``tokens``."""
-    sizes = {"scores": {"n": tokens}, "mix": {"k": tokens}}.get(layer.kind, {})
+    sizes = {}
     if layer.context:
         sizes["context"] = tokens
+        sizes |= {"mix": {"k": tokens}, "cache": {}}.get(layer.kind, {"n": tokens})
     if layer.tokens > 1:
         sizes["tokens"] = tokens
     return replace(layer, **sizes)
