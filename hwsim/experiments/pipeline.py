@@ -244,8 +244,10 @@ def execute(
     if request.is_verified:
         tell("verify outputs against golden")
         from hwsim.experiments.verify import verify_layers
+        from hwsim.experiments.verify_products import verify_products
 
-        result.verification = verify_layers(session, seed=request.seed)
+        result.verification = verify_products(session, result.outputs)
+        result.verification += verify_layers(session, seed=request.seed)
     _attach_context(result, session)
     result.extra |= {
         "sparsity": request.sparsity,
@@ -315,12 +317,14 @@ def dense_request(request: RunRequest) -> RunRequest:
 def _simulate(request: RunRequest, session: Session) -> Result:
     """Return the result of the run alone, its events written to the trace file as they happen."""
     machine, program, detail = session.machine, session.program, request.detail
+    is_sparse = any(op.is_sparse for op in session.graph.ops())
+    inputs: dict[str, Any] | None = {} if request.is_verified and is_sparse else None
     if request.trace_file is None:
-        return machine.run(program, trace=request.is_traced, detail=detail)
+        return machine.run(program, inputs, trace=request.is_traced, detail=detail)
     from hwsim.components.trace_file import PerfettoFile
 
     with PerfettoFile(request.trace_file, machine.clock_hz) as sink:
-        return machine.run(program, trace=sink, detail=detail)
+        return machine.run(program, inputs, trace=sink, detail=detail)
 
 
 def _dense_run(request: RunRequest) -> Result:
