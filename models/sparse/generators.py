@@ -176,6 +176,7 @@ def _stencil(p: dict[str, Any], points: int) -> Matrix:
     else:
         pattern = (sparse.kron(line, eye) + sparse.kron(eye, line)) > 0
     matrix: Any = sparse.csr_array(pattern, dtype=np.float64)
+    matrix.eliminate_zeros()  # kron keeps those of small, dense blocks
     matrix.data[:] = -1.0
     matrix.setdiag(points - 1.0)
     matrix.sort_indices()

@@ -14,6 +14,7 @@ from hwsim.core.errors import InputError
 from hwsim.core.graph import OpGraph
 from models.sparse.build import product_graph
 from models.sparse.generators import generate, is_generator
+from models.sparse.packaged import is_packaged, load_packaged
 from models.workload import Workload
 
 __all__ = ["is_sparse_source", "load_sparse", "read_matrix"]
@@ -25,8 +26,8 @@ _DENSE_COLUMNS = 32
 
 
 def is_sparse_source(source: str) -> bool:
-    """Return whether ``source`` is a sparse matrix: a generator, .mtx[.gz], or scipy's .npz."""
-    if is_generator(source) or source.endswith((".mtx", ".mtx.gz")):
+    """Return whether ``source`` is a sparse matrix: generated, packaged, .mtx[.gz] or .npz."""
+    if is_generator(source) or is_packaged(source) or source.endswith((".mtx", ".mtx.gz")):
         return True
     return source.endswith(".npz") and _is_scipy_npz(Path(source))
 
@@ -60,20 +61,24 @@ def read_matrix(source: str, seed: int = 0, notes: list[str] | None = None) -> s
     """
     if is_generator(source):
         return generate(source, seed)
-    path = Path(source)
-    if not path.is_file():
-        raise InputError("model", "an existing file or a generator", repr(source))
-    matrix: Any = _read_npz(path) if source.endswith(".npz") else _read_mtx(path)
+    matrix = load_packaged(source) if is_packaged(source) else _read_file(source)
     if matrix.dtype.kind == "c":
         matrix = sparse.kron(matrix.real, [[1, 0], [0, 1]]) + sparse.kron(
             matrix.imag, [[0, -1], [1, 0]]
         )
         if notes is not None:
-            notes.append(f"{path.name}: complex values run as real blocks of 2 x 2")
+            notes.append(f"{Path(source).name}: complex values run as real blocks of 2 x 2")
     result: Any = sparse.csr_array(matrix, dtype=np.float64)
     result.sum_duplicates()
     found: sparse.csr_array = result
     return found
+
+
+def _read_file(source: str) -> Any:
+    path = Path(source)
+    if not path.is_file():
+        raise InputError("model", "an existing file or a generator", repr(source))
+    return _read_npz(path) if source.endswith(".npz") else _read_mtx(path)
 
 
 def _read_mtx(path: Path) -> sparse.coo_array:

@@ -33,7 +33,7 @@ def test_equal_seeds_give_equal_matrices() -> None:
 
 
 def test_stencils_have_their_closed_forms() -> None:
-    for side in (1, 2, 7):
+    for side in range(1, 9):  # kron stores small blocks densely
         assert generate(f"stencil9:{side}").nnz == (3 * side - 2) ** 2
         assert generate(f"stencil5:{side}").nnz == 5 * side**2 - 4 * side
 

@@ -1,0 +1,121 @@
+"""Count products and entries on known matrices, and what SMASH must conserve while it runs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+
+from hwsim.core.result import Claim
+from hwsim.experiments.piuma_runs import calibrated, run_product
+from models.sparse.read import read_matrix
+
+__all__ = ["PACKAGED", "claims", "missing_packages", "stencil_counts"]
+
+PACKAGED = {"pyamg:airfoil": (11_300, 4_462), "pyamg:bar": (962_310, 110_466)}
+"""Matrix -> products and entries of its square, counted once from the archive by scipy."""
+
+_DRAWN_PRODUCTS, _DRAWN_ENTRIES = 6_204_357, 5_113_162
+
+_STENCILS = {"fv1": 98, "gr_30_30": 30}
+"""Matrix of the SuiteSparse collection -> side of the grid whose 9-point stencil it is."""
+_CONTRACT = "docs/piuma.md"
+
+
+def claims() -> list[Claim]:
+    """Return counts of executed runs, conservation laws, and the calibrated R-MAT's counts."""
+    found: list[Claim] = []
+    for name, side in _STENCILS.items():
+        found += _counted(name, f"stencil9:{side}", *stencil_counts(side))
+    for source, (products, entries) in PACKAGED.items():
+        if find_spec(source.partition(":")[0]) is not None:
+            found += _counted(source.partition(":")[2], source, products, entries)
+    return [*found, *_calibration()]
+
+
+def missing_packages() -> list[str]:
+    """Return the matrices that cannot be read here."""
+    return [s for s in PACKAGED if find_spec(s.partition(":")[0]) is None]
+
+
+def stencil_counts(side: int) -> tuple[int, int]:
+    """Return products and entries of the square of a 9-point stencil, side > 3.
+
+    The stencil is the product of two tridiagonal patterns, each with two rows of 2 and others of 3
+    entries, so that products are (9 (side - 2) + 8)^2; its square is the 25-point stencil.
+    """
+    return (9 * (side - 2) + 8) ** 2, (5 * side - 6) ** 2
+
+
+def _counted(name: str, source: str, products: int, entries: int) -> list[Claim]:
+    """Return what SMASH V3 executed, found, stored and got right on one matrix."""
+    a = read_matrix(source)
+    result, golden = run_product("smash-v3", a, has_outputs=True)
+    extra, output = result.extra, result.outputs["product"]
+    rows, threads = a.shape[0], 64
+    beside = 8 * rows + 8 * threads + 2 * 16  # bounds, sums of threads, starts of two pipelines
+    stored = result.stats.bytes["dram"]["write"] - beside
+    right = (output == golden).sum() if len(output) == len(golden) else 0
+    if not (a.data == a.data.round()).all():  # order of additions shows in the last bits
+        gap = abs(output["value"] - golden["value"])
+        right = (gap <= 1e-9 * max(1.0, abs(golden["value"]).max())).sum()
+    return [
+        _exact(f"{name}-products", f"products added for {name}", extra["accumulations"], products),
+        _exact(f"{name}-entries", f"entries inserted for {name}", extra["insertions"], entries),
+        _exact(f"{name}-values", f"entries of {name} equal to scipy's product", right, entries),
+        _exact(
+            f"{name}-stored",
+            f"bytes stored for {name}: 12 per entry, 4 per row and one more",
+            stored,
+            12 * entries + 4 * (rows + 1),
+            "byte",
+        ),
+    ]
+
+
+def _calibration() -> list[Claim]:
+    """The calibrated R-MAT has the counts that another draw by the same parameters has."""
+    matrix = calibrated()
+    pattern = matrix.copy()
+    pattern.data = np.ones(matrix.nnz)
+    products = int(np.diff(matrix.indptr)[matrix.indices].sum())
+    entries = int((pattern @ pattern).nnz)
+    intensity = products / (12 * (2 * matrix.nnz + entries))
+    return [
+        _drawn("products", "products of the calibrated R-MAT's square", products, _DRAWN_PRODUCTS),
+        _drawn(
+            "compression",
+            "products per entry of the same square",
+            products / entries,
+            _DRAWN_PRODUCTS / _DRAWN_ENTRIES,
+        ),
+        _drawn("intensity", "products per byte at 12 bytes per entry", intensity, 0.093),
+    ]
+
+
+def _drawn(name: str, what: str, simulated: float, reference: float) -> Claim:
+    return Claim(
+        id=f"piuma-rmat-{name}",
+        what=what,
+        simulated=simulated,
+        reference=reference,
+        unit="1",
+        tolerance=0.02,
+        basis="derived",
+        gated=True,
+        source="counts of an independent draw by the same parameters (numpy, PCG64 seed 1)",
+    )
+
+
+def _exact(name: str, what: str, simulated: float, reference: float, unit: str = "1") -> Claim:
+    return Claim(
+        id=f"piuma-{name}",
+        what=what,
+        simulated=float(simulated),
+        reference=float(reference),
+        unit=unit,
+        tolerance=0.0,
+        basis="derived",
+        gated=True,
+        source=_CONTRACT,
+    )
