@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from hwsim.core.errors import InputError
 
@@ -40,6 +42,8 @@ class Workload:
         Source of a second operand, for products of two sparse matrices.
     seed : int
         Of everything that a generator draws.
+    parameters : mapping
+        Settings of a workload of several kernels, by name.
     """
 
     phase: str = "infer"
@@ -50,6 +54,7 @@ class Workload:
     kernel: str = "auto"
     other: str | None = None
     seed: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise :class:`InputError` naming a flag that does not go with the phase."""

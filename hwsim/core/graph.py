@@ -49,12 +49,15 @@ class OpKind(StrEnum):
     SPMM = "spmm"  # a sparse matrix [m, k] by rows, times dense [k, n]
     SPMV = "spmv"  # the same for n = 1
     SDDMM = "sddmm"  # dense [m, k] x [n, k] transposed, at the sparse operand's places, times it
+    SPARSE_STEP = "sparse_step"  # what lies between sparse products; attrs["kernel"] says what
     NM_PRUNE = "nm_prune"  # keep attrs["nm_n"] of attrs["nm_m"] along attrs["axis"]: ci, co
     UNMODELLED = "unmodelled"  # attrs["operator"] names the source's operator
 
 
-SPARSE_KINDS = frozenset({OpKind.SPGEMM, OpKind.SPMM, OpKind.SPMV, OpKind.SDDMM})
-"""Products of matrices given by rows."""
+SPARSE_KINDS = frozenset(
+    {OpKind.SPGEMM, OpKind.SPMM, OpKind.SPMV, OpKind.SDDMM, OpKind.SPARSE_STEP}
+)
+"""Products of matrices given by rows, and steps between them."""
 
 
 class Stage(StrEnum):
@@ -156,6 +159,8 @@ class Op(_Model):
 
     def macs(self) -> int:
         """Return the dense multiply-accumulates of the whole operator, batch included."""
+        if self.kind is OpKind.SPARSE_STEP:
+            return self.useful_macs()
         if self.is_sparse:
             return self.dims["m"] * self.dims["k"] * self.dims["n"]
         return self.gemm().macs if self.is_gemm else 0

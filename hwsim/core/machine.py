@@ -111,6 +111,10 @@ def _need(error: Mapping[str, Any]) -> str:
         return f"at least {limits['ge']}"
     if error["type"] == "less_than_equal":
         return f"at most {limits['le']}"
+    if error["type"] == "greater_than":
+        return f"more than {limits['gt']}"
+    if error["type"] == "less_than":
+        return f"less than {limits['lt']}"
     if error["type"] == "literal_error":
         return f"one of {str(limits['expected']).replace(' or ', ', ')}"
     if error["type"] == "missing":
@@ -254,6 +258,11 @@ class Machine(ABC):
         """
         del kernel, dataflow
         return graph
+
+    def workload_parameters(self, kernel: str) -> Mapping[str, Any]:
+        """Return the settings of a workload of several kernels, by name; none by default."""
+        del kernel
+        return {}
 
     def area(self) -> AreaDesign | None:
         """Return the RTL units that the machine is built of; None if it has no RTL."""

@@ -110,7 +110,7 @@ def prepare(request: RunRequest) -> Session:
         batch=request.batch,
         inputs=request.inputs,
         has_batch_norm=request.phase == "train",
-        workload=request.workload,
+        workload=replace(request.workload, parameters=machine.workload_parameters(request.kernel)),
     )
     _check_products(graph, machine)
     if request.pruner not in METHODS:

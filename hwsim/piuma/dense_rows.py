@@ -36,6 +36,8 @@ class DenseProduct:
     c: int
     is_shared: int | None = None
     """Address of 4 bytes per row: whether others add to the row of c, which begins as zeros."""
+    is_rectified: bool = False
+    """Whether negative elements of an SpMM become 0."""
 
 
 def _require_threads(spec: PiumaSpec) -> None:
@@ -112,6 +114,11 @@ def _store_chunk(
         with a.scratch(1) as (is_shared,):
             a.load_item(is_shared, product.is_shared, row, size=4, is_cached=True)
             a.branch("ne", is_shared, ZERO, shared)
+    if product.is_rectified:
+        with a.scratch(1) as (zero,):
+            a.move(zero, 0.0)
+            for total in sums:
+                a.emit("fmax", total, total, zero)
     for i, total in enumerate(sums):
         a.store(total, at, product.c + 8 * i)
     if product.is_shared is not None:

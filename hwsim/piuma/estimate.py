@@ -21,7 +21,9 @@ _INSTRUCTIONS |= {"spmm-stp": 4, "spmm-mixed": 4}
 _PER_LEVEL = {"row-heap": (28, 12), "outer": (40, 12), "row-esc": (20, 9)}
 """Per product of kernels that merge: at once, and per level of heap or sort (likewise)."""
 _PER_COMPARISON = 6
-_LEAST_INSTRUCTIONS = {"spgemm": 6, "spmv": 3, "spmm": 3, "sddmm": 4}
+_PER_ELEMENT = 16
+"""Of a step between products."""
+_LEAST_INSTRUCTIONS = {"spgemm": 6, "spmv": 3, "spmm": 3, "sddmm": 4, "sparse_step": 0}
 """Per product: loads of B, multiply, compare-and-swap, add, next."""
 _SLACK = 64
 """Instructions per product, non-zero, row or window beyond probing, an upper limit."""
@@ -34,6 +36,8 @@ def estimate_traffic(fact: dict[str, Any]) -> tuple[int, int]:
     read = 24 * nonzeros + 12 * dims["m"]
     if fact["kind"] == "spgemm":
         return read + 12 * products, 12 * attrs["capacity"] + 12 * dims["m"]
+    if fact["kind"] == "sparse_step":
+        return 16 * nonzeros, 8 * attrs.get("capacity", dims["m"] * dims["n"])
     if fact["kind"] == "sddmm":
         return read + 16 * products, 8 * nonzeros
     return read + 8 * products, 8 * dims["m"] * dims["n"]
@@ -42,6 +46,8 @@ def estimate_traffic(fact: dict[str, Any]) -> tuple[int, int]:
 def estimate_cycles(fact: dict[str, Any], spec: PiumaSpec) -> tuple[int, int]:
     """Return cycles of (instructions, memory)."""
     products = fact["attrs"]["products"] + fact["dims"]["m"]
+    if fact["kind"] == "sparse_step":
+        products += fact["attrs"]["nnz_a"]
     working = 0 if fact["kernel"] == "spmm-stp" else spec.mtp.pipelines
     working += spec.stp.pipelines if fact["kernel"] in ("spmm-stp", "spmm-mixed") else 0
     pipelines = max(1, spec.blocks * working)
@@ -58,7 +64,7 @@ def _instructions(fact: dict[str, Any], products: int) -> int:
     if kernel in _PER_LEVEL:
         once, per_level = _PER_LEVEL[kernel]
         return products * (once + per_level * _levels(fact))
-    return products * _INSTRUCTIONS[kernel]
+    return products * _INSTRUCTIONS.get(kernel, _PER_ELEMENT)
 
 
 def _comparisons(fact: dict[str, Any]) -> int:
@@ -86,6 +92,9 @@ def bound_cycles(fact: dict[str, Any], spec: PiumaSpec) -> Bounds:
     probes, passes, slots = 1, 1, 0
     if fact["kernel"] == "inner":
         products += _comparisons(fact)
+    elif fact["kind"] == "sparse_step":
+        # Nine digits of a selection, or a sort of a row's visits.
+        products += (attrs["nnz_a"] + dims["m"] * dims["n"]) * _SLACK
     elif fact["kernel"] in ("spmm-stp", "spmm-mixed"):
         # Tiles may have one row and column: each then loads its dense row and adds to the result.
         products += dims["m"] * dims["k"] * dims["n"]

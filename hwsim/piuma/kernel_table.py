@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, OpKind
 from hwsim.piuma.dense_rows import DenseProduct, write_sddmm, write_spmm
 from hwsim.piuma.isa import Assembler
-from hwsim.piuma.memory_map import MemoryMap, SparseArrays
+from hwsim.piuma.memory_map import MemoryMap, SparseArrays, transposed
 from hwsim.piuma.smash import write_smash
 from hwsim.piuma.smash_role import SparseProduct, add_product
 from hwsim.piuma.spec import PiumaSpec
@@ -23,6 +24,7 @@ from hwsim.piuma.spgemm.sorted_rows import SortedRows
 from hwsim.piuma.spmm.hot_tiles import HotTiles, TileArrays, require_pipelines
 from hwsim.piuma.spmm.tiles import cut_tiles
 from hwsim.piuma.state import Launch
+from hwsim.piuma.steps.write import STEPS, write_step
 
 __all__ = ["KERNELS", "Writer", "is_in_pieces"]
 
@@ -31,8 +33,9 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "spmv": ("spmv",),
     "spmm": ("spmm", "spmm-stp", "spmm-mixed"),
     "sddmm": ("sddmm",),
+    "sparse_step": STEPS,
 }
-"""Kind of product -> its kernels, the default first."""
+"""Kind of op -> its kernels, the default first."""
 
 
 def is_in_pieces(kernel: str) -> bool:
@@ -49,27 +52,32 @@ class Writer:
         Places of all arrays; operands are there before their op is written.
     values : mapping from name to array
         Operands' values: a kernel may want them in another order.
-    prepared : dict of name to array
-        What was brought into another order, to lie in memory when the program begins.
+    prepared : dict of name to array or None
+        What was brought into another order, to lie in memory when the program begins; None for
+        an operand without values.
     """
 
     def __init__(
         self, spec: PiumaSpec, memory: MemoryMap, values: Mapping[str, NDArray[Any]]
     ) -> None:
         self.spec, self.memory, self.values = spec, memory, values
-        self.prepared: dict[str, NDArray[Any]] = {}
+        self.prepared: dict[str, NDArray[Any] | None] = {}
+        self._in_pieces: set[str] = set()
 
     def write(self, a: Assembler, op: Op, kernel: str) -> Launch:
         """Append ``op`` by ``kernel``, give its result a place; return where threads begin."""
         if op.kind is OpKind.SPGEMM:
             return self._write_spgemm(a, op, kernel)
         matrices, dense = self._operands(op)
+        if op.kind is OpKind.SPARSE_STEP:
+            return write_step(a, self.spec, self.memory, op, (matrices, dense))
         m, k, n = op.dims["m"], op.dims["k"], op.dims["n"]
         if op.kind is OpKind.SDDMM:
             c = self.memory.add(op.output, 8 * max(1, op.attrs["nnz_a"]))
             return write_sddmm(a, self.spec, DenseProduct(m, k, matrices[0], dense[0], dense[1], c))
         c = self.memory.add(op.output, 8 * m * n)
-        product = DenseProduct(m, n, matrices[0], 0, dense[0], c)
+        is_rectified = op.attrs.get("is_rectified", False)
+        product = DenseProduct(m, n, matrices[0], 0, dense[0], c, is_rectified=is_rectified)
         if kernel in ("spmm-stp", "spmm-mixed"):
             return self._write_tiles(a, op, product, has_cold=kernel == "spmm-mixed")
         return write_spmm(a, self.spec, product)
@@ -84,17 +92,31 @@ class Writer:
                 places = [self.memory.address(name) for name in names[position : position + 3]]
                 matrices.append(SparseArrays(*places))
                 position += 3
+                continue
+            if f"{names[position]}.ptr" in self.memory:
+                matrices.append(self._result(names[position]))
             else:
                 dense.append(self.memory.address(names[position]))
-                position += 1
+            position += 1
         return matrices, dense
+
+    def _result(self, name: str) -> SparseArrays:
+        """Return the addresses of an earlier op's sparse result."""
+        places = [self.memory.address(f"{name}.{part}") for part in ("ptr", "col", "val")]
+        if name not in self._in_pieces:
+            return SparseArrays(*places)
+        return SparseArrays(*places, self.spec.blocks, self.memory.address(f"{name}.starts"))
 
     def _write_tiles(
         self, a: Assembler, op: Op, product: DenseProduct, *, has_cold: bool
     ) -> Launch:
         """Append SpMM over tiles, the matrix cut into them beforehand."""
         require_pipelines(self.spec, has_cold=has_cold)
-        ptr, col, val = (self.values[operand.tensor] for operand in op.inputs[:3])
+        names = [operand.tensor for operand in op.inputs[:3]]
+        for name in names:
+            if name not in self.values:
+                raise InputError(f"tensor {name}", "values, to cut it into tiles", "none attached")
+        ptr, col, val = (self.values[name] for name in names)
         extents = (op.dims["m"], op.dims["k"], op.dims["n"])
         tiling = cut_tiles(self.spec, (ptr, col, val), extents, has_cold=has_cold)
         if has_cold and not len(tiling.tiles):
@@ -115,6 +137,8 @@ class Writer:
         extents = (op.dims["m"], op.dims["k"], op.dims["n"])
         pieces = self.spec.blocks if is_in_pieces(kernel) else 1
         result = self.memory.add_sparse(op.output, extents[0], op.attrs["capacity"], pieces)
+        if pieces > 1:
+            self._in_pieces.add(op.output)
         product = add_product(
             *(self.memory, self.spec, extents, (matrices[0], matrices[1]), result),
             name=op.output,
@@ -122,16 +146,14 @@ class Writer:
         )
         if kernel.startswith("smash"):
             return write_smash(a, self.spec, product, int(kernel[-1]))
-        return self._row_product(op, product, kernel, matrices[2:]).write(a)
+        return self._row_product(op, product, kernel).write(a)
 
-    def _row_product(
-        self, op: Op, product: SparseProduct, kernel: str, by_columns: list[SparseArrays]
-    ) -> RowProduct:
-        """Return the baseline ``kernel``; ``by_columns`` holds what it wants by columns beside."""
+    def _row_product(self, op: Op, product: SparseProduct, kernel: str) -> RowProduct:
+        """Return the baseline ``kernel``."""
         spec, memory, name, attrs = self.spec, self.memory, op.output, op.attrs
         room = Room.place(memory, spec, name, product.m, attrs["capacity"])
         if kernel == "inner":
-            return InnerRows(spec, product, room, by_columns[0])
+            return InnerRows(spec, product, room, self._by_columns(op, 3, product.n))
         if kernel == "row-esc":
             most = attrs["row_products"]
             private = SortedRows.place(memory, spec, name, most)
@@ -141,5 +163,17 @@ class Writer:
         if kernel == "row-heap":
             return HeapRows(spec, product, room, private, most)
         counts = (product.m, attrs["nnz_a"], attrs["products"])
-        partials = Partials.place(memory, name, by_columns[0], counts)
+        partials = Partials.place(memory, name, self._by_columns(op, 0, product.k), counts)
         return OuterProduct(spec, product, room, private, most, partials)
+
+    def _by_columns(self, op: Op, position: int, columns: int) -> SparseArrays:
+        """Place the sparse operand whose arrays begin at ``position`` once more, by columns."""
+        names = [operand.tensor for operand in op.inputs[position : position + 3]]
+        sizes = [4 * (columns + 1), *(self.memory.size_bytes(name) for name in names[1:])]
+        keys = [f"{op.output}.by_columns.{name}" for name in names]
+        places = [self.memory.add(*pair) for pair in zip(keys, sizes, strict=True)]
+        self.prepared |= dict.fromkeys(keys)
+        if all(name in self.values for name in names):
+            arrays = transposed(*(self.values[name] for name in names), columns)
+            self.prepared |= zip(keys, arrays, strict=True)
+        return SparseArrays(*places)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
-from hwsim.core.graph import Op, OpGraph
+from hwsim.core.graph import Op, OpGraph, Role
 from hwsim.core.mapping import Mapping
 from hwsim.piuma.isa import THREAD_INSTRUCTION, Assembler
 from hwsim.piuma.kernel_table import KERNELS, Writer
@@ -45,7 +45,7 @@ def lower_graph(
             raise InputError("--machine", f"one that runs {op.kind.value} ({op.name})", "piuma")
         mapping.check(spec)
         for operand in op.inputs:
-            if operand.tensor not in memory:
+            if operand.role is Role.WEIGHT and operand.tensor not in memory:
                 memory.add(operand.tensor, graph.tensors[operand.tensor].nbytes)
         assembler = Assembler(op_id=index)
         launch = writer.write(assembler, op, mapping.placement["kernel"])
@@ -61,7 +61,7 @@ def lower_graph(
         op_names=[op.name for op in graph.ops()],
         channels=[],
         instructions=np.concatenate(rows).astype(THREAD_INSTRUCTION),
-        tensors=values | writer.prepared,
+        tensors=values | {k: v for k, v in writer.prepared.items() if v is not None},
         meta={
             "model": graph.name,
             "notes": list(graph.notes),
@@ -84,6 +84,7 @@ def _facts(op: Op, mapping: Mapping) -> dict[str, Any]:
         "macs": op.macs(),
         "useful_macs": op.useful_macs(),
         "inputs": [operand.tensor for operand in op.inputs],
+        "given": [o.tensor for o in op.inputs if o.role is Role.WEIGHT],
         "output": op.output,
         "attrs": dict(op.attrs),
     }

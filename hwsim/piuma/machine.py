@@ -15,12 +15,13 @@ from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
 from hwsim.piuma.estimate import bound_cycles, estimate_cycles, estimate_traffic
+from hwsim.piuma.golden import golden_outputs
 from hwsim.piuma.kernel_table import KERNELS
 from hwsim.piuma.lower import lower_graph
-from hwsim.piuma.outputs import golden_outputs
 from hwsim.piuma.program import ThreadProgram
 from hwsim.piuma.smash_layout import smash_layout
 from hwsim.piuma.spec import PRESETS, PiumaSpec
+from hwsim.piuma.workload_spec import WORKLOADS
 
 __all__ = ["PiumaMachine"]
 
@@ -56,9 +57,18 @@ class PiumaMachine(Machine):
                 "sparse": "thread programs run on the real matrix; results are read from memory",
                 "other": "operators that are no sparse product are refused",
             },
-            kernels=tuple(name for names in KERNELS.values() for name in names),
+            kernels=(
+                *(k for kind, names in KERNELS.items() if kind != "sparse_step" for k in names),
+                *WORKLOADS,
+            ),
             has_dense_baseline=False,
         )
+
+    def workload_parameters(self, kernel: str) -> MappingType[str, Any]:
+        if kernel not in WORKLOADS:
+            return {}
+        parameters: dict[str, Any] = getattr(self.spec, kernel).model_dump()
+        return parameters
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         if op.kind.value not in KERNELS:

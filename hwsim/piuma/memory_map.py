@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 
-__all__ = ["MAX_BYTES", "MemoryMap", "SparseArrays"]
+__all__ = ["MAX_BYTES", "MemoryMap", "SparseArrays", "transposed"]
 
 MAX_BYTES = 4 << 30
 """Off-chip bytes that a run may use: the host holds them all (a block has 4 GB)."""
@@ -21,12 +21,26 @@ _FIRST = 64
 class SparseArrays:
     """Addresses of a sparse matrix by rows: ``ptr`` and ``col`` of 4 bytes, ``val`` of 8.
 
-    ``ends`` has the addresses of the bound of each row (``ptr[row + 1]``), which is not the next
-    row's begin where every block keeps a piece of its own.
+    Kept in ``pieces``, of one block each, ``ptr`` has one more word per piece, and ``starts`` is
+    the address of 16 bytes per piece, its first row before its first entry.
     """
 
-    def __init__(self, ptr: int, col: int, val: int) -> None:
+    def __init__(self, ptr: int, col: int, val: int, pieces: int = 1, starts: int = 0) -> None:
         self.ptr, self.col, self.val = ptr, col, val
+        self.pieces, self.starts = pieces, starts
+
+
+def transposed(
+    ptr: NDArray[Any], col: NDArray[Any], val: NDArray[Any], columns: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return a matrix of so many ``columns`` by columns, rows in order; one element at least."""
+    nonzeros = int(ptr[-1])
+    order = np.argsort(col[:nonzeros], kind="stable")
+    rows = np.repeat(np.arange(len(ptr) - 1, dtype=np.int32), np.diff(ptr))
+    counts = np.bincount(col[:nonzeros], minlength=columns)
+    begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    padding = (0, 0 if nonzeros else 1)
+    return begins, np.pad(rows[order], padding), np.pad(val[:nonzeros][order], padding)
 
 
 class MemoryMap:
@@ -65,6 +79,10 @@ class MemoryMap:
     def address(self, name: str) -> int:
         """Return the address of an array."""
         return self._places[name][0]
+
+    def size_bytes(self, name: str) -> int:
+        """Return how large an array is."""
+        return self._places[name][1]
 
     def image(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Return int64[words] holding ``values`` at their places and zeros elsewhere."""

@@ -1,7 +1,6 @@
-"""Read what thread programs left in memory, and compute what they must have left.
+"""Read what thread programs left in memory.
 
-A sparse result is an array of ENTRY, by row and column. :func:`golden_outputs` uses scipy and
-shares nothing with the simulator.
+A sparse result is an array of ENTRY, by row and column.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from hwsim.core.errors import InputError
 from hwsim.piuma.kernel_table import is_in_pieces
 from hwsim.piuma.memory_map import MemoryMap
 from hwsim.piuma.program import ThreadProgram
+from hwsim.piuma.steps.write import SPARSE_STEPS
 
 __all__ = [
     "ENTRY",
     "count_entries",
-    "golden_outputs",
     "operand_values",
-    "read_output",
+    "read_outputs",
     "read_sparse",
 ]
 
@@ -34,7 +33,7 @@ Array = NDArray[Any]
 
 def operand_values(program: ThreadProgram) -> dict[str, Array]:
     """Return values of operands and of what is made of them; an error names one that is missing."""
-    names = {name for fact in program.meta["ops"] for name in fact["inputs"]}
+    names = {name for fact in program.meta["ops"] for name in fact["given"]}
     names |= set(program.meta["prepared"])
     for name in sorted(names):
         if name not in program.tensors:
@@ -42,15 +41,32 @@ def operand_values(program: ThreadProgram) -> dict[str, Array]:
     return {name: program.tensors[name] for name in names}
 
 
-def read_output(
+def _is_sparse(fact: dict[str, Any]) -> bool:
+    """Return whether an op's result is a sparse matrix."""
+    return fact["kind"] == "spgemm" or fact["kernel"] in SPARSE_STEPS
+
+
+def read_outputs(
+    program: ThreadProgram, fact: dict[str, Any], memory: NDArray[np.int64], blocks: int
+) -> dict[str, Array]:
+    """Return what an op left in ``memory``: its result by its name, and an array it updates."""
+    found = {fact["name"]: _read_result(program, fact, memory, blocks)}
+    if "updates" in fact["attrs"]:
+        name = fact["attrs"]["updates"]
+        given = program.tensors[name]
+        found[name] = program.memory.read(memory, name, given.dtype).reshape(given.shape)
+    return found
+
+
+def _read_result(
     program: ThreadProgram, fact: dict[str, Any], memory: NDArray[np.int64], blocks: int
 ) -> Array:
-    """Return an op's result as it lies in ``memory``."""
     name = fact["output"]
-    if fact["kind"] == "spgemm":
+    if _is_sparse(fact):
         pieces = blocks if is_in_pieces(fact["kernel"]) else 1
         return read_sparse(program.memory, name, memory, fact["dims"]["m"], pieces)
-    found = program.memory.read(memory, name, np.float64)
+    dtype = np.int64 if fact["kernel"] == "select" else np.float64
+    found = program.memory.read(memory, name, dtype)
     if fact["kind"] == "sddmm":
         return found[: fact["attrs"]["nnz_a"]]
     return found.reshape(fact["dims"]["m"], fact["dims"]["n"])
@@ -60,7 +76,7 @@ def count_entries(
     program: ThreadProgram, fact: dict[str, Any], memory: NDArray[np.int64], blocks: int
 ) -> int:
     """Return how many entries an op's sparse result has in ``memory``, 0 if it is dense."""
-    if fact["kind"] != "spgemm":
+    if not _is_sparse(fact):
         return 0
     pieces = blocks if is_in_pieces(fact["kernel"]) else 1
     spans = _spans(program.memory, fact["output"], memory, fact["dims"]["m"], pieces)
@@ -96,50 +112,3 @@ def read_sparse(
         parts.append(part)
     entries = np.concatenate(parts)
     return entries[np.lexsort((entries["col"], entries["row"]))]
-
-
-def golden_outputs(program: ThreadProgram) -> dict[str, Array]:
-    """Return {op: result} by scipy; entries of a sparse result include those that cancel to 0."""
-    values = operand_values(program)
-    return {fact["name"]: _golden(fact, values) for fact in program.meta["ops"]}
-
-
-def _golden(fact: dict[str, Any], values: dict[str, Array]) -> Array:
-    from scipy import sparse
-
-    names, dims = fact["inputs"], fact["dims"]
-
-    def matrix(position: int, rows: int, cols: int) -> Any:
-        ptr, col, val = (values[name] for name in names[position : position + 3])
-        nonzeros = int(ptr[-1])
-        return sparse.csr_array((val[:nonzeros], col[:nonzeros], ptr), shape=(rows, cols))
-
-    if fact["kind"] == "spgemm":
-        a, b = matrix(0, dims["m"], dims["k"]), matrix(3, dims["k"], dims["n"])
-        return _golden_entries(a, b)
-    if fact["kind"] == "sddmm":
-        a = matrix(0, dims["m"], dims["n"])
-        rows = np.repeat(np.arange(dims["m"]), np.diff(a.indptr))
-        x, y = (values[name] for name in names[3:])
-        result: Array = a.data * np.einsum("ij,ij->i", x[rows], y[a.indices])
-        return result
-    result = matrix(0, dims["m"], dims["k"]) @ values[names[3]]
-    return result
-
-
-def _golden_entries(a: Any, b: Any) -> Array:
-    """Return the entries of a · b; scipy drops sums that cancel, patterns keep their places."""
-    from scipy import sparse
-
-    def ones(matrix: Any) -> Any:
-        parts = (np.ones(matrix.nnz), matrix.indices, matrix.indptr)
-        return sparse.csr_array(parts, shape=matrix.shape)
-
-    places, product = (sparse.coo_array(x) for x in (ones(a) @ ones(b), a @ b))
-    entries = np.zeros(places.nnz, ENTRY)
-    entries["row"], entries["col"] = places.coords
-    entries.sort(order=("row", "col"))
-    keys = entries["row"] * b.shape[1] + entries["col"]
-    rows, cols = (part.astype(np.int64) for part in product.coords)
-    entries["value"][np.searchsorted(keys, rows * b.shape[1] + cols)] = product.data
-    return entries

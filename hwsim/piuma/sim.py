@@ -14,7 +14,7 @@ from hwsim.core.result import STALL_REASONS, LayerResult, Provenance, Result, St
 from hwsim.core.units import ceil_div
 from hwsim.piuma.energy import run_energy
 from hwsim.piuma.estimate import estimate_cycles, estimate_traffic
-from hwsim.piuma.outputs import count_entries, operand_values, read_output
+from hwsim.piuma.outputs import count_entries, operand_values, read_outputs
 from hwsim.piuma.play import play
 from hwsim.piuma.program import ThreadProgram
 from hwsim.piuma.spec import PiumaSpec
@@ -62,7 +62,7 @@ def simulate(
             runs.append(_account(chip, machine.spec, fact, cycles))
             runs[-1].counts.entries = count_entries(program, fact, memory, machine.spec.blocks)
             if has_outputs:
-                outputs[code.name] = read_output(program, fact, memory, machine.spec.blocks)
+                outputs |= read_outputs(program, fact, memory, machine.spec.blocks)
     result = _to_result(machine, program, runs)
     result.fidelity = "estimate" if detail == "estimate" else "cycle"
     result.outputs = outputs
@@ -110,6 +110,7 @@ def _estimate(fact: dict[str, Any], spec: PiumaSpec) -> _OpRun:
         units[f"b{block}.dram"] = UnitStats(busy=memory, idle=cycles - memory)
     read, written = estimate_traffic(fact)
     counts = empty_counts(spec)
+    counts.cycles = cycles
     counts.issued_macs = fact["useful_macs"]
     counts.bytes["dram"] = {"read": read, "write": written}
     counts.bytes["registers"] = {"read": written, "write": read}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import Spec
+from hwsim.piuma.workload_spec import GcnSpec, KhopSpec, MlpSpec, PprSpec, TeddySpec
 
 __all__ = [
     "PRESETS",
@@ -219,6 +220,11 @@ class PiumaSpec(Spec):
     noc: NocSpec = NocSpec()
     smash: SmashSpec = SmashSpec()
     spmm: SpmmSpec = SpmmSpec()
+    ppr: PprSpec = PprSpec()
+    teddy: TeddySpec = TeddySpec()
+    gcn: GcnSpec = GcnSpec()
+    khop: KhopSpec = KhopSpec()
+    mlp: MlpSpec = MlpSpec()
 
     @model_validator(mode="after")
     def _has_pipelines(self) -> Self:

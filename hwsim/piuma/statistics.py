@@ -117,14 +117,17 @@ def run_extra(
     capacity = spec.dram_bytes_per_cycle * spec.blocks * cycles
     products = sum(fact["attrs"]["products"] for fact in facts)
     won = sum(count.won for count in counts)
-    entries = sum(count.entries for count in counts)
+    both = [(f, c) for f, c in zip(facts, counts, strict=True) if f["kind"] == "spgemm"]
+    entries = sum(count.entries for _, count in both)
+    merged = sum(fact["attrs"]["products"] for fact, _ in both)
     searches = won + sum(count.merged for count in counts)
     moved = sum(stats.bytes["dram"].values())
     return {
         "kernel": " ".join(fact["kernel"] for fact in facts),
         "partial_products": products,
+        "steps": [_step(fact, count) for fact, count in zip(facts, counts, strict=True)],
         "nnz_out": entries + _dense_results(facts),
-        "compression_factor": products / entries if entries else None,
+        "compression_factor": merged / entries if entries else None,
         "arithmetic_intensity": products / moved if moved else None,
         "instructions": total,
         "instruction_mix": instructions,
@@ -147,13 +150,26 @@ def run_extra(
     }
 
 
+def _step(fact: dict[str, Any], count: OpCounts) -> dict[str, Any]:
+    """Return what one op of a run did."""
+    return {
+        "name": fact["name"],
+        "kernel": fact["kernel"],
+        "cycles": count.cycles,
+        "instructions": sum(count.instructions.values()),
+        "partial_products": fact["attrs"]["products"],
+        "entries": count.entries,
+        "dram_bytes": sum(count.bytes["dram"].values()),
+    }
+
+
 def _dense_results(facts: Sequence[dict[str, Any]]) -> int:
     """Return the elements of results that are no sparse matrices."""
     total = 0
     for fact in facts:
         if fact["kind"] == "sddmm":
             total += fact["attrs"]["nnz_a"]
-        elif fact["kind"] != "spgemm":
+        elif fact["kind"] in ("spmm", "spmv"):
             total += fact["dims"]["m"] * fact["dims"]["n"]
     return total
 

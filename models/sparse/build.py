@@ -12,7 +12,7 @@ from scipy import sparse
 from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, Operand, OpGraph, OpKind, Role, TensorInfo
 
-__all__ = ["KERNEL_KINDS", "product_graph", "row_bounds"]
+__all__ = ["KERNEL_KINDS", "Tensors", "check_matrix", "product_graph", "row_bounds", "row_products"]
 
 Array = NDArray[Any]
 
@@ -39,18 +39,19 @@ MAX_RESULT = (1 << 31) - 1
 
 def row_bounds(a: sparse.csr_array, b: sparse.csr_array) -> NDArray[np.int64]:
     """Return the most entries of every row of a · b : int64[m], by lengths of rows alone."""
-    bounds: NDArray[np.int64] = np.minimum(_row_products(a, b), b.shape[1])
+    bounds: NDArray[np.int64] = np.minimum(row_products(a, b), b.shape[1])
     return bounds
 
 
-def _row_products(a: sparse.csr_array, b: sparse.csr_array) -> NDArray[np.int64]:
+def row_products(a: sparse.csr_array, b: sparse.csr_array) -> NDArray[np.int64]:
+    """Return the multiplications of every row of a · b : int64[m]."""
     lengths = np.diff(b.indptr).astype(np.int64)
     before = np.concatenate([[0], np.cumsum(lengths[a.indices])])
     products: NDArray[np.int64] = before[a.indptr[1:]] - before[a.indptr[:-1]]
     return products
 
 
-class _Tensors:
+class Tensors:
     """Collect tensors with values, sparse ones as three arrays of at least one element."""
 
     def __init__(self) -> None:
@@ -59,12 +60,14 @@ class _Tensors:
         self.operands: list[Operand] = []
 
     def add(self, name: str, values: Array) -> None:
+        """Add an operand of the next op, which may be there already."""
         self.operands.append(Operand(tensor=name, role=Role.WEIGHT))
         if name not in self.infos:
             self.infos[name] = TensorInfo(name=name, shape=values.shape, dtype=str(values.dtype))
             self.values[name] = values
 
     def add_sparse(self, name: str, matrix: sparse.csr_array) -> None:
+        """Add a sparse operand, columns in order and repeated entries summed."""
         if not matrix.has_canonical_format:
             matrix = matrix.copy()
             matrix.sum_duplicates()
@@ -94,11 +97,11 @@ def product_graph(
         If shapes do not conform, or the result may exceed what row pointers count.
     """
     kind = OpKind.SPGEMM if kernel == "auto" else KERNEL_KINDS[kernel]
-    _check_matrix("model", a)
+    check_matrix("model", a)
     if b is not None:
         if kind is not OpKind.SPGEMM:
             raise InputError("--b", f"no second sparse matrix for {kernel}", "one")
-        _check_matrix("--b", b)
+        check_matrix("--b", b)
     if kind is OpKind.SPGEMM:
         op, tensors = _spgemm(kernel, a, b)
     else:
@@ -108,7 +111,8 @@ def product_graph(
     return graph
 
 
-def _check_matrix(field: str, matrix: sparse.csr_array) -> None:
+def check_matrix(field: str, matrix: sparse.csr_array) -> None:
+    """Raise :class:`InputError` if extents or values of ``matrix`` cannot be used."""
     rows, cols = matrix.shape
     if not (1 <= rows < MAX_DIMENSION and 1 <= cols < MAX_DIMENSION):
         raise InputError(
@@ -121,9 +125,9 @@ def _check_matrix(field: str, matrix: sparse.csr_array) -> None:
         raise InputError(f"{field}: values", "magnitudes up to 1e150", "larger ones")
 
 
-def _spgemm(kernel: str, a: sparse.csr_array, b: sparse.csr_array | None) -> tuple[Op, _Tensors]:
+def _spgemm(kernel: str, a: sparse.csr_array, b: sparse.csr_array | None) -> tuple[Op, Tensors]:
     is_square = a.shape[0] == a.shape[1]
-    tensors = _Tensors()
+    tensors = Tensors()
     tensors.add_sparse("a", a)
     if b is None:
         b = a if is_square else sparse.csr_array(a.T)
@@ -135,11 +139,7 @@ def _spgemm(kernel: str, a: sparse.csr_array, b: sparse.csr_array | None) -> tup
     bounds = row_bounds(a, b)
     if int(bounds.sum()) > MAX_RESULT:
         raise InputError("product", f"at most {MAX_RESULT} entries", f"up to {int(bounds.sum())}")
-    if kernel == "inner":
-        tensors.add_sparse("b_by_columns", sparse.csr_array(b.T))
-    elif kernel == "outer":
-        tensors.add_sparse("a_by_columns", sparse.csr_array(a.T))
-    by_row = _row_products(a, b)
+    by_row = row_products(a, b)
     products = int(by_row.sum())
     dims = {"m": a.shape[0], "k": a.shape[1], "n": b.shape[1]}
     attrs = {"kernel": kernel, "products": products, "capacity": int(bounds.sum())}
@@ -153,7 +153,7 @@ def _op(
     name: str,
     kind: OpKind,
     dims: dict[str, int],
-    tensors: _Tensors,
+    tensors: Tensors,
     attrs: dict[str, Any],
     output: str,
 ) -> Op:
@@ -163,11 +163,11 @@ def _op(
 
 def _dense_product(
     kernel: str, kind: OpKind, a: sparse.csr_array, features: int, seed: int
-) -> tuple[Op, _Tensors]:
+) -> tuple[Op, Tensors]:
     rng = np.random.default_rng(seed)
     m, n = a.shape
     width = 1 if kind is OpKind.SPMV else features
-    tensors = _Tensors()
+    tensors = Tensors()
     tensors.add_sparse("a", a)
     if kind is OpKind.SDDMM:
         tensors.add("x", rng.integers(1, 10, (m, width)).astype(np.float64))

@@ -15,6 +15,7 @@ from hwsim.core.graph import OpGraph
 from models.sparse.build import product_graph
 from models.sparse.generators import generate, is_generator
 from models.sparse.packaged import is_packaged, load_packaged
+from models.sparse.workloads import WORKLOADS, workload_graph
 from models.workload import Workload
 
 __all__ = ["is_sparse_source", "load_sparse", "read_matrix"]
@@ -38,6 +39,10 @@ def load_sparse(source: str, workload: Workload, batch: int | None) -> OpGraph:
         raise InputError("--phase", f"infer for {source}", repr(workload.phase))
     notes: list[str] = []
     a = read_matrix(source, workload.seed, notes)
+    if workload.kernel in WORKLOADS:
+        graph = workload_graph(source, a, workload, batch, _DENSE_COLUMNS)
+        graph.notes += notes
+        return graph
     b = None
     if workload.other is not None:
         b = read_matrix(workload.other, workload.seed + 1, notes)

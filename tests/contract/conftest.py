@@ -236,6 +236,7 @@ SPARSE_GRAPHS: dict[str, Callable[[], OpGraph]] = {
     "spmv": lambda: sparse_product("spmv"),
     "spmm": lambda: sparse_product("spmm"),
     "sddmm": lambda: sparse_product("sddmm"),
+    "outer": lambda: sparse_product("outer"),
 }
 
 GRAPHS_OF: dict[str, dict[str, Callable[[], OpGraph]]] = {

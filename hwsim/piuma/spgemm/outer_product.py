@@ -1,15 +1,15 @@
 """Write the outer product: partial matrices in memory, then a merge of each row's lists.
 
-In the first phase a thread multiplies a column of A by the row of B of the same number: every
-non-zero of the column leaves one list, the row of B scaled, and links it to its row of C. In the
-second phase threads merge the lists of their rows by a heap.
+In the first phase a thread multiplies a non-zero of a column of A by the row of B of the same
+number: that leaves one list, the row of B scaled, and links it to its row of C. In the second phase
+threads merge the lists of their rows by a heap.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwsim.piuma.isa import THREAD, THREADS, Assembler, Register
+from hwsim.piuma.isa import THREAD, THREADS, Assembler, Label, Register
 from hwsim.piuma.memory_map import MemoryMap, SparseArrays
 from hwsim.piuma.smash_role import SparseProduct
 from hwsim.piuma.spec import PiumaSpec
@@ -27,7 +27,7 @@ class Partials:
     Attributes
     ----------
     columns : SparseArrays
-        A by columns, prepared beforehand.
+        A by columns, brought into that order beforehand.
     col, val : int
         4 and 8 bytes per partial product.
     lists : int
@@ -78,29 +78,34 @@ class OuterProduct(HeapRows):
         self.columns, self.values = partials.col, partials.val
 
     def emit_before(self, a: Assembler) -> None:
-        """Multiply columns by rows, every thread every so-many-th."""
+        """Multiply non-zeros of A's columns by rows, every thread every so-many-th."""
         columns, b = self.partials.columns, self.product.b
-        k, last = a.registers(2)
-        a.add(k, THREAD, 0)
-        a.move(last, self.product.k)
-        with a.count_up(k, last, THREADS) as following, a.scratch(5) as regs:
-            p, stop, begin, end, place = regs
-            a.load_item(p, columns.ptr, k, size=4, is_cached=True)
-            a.load_item(stop, columns.ptr + 4, k, size=4, is_cached=True)
-            a.branch("ge", p, stop, following)
+        p, last, k, column_end = a.registers(4)
+        a.add(p, THREAD, 0)
+        a.move(k, self.product.k)
+        a.load_item(last, columns.ptr, k, size=4, is_cached=True)
+        a.move(k, -1)
+        a.move(column_end, 0)
+        with a.count_up(p, last, THREADS) as following, a.scratch(3) as (begin, end, place):
+            found = Label()
+            top = a.mark()
+            a.branch("lt", p, column_end, found)
+            a.add(k, k, 1)
+            a.emit("shli", column_end, k, imm=2)
+            a.load(column_end, column_end, columns.ptr + 4, size=4, is_cached=True)
+            a.jump(top)
+            a.mark(found)
             a.load_item(begin, b.ptr, k, size=4, is_cached=True)
-            a.load_item(end, b.ptr + 4, k, size=4, is_cached=True)
+            a.emit("shli", end, k, imm=2)
+            a.load(end, end, b.ptr + 4, size=4, is_cached=True)
             a.branch("ge", begin, end, following)
-            with a.scratch(2) as (count, length):
-                a.alu("sub", count, stop, p)
+            with a.scratch(2) as (taken, length):
                 a.alu("sub", length, end, begin)
-                a.alu("mul", count, count, length)
-                a.move(length, self.partials.taken)
-                a.atomic("aadd", place, length, count)
-            with a.count_up(p, stop):
-                self._link(a, p, begin, end, place)
-                self._scale(a, p, begin, end, place)
-        a.release(k, last)
+                a.move(taken, self.partials.taken)
+                a.atomic("aadd", place, taken, length)
+            self._link(a, p, begin, end, place)
+            self._scale(a, p, begin, end, place)
+        a.release(p, last, k, column_end)
         a.barrier(ALL_THREADS)
 
     def _link(

@@ -96,15 +96,8 @@ class RowProduct(ABC):
         entry = a.place
         a.fresh()
         self.emit_before(a)
-        total = emit_bounds(a, self.spec, self.product)
-        first, last, begin, out = a.registers(4)
-        with a.scratch(2) as (number, unused):
-            parts = self.spec.mtp_threads
-            a.add(number, THREAD, 1)
-            emit_find_row(a, self.spec, self.product, total, number, (last, unused), parts)
-            a.add(number, THREAD, 0)
-            emit_find_row(a, self.spec, self.product, total, number, (first, begin), parts)
-        a.release(total)
+        first, last, begin = self.emit_share(a)
+        (out,) = a.registers(1)
         a.add(out, begin, 0)
         self.open(a)
         with a.scratch(1) as (row,):
@@ -118,6 +111,19 @@ class RowProduct(ABC):
         self._collect(a, first, last, begin, out)
         a.emit("halt")
         return Launch(entry)
+
+    def emit_share(self, a: Assembler) -> tuple[Register, Register, Register]:
+        """Return registers with the thread's rows [first, last), and where its room begins."""
+        total = emit_bounds(a, self.spec, self.product)
+        first, last, begin = a.registers(3)
+        with a.scratch(2) as (number, unused):
+            parts = self.spec.mtp_threads
+            a.add(number, THREAD, 1)
+            emit_find_row(a, self.spec, self.product, total, number, (last, unused), parts)
+            a.add(number, THREAD, 0)
+            emit_find_row(a, self.spec, self.product, total, number, (first, begin), parts)
+        a.release(total)
+        return first, last, begin
 
     def append(self, a: Assembler, out: Register, column: Register, value: Register) -> None:
         """Append an entry to the thread's room and move ``out`` behind it."""

@@ -69,8 +69,7 @@ def written_beside(
         return bounds + room
     products = int(lengths[a.indices].sum())
     lists = int((lengths[a.indices] > 0).sum())
-    columns = len({k for k in a.indices.tolist() if lengths[k] > 0})  # each reserves once
-    return bounds + room + 12 * products + (16 + 8) * lists + 8 * columns
+    return bounds + room + 12 * products + (16 + 8 + 8) * lists  # ends, link, reservation
 
 
 @pytest.mark.evidence("piuma", "T0")
