@@ -28,18 +28,26 @@ def test_a_run_is_verified_against_golden(kernel):
 
 
 def test_a_wrong_result_of_the_machine_is_found(monkeypatch):
-    right = sim.read_output
+    right = sim.read_outputs
 
     def wrong(*args):
-        output = right(*args)
-        output["value"][3] += 1
-        return output
+        outputs = right(*args)
+        outputs["product"]["value"][3] += 1
+        return outputs
 
-    monkeypatch.setattr(sim, "read_output", wrong)
+    monkeypatch.setattr(sim, "read_outputs", wrong)
     request = RunRequest("stencil9:6", machine="piuma", kernel="smash-v3", is_verified=True)
     (record,) = execute(request).verification
     assert not record["equal"]
     assert record["max_abs_error"] == 1
+
+
+def test_every_step_of_a_workload_is_verified():
+    request = RunRequest("stencil9:4", machine="piuma", kernel="teddy", is_verified=True)
+    records = execute(request).verification
+    names = ["root", "sums", "g", "scores", "bound", "kept", "hops"]
+    assert [record["layer"] for record in records] == names
+    assert all(record["equal"] for record in records)
 
 
 def test_an_estimate_is_verified_by_a_run():
