@@ -126,6 +126,25 @@ def cpu(n: int) -> Iterator[Row]:
     yield row(name, facts["samples"]["median_s"], "s", n=n, most=15.0, detail=facts)
 
 
+def flightllm(n: int) -> Iterator[Row]:
+    """LLaMA2-7B on FlightLLM: a step (vhk158), the longest prompt and a whole request (u280)."""
+    step = run_child("llm-step", n)
+    name = f"LLaMA2-7B step on flightllm ({step['instructions']} instructions)"
+    yield row(f"{name}, load and compile", step["compile_s"], "s", n=n, most=1.0, detail=step)
+    yield row(f"{name}, simulate", step["samples"]["median_s"], "s", n=n, most=0.05)
+    peaks = [step["peak_rss"]]
+    for work, label, most in (
+        ("llm-prompt", "prompt of 2048 tokens", 60.0),
+        ("llm-request", "request of 128 and 512 tokens", 20.0),
+    ):
+        facts = run_child(work, 1)
+        seconds = facts["compile_s"] + facts["samples"]["median_s"]
+        name = f"LLaMA2-7B {label} on flightllm, load, compile, simulate"
+        yield row(name, seconds, "s", n=1, most=most, detail=facts)
+        peaks.append(facts["peak_rss"])
+    yield row("the same, largest resident set", max(peaks) / MIB, "MiB", n=1, most=2048)
+
+
 def kernels(n: int) -> Iterator[Row]:
     """Generated WebAssembly kernels, run for real against the dense ones of the same process."""
     from hwsim.experiments.cpu_wasm import PEER_SPEEDUPS, measure
@@ -175,6 +194,7 @@ GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "networks": networks,
     "stepping": stepping,
     "cpu": cpu,
+    "flightllm": flightllm,
     "dram": dram,
     "kernels": kernels,
     "commands": commands,

@@ -191,6 +191,29 @@ def cpu_network(n: int) -> Facts:
     return _facts(samples, results[0].cycles, first_s=first.median_s, **counts)
 
 
+def llm_run(n: int, phase: str, preset: str = "u280", **lengths: int) -> Facts:
+    """Compile LLaMA2-7B's ``phase`` for FlightLLM, then run it; both timed."""
+    from hwsim.experiments.pipeline import RunRequest, prepare
+
+    request = RunRequest("llama2-7b", "flightllm", preset, phase=phase, **lengths)  # type: ignore[arg-type]
+    session = prepare(request)
+    first = sample(lambda: session.machine.run(session.program), n=1, warmups=0)
+    compiling = sample(lambda: prepare(request), n=n, warmups=0)
+    results: list[Result] = []
+
+    def work() -> None:
+        results[:] = [session.machine.run(session.program)]
+
+    samples = sample(work, n=n, warmups=0)
+    return _facts(
+        samples,
+        results[0].cycles,
+        first_s=first.median_s,
+        compile_s=compiling.median_s,
+        instructions=len(session.program),
+    )
+
+
 WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "resnet50-batch1": lambda n: pipeline(1, n),
     "resnet50-batch512": lambda n: pipeline(512, n),
@@ -202,6 +225,9 @@ WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "pe-dense-os": lambda n: pe_stepping("dense os", n),
     "token-engine": token_engine,
     "cpu-network": cpu_network,
+    "llm-step": lambda n: llm_run(n, "decode", preset="vhk158", kv_tokens=128),
+    "llm-prompt": lambda n: llm_run(n, "prefill", seq_tokens=2048),
+    "llm-request": lambda n: llm_run(n, "request", prompt_tokens=128, generate_tokens=512),
     "dram-stream": lambda n: dram("stream", n),
     "dram-random": lambda n: dram("random", n),
     "dram-mixed": lambda n: dram("mixed", n),

@@ -212,10 +212,16 @@ class Result:
             _require_equal(f"layers.{layer.name}", layer.cycles, layer.account.total)
         _require_equal("layers.cycles", self.cycles, sum(x.cycles for x in self.layers))
         _require_equal("layers.macs", self.stats.macs, sum(x.macs for x in self.layers))
+        parts: dict[tuple[str, str], int] = {}
+        for layer in self.layers:
+            for level, moved in layer.bytes.items():
+                for direction, count in moved.items():
+                    if count:
+                        parts[level, direction] = parts.get((level, direction), 0) + count
         for level, moved in self.stats.bytes.items():
             for direction, count in moved.items():
-                parts = sum(x.bytes.get(level, {}).get(direction, 0) for x in self.layers)
-                _require_equal(f"layers.bytes.{level}.{direction}", count, parts)
+                found = parts.get((level, direction), 0)
+                _require_equal(f"layers.bytes.{level}.{direction}", count, found)
 
     def to_json(self) -> dict[str, Any]:
         """Return the run JSON document (see docs/contracts.md)."""

@@ -26,16 +26,16 @@ def request(preset: str, phase: str, first: int, second: int = 0, *settings: str
 
 
 @cache
-def session(asked: str, preset: str, phase: str, first: int, *settings: str) -> Session:
-    """Return the compiled program; ``asked`` only tells cached sessions apart."""
-    del asked
+def session(preset: str, phase: str, first: int, *settings: str) -> Session:
+    """Return the compiled program of a prompt or a step."""
     return prepare(request(preset, phase, first, 0, *settings))
 
 
 @cache
 def run(preset: str, phase: str, first: int, second: int = 0, *settings: str) -> Result:
     """Return the timed run."""
-    return execute(request(preset, phase, first, second, *settings))
+    compiled = None if second else session(preset, phase, first, *settings)
+    return execute(request(preset, phase, first, second, *settings), session=compiled)
 
 
 def milliseconds(preset: str, phase: str, first: int, *settings: str) -> float:
@@ -47,7 +47,7 @@ def milliseconds(preset: str, phase: str, first: int, *settings: str) -> float:
 @cache
 def busy(preset: str, phase: str, first: int) -> dict[str, float]:
     """Return the milliseconds that each unit works."""
-    made = session("busy", preset, phase, first)
+    made = session(preset, phase, first)
     assert isinstance(made.program, FlightProgram)
     assert isinstance(made.machine.spec, FlightSpec)
     return busy_ms(made.program, made.machine.spec)

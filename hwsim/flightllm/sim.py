@@ -86,8 +86,9 @@ def simulate(
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
     times = layer_times(program, detail)
     accounts = _Accounts(machine.spec)
-    layers = _layer_results(program, times, accounts)
-    result = _to_result(machine, program, layers, accounts)
+    placed = _placed(program, times, accounts, machine.spec)
+    layers = _layer_results(program, placed)
+    result = _to_result(machine, program, placed, layers, accounts)
     if trace is True:
         result.trace = record_trace(program, machine.spec.speed, MAX_TRACE_EVENTS)
     elif trace:
@@ -156,46 +157,61 @@ def _whole(parts: list[float], limit: int) -> list[int]:
     return found
 
 
+_Moved = dict[str, dict[str, int]]
+_NOTHING: _Moved = {level: {"read": 0, "write": 0} for level in ("dram", *_LEVELS)}
+_FACTS = ("name", "kind", "stage", "dims", "macs", "useful_macs")
+
+
 @dataclass
 class _Placed:
-    """What the layer led by an op took."""
+    """What the layer led by an op took; bytes and slots of all cores."""
 
     run: Run
-    body: Body
     start: int
     end: int
     units: dict[str, UnitStats]
+    issued_macs: int
+    moved: _Moved
 
 
-def _layer_results(
-    program: FlightProgram, times: list[LayerTime], accounts: _Accounts
-) -> list[LayerResult]:
-    """Return one entry per op; those fused into a layer, and pure addresses, take no cycles."""
-    placed: dict[str, _Placed] = {}
+def _placed(
+    program: FlightProgram, times: list[LayerTime], accounts: _Accounts, spec: FlightSpec
+) -> list[_Placed]:
+    known: dict[tuple[int, int], _Moved] = {}
+    found = []
     for run, time in zip(program.runs, times, strict=True):
-        start = accounts.end
+        start, body, times_run = accounts.end, program.bodies[run.body], run.steps * spec.shares
         units = accounts.add(run.body, time, run.steps)
-        placed[run.op] = _Placed(run, program.bodies[run.body], start, accounts.end, units)
+        key = (run.body, run.steps)
+        if key not in known:
+            known[key] = _bytes(body, times_run)
+        issued = body.issued_macs * times_run
+        found.append(_Placed(run, start, accounts.end, units, issued, known[key]))
+    return found
+
+
+def _layer_results(program: FlightProgram, placed: list[_Placed]) -> list[LayerResult]:
+    """Return one entry per op; those fused into a layer, and pure addresses, take no cycles."""
+    leading = {one.run.op: one for one in placed}
     owner = {name: run.op for run in program.runs for name in run.fused}
     layers = []
     now = 0
     for fact in program.meta["ops"]:
-        one = placed.get(fact["name"])
+        one = leading.get(fact["name"])
         now = one.end if one is not None else now
         layers.append(_entry(fact, one, owner.get(fact["name"]), now))
     return layers
 
 
 def _entry(fact: dict[str, Any], one: _Placed | None, owner: str | None, now: int) -> LayerResult:
-    mapping = dict(fact["mapping"])
-    if owner is not None:
-        mapping = {"dataflow": "fused", "placement": {"into": owner}}
-    facts = {key: fact[key] for key in ("name", "kind", "stage", "dims", "macs", "useful_macs")}
-    nothing = {level: {"read": 0, "write": 0} for level in ("dram", *_LEVELS)}
+    facts = {key: fact[key] for key in _FACTS}
     if one is None:
+        mapping = dict(fact["mapping"])
+        if owner is not None:
+            mapping = {"dataflow": "fused", "placement": {"into": owner}}
         return LayerResult(
             **facts, mapping=mapping, start_cycle=now, end_cycle=now, cycles=0, unit="misc",
-            account=UnitStats(), issued_macs=fact["macs"], bytes=nothing,
+            account=UnitStats(), issued_macs=fact["macs"], bytes=_NOTHING,
         )  # fmt: skip
     layer, steps = one.run.layer, one.run.steps
     unit = ("mv" if layer.tokens == 1 else "mm") if layer.kind in _MATRIX_KINDS else "misc"
@@ -208,28 +224,33 @@ def _entry(fact: dict[str, Any], one: _Placed | None, owner: str | None, now: in
         cycles=one.end - one.start,
         unit=unit,
         account=one.units[unit],
-        issued_macs=max(fact["useful_macs"], one.body.issued_macs * steps),
-        bytes=_bytes(one.body, steps, nothing),
+        issued_macs=max(fact["useful_macs"], one.issued_macs),
+        bytes=one.moved,
     )
 
 
-def _bytes(body: Body, steps: int, nothing: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    found = {level: dict(moved) for level, moved in nothing.items()}
-    found["dram"] = {"read": body.hbm_read * steps, "write": body.hbm_write * steps}
+def _bytes(body: Body, times: int) -> _Moved:
+    """Return what ``times`` runs of ``body`` move per level, on any core."""
+    found = {level: dict(moved) for level, moved in _NOTHING.items()}
+    found["dram"] = {"read": body.hbm_read * times, "write": body.hbm_write * times}
     for level, size in body.filled.items():
-        found[level]["write"] += size * steps
+        found[level]["write"] += size * times
     for level, size in body.drained.items():
-        found[level]["read"] += size * steps
+        found[level]["read"] += size * times
     return found
 
 
 def _to_result(
-    machine: FlightMachine, program: FlightProgram, layers: list[LayerResult], accounts: _Accounts
+    machine: FlightMachine,
+    program: FlightProgram,
+    placed: list[_Placed],
+    layers: list[LayerResult],
+    accounts: _Accounts,
 ) -> Result:
     spec = machine.spec
-    total = {level: {"read": 0, "write": 0} for level in ("dram", *_LEVELS)}
-    for layer in layers:
-        for level, moved in layer.bytes.items():
+    total = {level: dict(moved) for level, moved in _NOTHING.items()}
+    for one in placed:
+        for level, moved in one.moved.items():
             for direction, count in moved.items():
                 total[level][direction] += count
     stats = Stats(

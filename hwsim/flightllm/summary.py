@@ -37,15 +37,15 @@ def run_extra(
     rates = _rates(program, phases, stats.cycles / spec.clock_hz, spec)
     seconds = stats.cycles / spec.clock_hz
     moved = sum(stats.bytes["dram"].values())
-    used = spec.hbm.channels_per_core * spec.hbm.channel_bytes_per_s
+    used = spec.shares * spec.hbm.channels_per_core * spec.hbm.channel_bytes_per_s
     instructions = dict(zip(UNITS, program.counts().tolist(), strict=True))
     extra = {
         "timing": spec.timing,
         **rates,
         "joules_per_token": stats.energy_pj * 1e-12 / rates["tokens"],
         "instructions": {unit.upper(): count for unit, count in instructions.items()},
-        "hbm_bytes": moved * spec.shares,
-        "bandwidth_utilization": float(moved * spec.shares / seconds / spec.hbm.bytes_per_s),
+        "hbm_bytes": moved,
+        "bandwidth_utilization": float(moved / seconds / spec.hbm.bytes_per_s),
         "bandwidth_utilization_of_used_channels": float(moved / seconds / used),
         "storage": storage_report(instructions),
         "spec": spec.model_dump(mode="json"),

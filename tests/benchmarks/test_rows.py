@@ -77,3 +77,14 @@ def test_kernel_rows_take_the_best_sparse_kernel(monkeypatch: pytest.MonkeyPatch
     # Within 10 % of what XNNPACK's own kernel gains: 7.6 times the dense one.
     assert best.target == pytest.approx(0.9 * 7.6)
     assert best.is_met
+
+
+def test_language_model_rows_add_compiling_to_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = _facts(0.04, 1_000_000, compile_s=0.5, instructions=7)
+    monkeypatch.setattr(rows, "run_child", lambda name, n: facts)
+    compiled, simulated, prompt, request, peak = rows.flightllm(3)
+    assert (compiled.measured, compiled.target) == (0.5, 1.0)
+    assert (simulated.measured, simulated.target) == (0.04, 0.05)
+    assert prompt.measured == request.measured == 0.54
+    assert (prompt.target, request.target) == (60, 20)
+    assert (peak.measured, peak.target) == (200, 2048)

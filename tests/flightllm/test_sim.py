@@ -81,6 +81,17 @@ def test_energy_is_the_boards_power_over_the_run() -> None:
     assert 0 < result.extra["bandwidth_utilization"] < 1
 
 
+def test_bytes_are_those_of_all_cores() -> None:
+    result = llama("decode", "u280", kv_tokens=128)
+    weights = 32 * (2 * 0.7 + 2) * 4096**2 + 32 * 3 * 4096 * 11008 + 4096 * 32000
+    cache = 2 * 32 * 128 * 4096
+    # 4.1 bits per kept weight; keys and values are read by the cache layer and by the products.
+    least = weights * 4.1 / 8 + 2 * cache
+    # Columns go to cores in groups of 512: 8 groups are 3, 3 and 2, and all count as 3.
+    assert least < result.stats.bytes["dram"]["read"] < 1.13 * least
+    assert result.extra["hbm_bytes"] == sum(result.stats.bytes["dram"].values())
+
+
 def test_fewer_kept_weights_take_less_time() -> None:
     machine = make_machine("flightllm", "u280")
     graph = llm_graph("tiny", parse_config(TINY), Workload(phase="decode", kv_tokens=16))
