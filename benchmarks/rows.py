@@ -145,6 +145,28 @@ def flightllm(n: int) -> Iterator[Row]:
     yield row("the same, largest resident set", max(peaks) / MIB, "MiB", n=1, most=2048)
 
 
+def piuma(n: int) -> Iterator[Row]:
+    """Sparse products on the machine of threads; values are checked in the first run of each."""
+    fv1 = run_child("piuma-fv1", n)
+    name = "fv1 (98 x 98 points) by SMASH V3"
+    yield row(f"{name}, warm", fv1["samples"]["median_s"], "s", n=n, most=2.0, detail=fv1)
+    rate = _rate(fv1, "instructions")
+    yield row(f"{name}, stepped", rate, "thread-instructions/s", n=n, least=10e6)
+    uniform = run_child("piuma-uniform", n)
+    name = "1000 x 1000 squared at 5 % by SMASH V3"
+    seconds = uniform["samples"]["median_s"]
+    yield row(f"{name}, warm", seconds, "s", n=n, most=5.0, detail=uniform)
+    yield row(f"{name}, peak resident set", uniform["peak_rss"] / MIB, "MiB", n=1, most=1024)
+    for version, most in (("v3", 30.0), ("v2", None), ("v1", None)):
+        whole = run_child(f"piuma-rmat-{version}", 0)
+        name = f"calibrated R-MAT (6.2 M products) by SMASH {version.upper()}, values checked"
+        yield row(name, whole["first_s"], "s", n=1, most=most, detail=whole)
+    yield row("the last, peak resident set", whole["peak_rss"] / MIB, "MiB", n=1, most=4096)
+    blocks = run_child("piuma-64-blocks", 0)
+    name = "fv1 on 64 blocks (4,224 threads), values checked"
+    yield row(name, blocks["first_s"], "s", n=1, detail=blocks)
+
+
 def kernels(n: int) -> Iterator[Row]:
     """Generated WebAssembly kernels, run for real against the dense ones of the same process."""
     from hwsim.experiments.cpu_wasm import PEER_SPEEDUPS, measure
@@ -196,6 +218,7 @@ GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "cpu": cpu,
     "flightllm": flightllm,
     "dram": dram,
+    "piuma": piuma,
     "kernels": kernels,
     "commands": commands,
 }

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.measure import Samples, peak_rss_bytes, present_rss_bytes, sample
+from benchmarks.sparse_products import PRODUCTS, sparse_product
 from hwsim.components.dram.characterise import pattern_requests
 from hwsim.components.dram.controller import serve
 from hwsim.components.dram.devices import load_device
@@ -231,6 +233,7 @@ WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "dram-stream": lambda n: dram("stream", n),
     "dram-random": lambda n: dram("random", n),
     "dram-mixed": lambda n: dram("mixed", n),
+    **{name: partial(sparse_product, name) for name in PRODUCTS},
 }
 """Name -> function of the number of samples."""
 
