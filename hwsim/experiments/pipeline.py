@@ -249,6 +249,11 @@ def execute(
         result.verification = verify_products(session, result.outputs)
         result.verification += verify_layers(session, seed=request.seed)
     _attach_context(result, session)
+    if request.detail != "estimate" and any(op.is_sparse for op in session.graph.ops()):
+        from hwsim.experiments.spgemm_counts import peers_of
+
+        peers = peers_of(session.graph, int(result.extra["nnz_out"]))
+        result.extra |= {"peers": peers} if peers else {}
     result.extra |= {
         "sparsity": request.sparsity,
         "pruner": request.pruner,

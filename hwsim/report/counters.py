@@ -86,6 +86,12 @@ _MEMORY_MODELS: dict[str, tuple[str, str]] = {
     "memory_models[].dram_stall_cycles": ("of them, the compute unit stalled by dram", "cycles"),
 }
 
+_PEERS: dict[str, tuple[str, str]] = {
+    "peers[].time_s": ("time of the same product on another accelerator, by closed form", "s"),
+    "peers[].bytes": ("bytes that it moves off chip", "bytes"),
+    "peers[].memory_bytes_per_s": ("rate of its memory", "bytes/s"),
+}
+
 _AREA: dict[str, tuple[str, str]] = {
     "area.total.*": ("cells of all parts that have RTL, before placement", "cells"),
     "area.board_has.*": ("cells of the board's whole FPGA", "cells"),
@@ -113,5 +119,6 @@ COUNTERS: dict[str, tuple[str, str]] = {
     **_SCHEDULE,
     **_AREA,
     **_MEMORY_MODELS,
+    **_PEERS,
 }
 """Path in the run document -> (meaning, unit). ``*`` stands for a name, ``[]`` for an entry."""

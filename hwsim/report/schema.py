@@ -198,6 +198,20 @@ def run_schema() -> Schema:
             ),
             "description": "the same run with other models of off-chip memory (--memories)",
         },
+        "peers": {
+            "type": "array",
+            "items": _closed(
+                {
+                    "machine": _TEXT,
+                    "time_s": _counter("peers[].time_s", _AMOUNT),
+                    "bytes": _counter("peers[].bytes", _COUNT),
+                    "memory_bytes_per_s": _counter("peers[].memory_bytes_per_s", _COUNT),
+                    "limit": {"enum": ["memory", "merge"]},
+                    "rule": _TEXT,
+                }
+            ),
+            "description": "the same sparse product on other accelerators, by closed form",
+        },
     }
     return {
         "$schema": DRAFT,

@@ -151,6 +151,20 @@ def _memory_table(run: Run) -> Table:
     return _numbers_table(["memory", "cycles", "time", "of this run", "stalled by dram"], rows)
 
 
+def _peer_table(run: Run) -> Table:
+    rows = [
+        [
+            row["machine"],
+            format_time(row["time_s"]),
+            format_percent(row["time_s"] / run["time_s"]) if run["time_s"] else "-",
+            f"{row['memory_bytes_per_s'] / 1e9:.0f} GB/s",
+            row["limit"],
+        ]
+        for row in run["peers"]
+    ]
+    return _numbers_table(["closed form", "time", "of this run", "memory", "limit"], rows)
+
+
 def _schedule_table(schedule: Mapping[str, Any]) -> Table:
     heads = ["N:M", "from step", "steps", "beta", "cycles per step", "share"]
     rows = [
@@ -212,6 +226,9 @@ def write_summary(
     if run.get("memory_models"):
         console.print(Text("Memory models"))
         console.print(_memory_table(run))
+    if run.get("peers"):
+        console.print(Text("The same product on other accelerators"))
+        console.print(_peer_table(run))
     stages = stage_rows(run)
     if stages:
         console.print(Text("Stages of an iteration"))

@@ -272,6 +272,13 @@ def memory_models() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
+def peers() -> list[dict[str, Any]]:
+    """Return a sparse product's time on one other accelerator."""
+    times = {"time_s": 1e-6, "bytes": 100_000, "memory_bytes_per_s": 10**11}
+    return [{"machine": "Gamma", **times, "limit": "memory", "rule": "closed form"}]
+
+
+@pytest.fixture
 def area() -> dict[str, Any]:
     """Return the area of two PEs."""
     names = ("lut", "ff", "dsp48e2", "ramb36", "uram")

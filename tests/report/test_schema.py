@@ -67,7 +67,7 @@ def test_claim_with_an_unknown_basis_breaks_the_schema(claims: list[Claim]) -> N
     assert not VALIDATE.is_valid([claims[0].to_json() | {"basis": "hearsay"}])
 
 
-LISTS = ("layers", "schedule.frames", "area.parts", "memory_models")
+LISTS = ("layers", "schedule.frames", "area.parts", "memory_models", "peers")
 AREA_TABLES = ("total", "board_has", "share", "cells", "residual", "left_out")
 
 
@@ -95,9 +95,18 @@ def test_every_counter_of_a_result_is_in_the_dictionary_and_back(
     schedule: dict[str, Any],
     area: dict[str, Any],
     memory_models: list[dict[str, Any]],
+    peers: list[dict[str, Any]],
 ) -> None:
-    extra = {"schedule": schedule, "area": area, "memory_models": memory_models}
+    extra = {"schedule": schedule, "area": area, "memory_models": memory_models, "peers": peers}
     assert counted(run | extra, "") == set(COUNTERS)
+
+
+def test_a_run_with_peers_keeps_the_run_schema(
+    run: dict[str, Any], peers: list[dict[str, Any]]
+) -> None:
+    RUN.validate(run | {"peers": peers})
+    peers[0]["limit"] = "luck"
+    assert not RUN.is_valid(run | {"peers": peers})
 
 
 def test_a_run_with_memory_models_keeps_the_run_schema(
