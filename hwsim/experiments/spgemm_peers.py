@@ -67,7 +67,7 @@ def claims() -> list[Claim]:
 def unchecked() -> list[str]:
     """Return what of the peers no claim here checks, and why."""
     return [
-        "Gamma's bytes of operands and merger inputs from a matrix alone: none of the matrices with "
+        "Gamma's bytes of operands and merger inputs from a matrix alone: no matrix with "
         "stated counts is in a package; a run's report shows this model beside it",
         "cycles of Spada, Flexagon and SegFold: their simulators are not modelled",
     ]
