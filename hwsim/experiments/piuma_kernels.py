@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SPGEMM_SOURCE", "charts", "claims", "kernel_cycles"]
 
-SPGEMM_SOURCE = "rmat:scale=9,edges=4000,a=0.51,b=0.09,c=0.09,seed=1"
+SPGEMM_SOURCE = "rmat:scale=8,edges=2400,a=0.51,b=0.09,c=0.09,seed=1"
 """A small skewed graph: the inner product compares all rows with all columns."""
 _SPGEMM = ("smash-v3", "smash-v2", "smash-v1", "row-heap", "row-esc", "outer", "inner")
 _MULT = ("smash.hash=mult",)

@@ -13,27 +13,12 @@ from scipy import sparse
 
 from hwsim.core.errors import InputError
 from models.sparse.generators import generate
+from tests.piuma.matrices import factors, whole
 
 Product = Callable[..., Any]
 VERSIONS = ("smash-v1", "smash-v2", "smash-v3")
 SMALL = ("spad.capacity_bytes=16384", "smash.window_rows=16", "smash.slots=64")
 """Windows of at most 32 entries: longer rows are split by columns."""
-
-
-def whole(rows: int, cols: int, nonzeros: int, seed: int) -> sparse.csr_array:
-    rng = np.random.default_rng(seed)
-    dense = np.zeros((rows, cols))
-    at = rng.integers(0, rows * cols, nonzeros)
-    dense.reshape(-1)[at] = rng.integers(-9, 10, nonzeros)
-    return sparse.csr_array(dense)
-
-
-@st.composite
-def factors(draw: st.DrawFn) -> tuple[sparse.csr_array, sparse.csr_array]:
-    m, k, n = (draw(st.integers(1, 40)) for _ in range(3))
-    first, second = (draw(st.sampled_from([0, 1, 7, 60, 400])) for _ in range(2))
-    seed = draw(st.integers(0, 99))
-    return whole(m, k, first, seed), whole(k, n, second, seed + 1)
 
 
 @pytest.mark.evidence("piuma", "T0")

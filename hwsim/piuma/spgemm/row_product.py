@@ -14,6 +14,7 @@ from hwsim.core.errors import InputError
 from hwsim.piuma.isa import BLOCK, SPAD, THREAD, ZERO, Assembler, Register
 from hwsim.piuma.memory_map import MemoryMap, SparseArrays
 from hwsim.piuma.partition import emit_bounds, emit_find_row
+from hwsim.piuma.row_range import emit_place
 from hwsim.piuma.smash_role import SparseProduct
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
@@ -144,13 +145,8 @@ class RowProduct(ABC):
         a.emit("shli", at, THREAD, imm=3)
         a.store(value, at, self.room.counts)
         a.barrier(ALL_THREADS)
-        a.alu("sub", shift, ZERO, begin)
-        with a.scratch(2) as (thread, stop):
-            a.move(thread, 0)
-            a.add(stop, THREAD, 0)
-            with a.count_up(thread, stop):
-                a.load_item(value, self.room.counts, thread, is_cached=True)
-                a.add(shift, shift, value)
+        emit_place(a, self.room.counts, shift)
+        a.alu("sub", shift, shift, begin)
         with a.when("eq", THREAD, ZERO):
             a.move(at, 0)
             a.store(ZERO, at, c.ptr, size=4)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hwsim.core.errors import InputError
 from hwsim.piuma.isa import THREAD, THREADS, ZERO, Assembler, Register
 from hwsim.piuma.memory_map import SparseArrays
+from hwsim.piuma.row_range import emit_entries
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import Launch
-from hwsim.piuma.steps.row_range import emit_entries
 
 __all__ = ["BlockRows", "write_block_rows", "write_combine", "write_dense", "write_vertex"]
 

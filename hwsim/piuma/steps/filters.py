@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from hwsim.core.errors import InputError
 from hwsim.piuma.isa import THREAD, ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
+from hwsim.piuma.row_range import emit_entries, emit_place, emit_rows_of_thread
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
-from hwsim.piuma.steps.row_range import emit_entries, emit_place, emit_rows_of_thread
 
-__all__ = ["DropSeen", "DropSmall", "Filter", "PruneEdges", "RowCopy"]
+__all__ = ["DropSeen", "DropSmall", "Entry", "Filter", "PruneEdges", "RowCopy"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,26 @@ class RowCopy:
     counts: int
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a test looks at.
+
+    Attributes
+    ----------
+    row, p : Register
+        The entry's row and place in the source.
+    value : Register
+        What it becomes.
+    is_copying : bool
+        Whether this is the second pass.
+    """
+
+    row: Register
+    p: Register
+    value: Register
+    is_copying: bool
+
+
 class Filter(ABC):
     """What all filters share."""
 
@@ -46,17 +66,8 @@ class Filter(ABC):
         self.source, self.target, self.counts = copy.source, copy.target, copy.counts
 
     @abstractmethod
-    def emit_test(
-        self,
-        a: Assembler,
-        row: Register,
-        p: Register,
-        value: Register,
-        drop: Label,
-        *,
-        is_copying: bool,
-    ) -> None:
-        """Set ``value`` to what entry ``p`` becomes, or jump to ``drop``."""
+    def emit_test(self, a: Assembler, entry: Entry, drop: Label) -> None:
+        """Set ``entry.value``, or jump to ``drop``."""
 
     def open(self, a: Assembler) -> None:
         """Reserve and set what stays the same; called before each of the two passes."""
@@ -100,7 +111,7 @@ class Filter(ABC):
         with a.count_up(row, last):
             emit_entries(a, self.source, row, p, stop)
             with a.count_up(p, stop) as following:
-                self.emit_test(a, row, p, value, following, is_copying=is_copying)
+                self.emit_test(a, Entry(row, p, value, is_copying), following)
                 if is_copying:
                     self._copy(a, p, value, place)
                 a.add(place, place, 1)
@@ -137,20 +148,11 @@ class DropSmall(Filter):
         """Release the registers of :meth:`open`."""
         a.release(self._scale, self._least)
 
-    def emit_test(
-        self,
-        a: Assembler,
-        row: Register,
-        p: Register,
-        value: Register,
-        drop: Label,
-        *,
-        is_copying: bool,
-    ) -> None:
+    def emit_test(self, a: Assembler, entry: Entry, drop: Label) -> None:
         """Scale and compare; the same in both passes."""
-        a.load_item(value, self.source.val, p, is_cached=True)
-        a.emit("fmul", value, value, self._scale)
-        a.branch("flt", value, self._least, drop)
+        a.load_item(entry.value, self.source.val, entry.p, is_cached=True)
+        a.emit("fmul", entry.value, entry.value, self._scale)
+        a.branch("flt", entry.value, self._least, drop)
 
 
 class DropSeen(Filter):
@@ -165,28 +167,19 @@ class DropSeen(Filter):
         super().__init__(spec, copy)
         self.level, self.columns, self.depth = level, columns, depth
 
-    def emit_test(
-        self,
-        a: Assembler,
-        row: Register,
-        p: Register,
-        value: Register,
-        drop: Label,
-        *,
-        is_copying: bool,
-    ) -> None:
+    def emit_test(self, a: Assembler, entry: Entry, drop: Label) -> None:
         """Look the level up; while copying, set it."""
         with a.scratch(2) as (at, level):
-            a.emit("muli", at, row, imm=self.columns)
-            a.load_item(level, self.source.col, p, size=4, is_cached=True)
+            a.emit("muli", at, entry.row, imm=self.columns)
+            a.load_item(level, self.source.col, entry.p, size=4, is_cached=True)
             a.add(at, at, level)
             a.emit("shli", at, at, imm=3)
             a.load(level, at, self.level)
             a.branch("ge", level, ZERO, drop)
-            if is_copying:
+            if entry.is_copying:
                 a.move(level, self.depth)
                 a.store(level, at, self.level)
-        a.move(value, 1.0)
+        a.move(entry.value, 1.0)
 
 
 class PruneEdges(Filter):
@@ -239,21 +232,13 @@ class PruneEdges(Filter):
         """Release the registers of :meth:`open`."""
         a.release(self._bound, self._dropped, self._ties)
 
-    def emit_test(
-        self,
-        a: Assembler,
-        row: Register,
-        p: Register,
-        value: Register,
-        drop: Label,
-        *,
-        is_copying: bool,
-    ) -> None:
+    def emit_test(self, a: Assembler, entry: Entry, drop: Label) -> None:
         """Compare scores as integers: doubles from 0 on have the order of their bits."""
         keep, at_bound = Label(), Label()
-        a.load_item(value, self.source.col, p, size=4, is_cached=True)
-        a.branch("eq", value, row, keep)
-        a.load_item(value, self.scores, p, is_cached=True)
+        value = entry.value
+        a.load_item(value, self.source.col, entry.p, size=4, is_cached=True)
+        a.branch("eq", value, entry.row, keep)
+        a.load_item(value, self.scores, entry.p, is_cached=True)
         a.branch("eq", value, self._bound, at_bound)
         a.branch("lt", value, self._bound, drop)
         a.jump(keep)
@@ -263,4 +248,4 @@ class PruneEdges(Filter):
             a.add(self._ties, self._ties, 1)
             a.branch("lt", mine, self._dropped, drop)
         a.mark(keep)
-        a.load_item(value, self.source.val, p, is_cached=True)
+        a.load_item(value, self.source.val, entry.p, is_cached=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from hwsim.core.errors import InputError
 from hwsim.piuma.isa import BLOCK, SPAD, THREAD, THREADS, ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
+from hwsim.piuma.row_range import emit_entries
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
-from hwsim.piuma.steps.row_range import emit_entries
 
 __all__ = ["RadixSelect"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from hwsim.piuma.isa import Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
+from hwsim.piuma.row_range import emit_rows_of_thread
 from hwsim.piuma.smash_role import SparseProduct
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.spgemm.row_product import Room
 from hwsim.piuma.spgemm.sorted_rows import PAIR_BYTES, SortedRows
-from hwsim.piuma.steps.row_range import emit_rows_of_thread
 
 __all__ = ["WalkRows"]
 

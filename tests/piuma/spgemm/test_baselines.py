@@ -15,27 +15,12 @@ from hwsim.core.errors import InputError
 from hwsim.core.machine import make_machine
 from mappers.greedy import map_graph
 from models.sparse.build import product_graph
+from tests.piuma.matrices import factors, whole
 
 Product = Callable[..., Any]
 KERNELS = ("row-heap", "row-esc", "inner", "outer")
 OFF_CHIP = ("spad.capacity_bytes=8192",)
 """128 bytes per thread: heaps and sorts of more than four lists or pairs lie off chip."""
-
-
-def whole(rows: int, cols: int, nonzeros: int, seed: int) -> sparse.csr_array:
-    rng = np.random.default_rng(seed)
-    dense = np.zeros((rows, cols))
-    at = rng.integers(0, rows * cols, nonzeros)
-    dense.reshape(-1)[at] = rng.integers(-9, 10, nonzeros)
-    return sparse.csr_array(dense)
-
-
-@st.composite
-def factors(draw: st.DrawFn) -> tuple[sparse.csr_array, sparse.csr_array]:
-    m, k, n = (draw(st.integers(1, 30)) for _ in range(3))
-    first, second = (draw(st.sampled_from([0, 1, 7, 60, 400])) for _ in range(2))
-    seed = draw(st.integers(0, 99))
-    return whole(m, k, first, seed), whole(k, n, second, seed + 1)
 
 
 @pytest.mark.evidence("piuma", "T0")

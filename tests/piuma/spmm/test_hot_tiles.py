@@ -14,17 +14,10 @@ from scipy import sparse
 from hwsim.core.errors import InputError
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.spmm.tiles import cut_tiles, tile_shape
+from tests.piuma.matrices import whole
 
 Product = Callable[..., Any]
 SMALL = ("spmm.tile_rows=7", "spmm.tile_cols=5")
-
-
-def whole(rows: int, cols: int, nonzeros: int, seed: int) -> sparse.csr_array:
-    rng = np.random.default_rng(seed)
-    dense = np.zeros((rows, cols))
-    at = rng.integers(0, rows * cols, nonzeros)
-    dense.reshape(-1)[at] = rng.integers(-9, 10, nonzeros)
-    return sparse.csr_array(dense)
 
 
 def skewed() -> sparse.csr_array:
