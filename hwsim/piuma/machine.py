@@ -14,6 +14,7 @@ from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
+from hwsim.core.trace import TraceSink
 from hwsim.piuma.estimate import bound_cycles, estimate_cycles, estimate_traffic
 from hwsim.piuma.golden import golden_outputs
 from hwsim.piuma.kernel_table import KERNELS
@@ -123,14 +124,15 @@ class PiumaMachine(Machine):
         program: Program,
         inputs: MappingType[str, NDArray[Any]] | None = None,
         *,
-        trace: bool = False,
+        trace: bool | TraceSink = False,
         detail: str = "fast",
     ) -> Result:
         from hwsim.piuma.sim import simulate  # numba is imported only when something runs
 
-        if trace:
-            raise InputError("--trace", "a machine that records events", self.name)
-        return simulate(self, _threads(program), has_outputs=inputs is not None, detail=detail)
+        has_outputs = inputs is not None
+        return simulate(
+            self, _threads(program), has_outputs=has_outputs, detail=detail, trace=trace
+        )
 
 
 def _threads(program: Program) -> ThreadProgram:

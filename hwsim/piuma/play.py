@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hwsim.core.errors import HwsimError
 from hwsim.piuma import thread_kernels
 from hwsim.piuma.state import (
@@ -29,10 +31,17 @@ _ERRORS = {
 }
 
 
-def play(chip: Chip, *, is_plain: bool = False) -> int:
+def play(
+    chip: Chip,
+    *,
+    is_plain: bool = False,
+    watch: Callable[[Chip, int], None] | None = None,
+    chunk_cycles: int = _CHUNK_CYCLES,
+) -> int:
     """Run ``chip`` until every thread has halted and every engine is done; return the cycles.
 
     ``is_plain`` looks at every pipeline in every cycle instead of going from event to event.
+    ``watch`` is called with the chip and the cycle every ``chunk_cycles`` and at the end.
 
     Raises
     ------
@@ -40,8 +49,11 @@ def play(chip: Chip, *, is_plain: bool = False) -> int:
         If a thread leaves the memory, or all wait for each other: a wrong thread program.
     """
     run = thread_kernels.run_plainly if is_plain else thread_kernels.run_events
-    while not run(chip, int(chip.scalar[NOW]) + _CHUNK_CYCLES):
-        pass
+    is_done = False
+    while not is_done:
+        is_done = run(chip, int(chip.scalar[NOW]) + chunk_cycles)
+        if watch is not None:
+            watch(chip, int(chip.scalar[NOW]))
     error = int(chip.scalar[ERROR])
     if error:
         thread = int(chip.scalar[ERROR_THREAD])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.result import STALL_REASONS, LayerResult, Provenance, Result, Stats, UnitStats
+from hwsim.core.trace import TraceSink
 from hwsim.core.units import ceil_div
 from hwsim.piuma.energy import run_energy
 from hwsim.piuma.estimate import estimate_cycles, estimate_traffic
@@ -20,6 +21,7 @@ from hwsim.piuma.program import ThreadProgram
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import BUSY, Chip, chip_state, dram_words
 from hwsim.piuma.statistics import OpCounts, count_op, empty_counts, run_extra
+from hwsim.piuma.trace import INTERVAL_CYCLES, ActivityTrace, Watcher
 
 if TYPE_CHECKING:
     from hwsim.piuma.machine import PiumaMachine
@@ -43,31 +45,60 @@ class _OpRun:
 
 
 def simulate(
-    machine: PiumaMachine, program: ThreadProgram, *, has_outputs: bool, detail: str
+    machine: PiumaMachine,
+    program: ThreadProgram,
+    *,
+    has_outputs: bool,
+    detail: str,
+    trace: bool | TraceSink = False,
 ) -> Result:
     """Return the result of ``program`` on ``machine`` (see :meth:`Machine.run`)."""
     if detail not in DETAILS:
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
     outputs: dict[str, Array] = {}
+    activity = None
     if detail == "estimate":
         runs = [_estimate(fact, machine.spec) for fact in program.meta["ops"]]
     else:
-        runs = []
-        memory = program.memory.image(operand_values(program))
-        for code, fact in zip(program.codes, program.meta["ops"], strict=True):
-            rows = program.instructions[code.first : code.last]
-            chip = chip_state(machine.spec, rows, memory, code.launch)
-            cycles = play(chip, is_plain=detail == "tile")
-            memory = dram_words(chip)
-            runs.append(_account(chip, machine.spec, fact, cycles))
-            runs[-1].counts.entries = count_entries(program, fact, memory, machine.spec.blocks)
-            if has_outputs:
-                outputs |= read_outputs(program, fact, memory, machine.spec.blocks)
+        if trace:
+            names = [code.name for code in program.codes]
+            sink = None if trace is True else trace
+            activity = ActivityTrace(_tracks(machine.spec), names, sink)
+        found = outputs if has_outputs else None
+        runs = _run_ops(machine.spec, program, found, activity, is_plain=detail == "tile")
     result = _to_result(machine, program, runs)
     result.fidelity = "estimate" if detail == "estimate" else "cycle"
     result.outputs = outputs
+    result.trace = activity.build() if activity is not None else None
     result.check()
     return result
+
+
+def _run_ops(
+    spec: PiumaSpec,
+    program: ThreadProgram,
+    outputs: dict[str, Array] | None,
+    activity: ActivityTrace | None,
+    *,
+    is_plain: bool,
+) -> list[_OpRun]:
+    """Run op after op in one memory; fill ``outputs`` and ``activity`` if there are such."""
+    runs = []
+    memory = program.memory.image(operand_values(program))
+    for code, fact in zip(program.codes, program.meta["ops"], strict=True):
+        chip = chip_state(spec, program.instructions[code.first : code.last], memory, code.launch)
+        if activity is None:
+            cycles = play(chip, is_plain=is_plain)
+        else:
+            watcher = Watcher()
+            cycles = play(chip, is_plain=is_plain, watch=watcher.look, chunk_cycles=INTERVAL_CYCLES)
+            activity.add(watcher, cycles)
+        memory = dram_words(chip)
+        runs.append(_account(chip, spec, fact, cycles))
+        runs[-1].counts.entries = count_entries(program, fact, memory, spec.blocks)
+        if outputs is not None:
+            outputs |= read_outputs(program, fact, memory, spec.blocks)
+    return runs
 
 
 def _names(spec: PiumaSpec) -> list[str]:
@@ -75,6 +106,11 @@ def _names(spec: PiumaSpec) -> list[str]:
     kinds = [f"mtp{i}" for i in range(spec.mtp.pipelines)]
     kinds += [f"stp{i}" for i in range(spec.stp.pipelines)]
     return [f"b{block}.{kind}" for block in range(spec.blocks) for kind in kinds]
+
+
+def _tracks(spec: PiumaSpec) -> list[str]:
+    """Return the names of a trace's tracks: pipelines, then DMA engines."""
+    return [*_names(spec), *(f"b{block}.dma" for block in range(spec.blocks))]
 
 
 def _account(chip: Chip, spec: PiumaSpec, fact: dict[str, Any], cycles: int) -> _OpRun:

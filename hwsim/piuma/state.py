@@ -45,7 +45,7 @@ HOP, LINK_BYTES, STP_OUTSTANDING, MEMORY_BYTES = range(22, 26)
 # Where memories, links and queue engines begin in Chip.servers, behind the banks.
 DRAM_AT, LINK_AT, ENGINE_AT = range(26, 29)
 # Chip.scalar entries of the run as a whole.
-NOW, LIVE, ERROR, ERROR_THREAD, LAST_HALT, DMA_BUSY, LAST_DMA = range(32, 39)
+NOW, LIVE, ERROR, ERROR_THREAD, LAST_HALT, DMA_BUSY, LAST_DMA, QUIET = range(32, 40)
 NO_ERROR, BAD_ADDRESS, DEADLOCK, BAD_QUEUE, BAD_BARRIER = range(5)
 CAS_WON, CAS_MERGED, CHAIN_MAX, CACHE_HITS, CACHE_MISSES, QUEUE_OPS, NET_BYTES, NET_MESSAGES = (
     range(40, 48)

@@ -114,6 +114,7 @@ from hwsim.piuma.state import (
     PC,
     PIPE_ACCOUNT,
     QUEUE_FULL,
+    QUIET,
     REASON,
     REG_REASON,
     RESOURCE,
@@ -434,7 +435,7 @@ def run_events(m, until):
     """Run from event to event up to cycle ``until``; return whether everything is done."""
     blocks = m.scalar[BLOCKS]
     now = m.scalar[NOW]
-    quiet = 0
+    quiet = m.scalar[QUIET]
     while now < until and m.scalar[ERROR] == 0:
         if m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0:
             break
@@ -457,7 +458,7 @@ def run_events(m, until):
         if quiet > WHEEL:
             m.scalar[ERROR] = DEADLOCK
         now += 1
-    m.scalar[NOW] = now
+    m.scalar[NOW], m.scalar[QUIET] = now, quiet
     return m.scalar[ERROR] != 0 or (m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0)
 
 
@@ -466,7 +467,7 @@ def run_plainly(m, until):
     """Do what :func:`run_events` does by looking at every engine and pipeline in every cycle."""
     blocks = m.scalar[BLOCKS]
     now = m.scalar[NOW]
-    quiet = 0
+    quiet = m.scalar[QUIET]
     while now < until and m.scalar[ERROR] == 0:
         if m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0:
             break
@@ -483,5 +484,5 @@ def run_plainly(m, until):
         if quiet > 1 << 20:
             m.scalar[ERROR] = DEADLOCK
         now += 1
-    m.scalar[NOW] = now
+    m.scalar[NOW], m.scalar[QUIET] = now, quiet
     return m.scalar[ERROR] != 0 or (m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0)
