@@ -29,6 +29,7 @@ __all__ = [
     "COUNTS",
     "C_MISS",
     "LINE_BYTES",
+    "RECENT",
     "WALKS",
     "W_MISS",
     "access_lines",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 LINE_BYTES = 64
+RECENT = 1 << 12
+"""Guesses of where a line is in the L1, by its lowest bits; a wrong one costs a search."""
 _SHIFT = 6
 
 (
@@ -273,10 +276,10 @@ def _complete(entry, t, memory):
 def _touch(line, words, t, is_write, memory):
     """Return the L1 entry of ``line`` after an access to ``words`` of it at cycle ``t``."""
     (geometry, tags, stamps, _, flags, written, recent, _, walk, counts, _, _, _) = memory
-    index = line & (geometry[0, 1] - 1)
-    entry = recent[index]
+    guess = line & (RECENT - 1)
+    entry = recent[guess]
     if tags[entry] != line:
-        entry = _find(tags, index * geometry[0, 2], geometry[0, 2], line)
+        entry = _find(tags, (line & (geometry[0, 1] - 1)) * geometry[0, 2], geometry[0, 2], line)
     if entry >= 0:
         counts[C_HIT] += 1
         walk[W_TICK] += 1
@@ -285,7 +288,7 @@ def _touch(line, words, t, is_write, memory):
     else:
         counts[C_MISS] += 1
         entry = _miss(line, t, is_write, memory)
-    recent[index] = entry
+    recent[guess] = entry
     if flags[entry] & _PARTIAL:
         if is_write:
             written[entry] |= words
@@ -345,9 +348,11 @@ def access_lines(address, size, t, is_write, memory):
 @njit_outline
 def _prefetch(line, t, memory):
     """Fetch ``line`` into the L1 unless it is there or no miss can be taken at cycle ``t``."""
-    (geometry, tags, _, _, _, _, _, miss_queue, walk, counts, _, _, _) = memory
-    index = line & (geometry[0, 1] - 1)
-    if _find(tags, index * geometry[0, 2], geometry[0, 2], line) >= 0:
+    (geometry, tags, _, _, _, _, recent, miss_queue, walk, counts, _, _, _) = memory
+    if tags[recent[line & (RECENT - 1)]] == line:
+        return
+    first = (line & (geometry[0, 1] - 1)) * geometry[0, 2]
+    if _find(tags, first, geometry[0, 2], line) >= 0:
         return
     if miss_queue[walk[W_MISS]] > t:
         return

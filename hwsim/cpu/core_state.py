@@ -128,9 +128,7 @@ class Core:
         tlb = self.spec.tlb
         self._counts = _zeros(c.COUNTS)
         walk = _zeros(c.WALKS)
-        transfer = -(
-            -256 * c.LINE_BYTES * self.spec.clock_hz // self.spec.memory.bandwidth_bytes_per_s
-        )
+        transfer = self.spec.memory_transfer_cycles(256)
         walk[c.W_LATENCY], walk[c.W_TRANSFER] = self.spec.memory_latency_cycles, transfer
         walk[c.W_AHEAD], walk[c.W_HAS_TLB] = self.spec.prefetch_lines, tlb.is_modelled
         walk[c.W_ENTRIES], walk[c.W_ENTRIES2] = tlb.entries, tlb.second_entries
@@ -140,7 +138,7 @@ class Core:
         pages = tlb.entries + tlb.second_entries
         self._memory = (
             geometry, np.full(first, -1), np.full(first, -1), _zeros(first), _zeros(first),
-            _zeros(first), _zeros(self.spec.l1.sets), _zeros(self.spec.misses_in_flight), walk,
+            _zeros(first), _zeros(c.RECENT), _zeros(self.spec.misses_in_flight), walk,
             self._counts, np.full(pages, -1), np.full(pages, -1), np.full((_FOLLOWED, 4), -1),
         )  # fmt: skip
 

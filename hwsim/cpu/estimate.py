@@ -46,7 +46,7 @@ def _predicted(calls: list[Call], touched: dict[str, int], cycle: int, spec: Cpu
     full = ceil_div(uops, pipe.dispatch_width)
     compute = sum(max(ceil_div(work.uops, pipe.dispatch_width), work.port_cycles) for work in works)
     lines = {key: ceil_div(count, 64) for key, count in touched.items()}
-    transfer = ceil_div(64 * spec.clock_hz, spec.memory.bandwidth_bytes_per_s)
+    transfer = spec.memory_transfer_cycles()
     beyond = lines["weights"] * transfer - compute
     memory = max(0, beyond) + (spec.memory_latency_cycles if lines["weights"] else 0)
     accounts = empty_accounts(pipe.dispatch_width)

@@ -50,8 +50,12 @@ def bind_layer(
     arguments: Sequence[Argument],
     data: Mapping[str, NDArray[Any]] | None = None,
 ) -> BoundKernel:
-    """Return the micro-ops of kernel ``name`` for one layer; see :func:`lower_uops`."""
-    return lower_uops(_code(name, spec.backend, spec.core.vector_registers), arguments, data or {})
+    """Return the micro-ops of kernel ``name`` for one layer; see :func:`lower_uops`.
+
+    Without ``data`` equal layers share them.
+    """
+    host = (name, spec.backend, spec.core.vector_registers)
+    return lower_uops(_code(*host), arguments, data) if data else _shared(*host, tuple(arguments))
 
 
 def bind_kernel(
@@ -59,6 +63,11 @@ def bind_kernel(
 ) -> BoundKernel:
     """Return the same of a description that is at hand."""
     return lower_uops(_select(kernel, spec.backend, spec.core.vector_registers), arguments, data)
+
+
+@lru_cache
+def _shared(name: str, backend: str, vectors: int, arguments: tuple[Argument, ...]) -> BoundKernel:
+    return lower_uops(_code(name, backend, vectors), arguments, {})
 
 
 @lru_cache

@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,33 +148,38 @@ class UopKernel:
 
     def verify(self) -> None:
         """Raise :class:`InputError` naming the row that breaks the contract."""
-        depth = 0
-        for index, row in enumerate(self.rows):
-            where = f"{self.name}[{index}]"
-            opcode = int(row["opcode"])
-            depth += (opcode == LOOP) - (opcode == END)
-            if not 0 <= depth <= MAX_LOOP_DEPTH:
-                raise InputError(where, f"loops nested 0 to {MAX_LOOP_DEPTH} deep", str(depth))
-            if not POINTER <= opcode < len(OPCODES):
-                raise InputError(where, f"an opcode below {len(OPCODES)}", str(opcode))
-            self._verify_operands(where, row, opcode)
-        if depth != 0:
-            raise InputError(self.name, "every loop closed", f"{depth} open")
+        opcode = self.rows["opcode"].astype(np.int64)
+        depth = np.cumsum((opcode == LOOP).astype(np.int64) - (opcode == END))
+        self._require((depth >= 0) & (depth <= MAX_LOOP_DEPTH), depth,
+                      f"loops nested 0 to {MAX_LOOP_DEPTH} deep")  # fmt: skip
+        known = (opcode >= POINTER) & (opcode < len(OPCODES))
+        self._require(known, opcode, f"an opcode below {len(OPCODES)}")
+        if len(depth) and depth[-1] != 0:
+            raise InputError(self.name, "every loop closed", f"{depth[-1]} open")
+        self._verify_operands(opcode)
 
-    def _verify_operands(self, where: str, row: np.void, opcode: int) -> None:
-        registers = [*row["dst"].tolist(), *row["src"].tolist()]
-        if not all(NO_REGISTER <= register < REGISTERS for register in registers):
-            raise InputError(where, f"registers below {REGISTERS}", str(registers))
-        if (opcode in _MEMORY) != (int(row["pointer"]) >= 0):
-            raise InputError(where, "a pointer exactly if it accesses memory", str(row["pointer"]))
-        named = max(int(row["pointer"]), int(row["updated"]))
-        if named >= len(self.pointers):
-            raise InputError(where, f"a pointer below {len(self.pointers)}", str(named))
-        stream = -1 - int(row["count"]) if opcode == LOOP else -1
-        if int(row["update"]) in (STEP_STREAM, REWIND):
-            stream = int(row["step"])
-        if stream >= len(self.streams):
-            raise InputError(where, f"a stream below {len(self.streams)}", str(stream))
+    def _verify_operands(self, opcode: NDArray[np.int64]) -> None:
+        rows = self.rows
+        registers = np.concatenate([rows["dst"], rows["src"]], axis=1)
+        fits = ((registers >= NO_REGISTER) & (registers < REGISTERS)).all(axis=1)
+        self._require(fits, registers, f"registers below {REGISTERS}")
+        has_access = np.isin(opcode, _MEMORY) == (rows["pointer"] >= 0)
+        need = "a pointer exactly if it accesses memory"
+        self._require(has_access, rows["pointer"], need)
+        named = np.maximum(rows["pointer"], rows["updated"])
+        count = len(self.pointers)
+        self._require(named < count, named, f"a pointer below {count}")
+        stream = np.where(opcode == LOOP, -1 - rows["count"], -1)
+        takes = (rows["update"] == STEP_STREAM) | (rows["update"] == REWIND)
+        stream = np.where(takes, rows["step"], stream)
+        count = len(self.streams)
+        self._require(stream < count, stream, f"a stream below {count}")
+
+    def _require(self, holds: NDArray[np.bool_], found: NDArray[Any], need: str) -> None:
+        """Raise :class:`InputError` for the first row for which ``holds`` is false."""
+        if not holds.all():
+            index = int(np.argmin(holds))
+            raise InputError(f"{self.name}[{index}]", need, str(found[index].tolist()))
 
     def dynamic_counts(self, streams: Mapping[str, NDArray[np.integer]]) -> NDArray[np.int64]:
         """Return how often each row runs under ``streams``: int64[len(rows)]."""

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from hwsim.core.result import STALL_REASONS, UnitStats
 
-__all__ = ["COUNT_NAMES", "KernelRun", "empty_accounts"]
+__all__ = ["COUNT_NAMES", "LINE_BYTES", "KernelRun", "empty_accounts"]
+
+LINE_BYTES = 64
 
 COUNT_NAMES = (
     *("load_bytes", "store_bytes", "l1_hits", "l1_misses"),

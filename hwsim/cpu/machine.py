@@ -14,6 +14,8 @@ from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
+from hwsim.core.trace import TraceSink
+from hwsim.core.units import ceil_div
 from hwsim.cpu.limits import program_bounds
 from hwsim.cpu.lower import lower_graph
 from hwsim.cpu.plan import KERNELS, adapt_graph, plan_product
@@ -84,7 +86,7 @@ class CpuMachine(Machine):
 
     def _estimate(self, macs: int, weight_bytes: int) -> OpEstimate:
         compute = -(-macs // 4)
-        memory = -(-weight_bytes * self.clock_hz // self.spec.memory.bandwidth_bytes_per_s)
+        memory = ceil_div(weight_bytes, 64) * self.spec.memory_transfer_cycles(256) // 256
         cycles = max(compute, memory)
         return OpEstimate(cycles, compute, memory, weight_bytes, 0, macs)
 
@@ -118,7 +120,7 @@ class CpuMachine(Machine):
         program: Program,
         inputs: MappingType[str, NDArray[Any]] | None = None,
         *,
-        trace: bool = False,
+        trace: bool | TraceSink = False,
         detail: str = "fast",
     ) -> Result:
         from hwsim.cpu.sim import simulate  # numba is imported only when something runs

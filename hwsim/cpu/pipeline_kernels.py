@@ -88,7 +88,6 @@ CALENDAR = 1 << 13
 RING = 1 << 10
 """Entries kept of the window and of the load and store queues; none may be larger."""
 _PORT_BITS = 16
-_PORTS = (1 << _PORT_BITS) - 1
 
 _RESOURCE = STALL_REASONS.index("resource")
 _QUEUE = STALL_REASONS.index("queue_full")
@@ -104,25 +103,29 @@ _DEPTH = 8
 
 
 @njit_inline
-def _taken(calendar, t, cycles):
-    """Return the mask of ports that are busy in any of ``cycles`` cycles from ``t`` on."""
-    mask = 0
-    for at in range(t, t + cycles):
-        entry = calendar[at & (CALENDAR - 1)]
-        if entry >> _PORT_BITS == at:
-            mask |= entry & _PORTS
+def _free(calendar, t, cycles, mask):
+    """Return the ports of ``mask`` that are free in all of ``cycles`` cycles from ``t`` on.
+
+    The search ends with the last port, so that LLVM makes no vector code of a loop of one or two.
+    """
+    end = t + cycles
+    while mask != 0 and t < end:
+        entry = calendar[t & (CALENDAR - 1)]
+        if entry >> _PORT_BITS == t:
+            mask &= ~entry
+        t += 1
     return mask
 
 
 @njit_inline
 def _book(calendar, t, cycles, port):
     """Take ``port`` for ``cycles`` cycles from ``t`` on."""
-    for at in range(t, t + cycles):
-        index = at & (CALENDAR - 1)
+    while cycles > 0:
+        index = t & (CALENDAR - 1)
         entry = calendar[index]
-        if entry >> _PORT_BITS != at:
-            entry = at << _PORT_BITS
-        calendar[index] = entry | port
+        calendar[index] = (entry if entry >> _PORT_BITS == t else t << _PORT_BITS) | port
+        t += 1
+        cycles -= 1
 
 
 @njit_inline
@@ -136,13 +139,13 @@ def _place(code, pc, ready, calendar, hints):
     mask_b, cycles_b = code[pc, K_MASK_B], code[pc, K_CYCLES_B]
     mask_c, cycles_c = code[pc, K_MASK_C], code[pc, K_CYCLES_C]
     while True:
-        a = mask_a & ~_taken(calendar, t, cycles_a)
+        a = _free(calendar, t, cycles_a, mask_a)
         a &= -a
         if a != 0 or mask_a == 0:
-            b = mask_b & ~_taken(calendar, t, cycles_b) & ~a
+            b = _free(calendar, t, cycles_b, mask_b & ~a)
             b &= -b
             if b != 0 or mask_b == 0:
-                c = mask_c & ~_taken(calendar, t, cycles_c) & ~(a | b)
+                c = _free(calendar, t, cycles_c, mask_c & ~(a | b))
                 c &= -c
                 if c != 0 or mask_c == 0:
                     break
@@ -251,29 +254,31 @@ def _execute(
     """Dispatch, issue and retire row ``pc``; return the cycle it issues in."""
     window, window_why, loads, stores = rings
     width, uops = params[P_WIDTH], code[pc, K_UOPS]
-    if params[P_IS_IN_ORDER]:
+    is_in_order = params[P_IS_IN_ORDER] != 0
+    if is_in_order:
         floor = max(state[S_CYCLE], state[S_FLOOR])
         if state[S_USED] + uops > width and floor == state[S_CYCLE] and state[S_USED] > 0:
             floor += 1
-        ready, why = _operands(code, pc, registers, floor)
+    else:
+        t, why = _room(state[S_CYCLE], state[S_USED], uops, width, code, pc, params, state, rings)
+        if t > state[S_CYCLE]:
+            _advance(state, t, why, width, lost)
+        floor = state[S_CYCLE] + 1
+    ready, why = _operands(code, pc, registers, floor)
+    if is_in_order:
         if ready == floor:
             why = _FRONTEND
         if code[pc, K_MEMORY] == STORE:
             entry = stores[(state[S_STORES] - params[P_STORES]) & (RING - 1)]
             if entry > ready:
                 ready, why = entry, _QUEUE
-        t = _place(code, pc, ready, calendar, hints)
-        if t > state[S_CYCLE]:
-            _advance(state, t, why if t == ready else _RESOURCE, width, lost)
-    else:
-        t, why = _room(state[S_CYCLE], state[S_USED], uops, width, code, pc, params, state, rings)
+    t = _place(code, pc, ready, calendar, hints)
+    why = _RESOURCE if t > ready else why
+    if is_in_order:
         if t > state[S_CYCLE]:
             _advance(state, t, why, width, lost)
-        ready, why = _operands(code, pc, registers, state[S_CYCLE] + 1)
-        t = _place(code, pc, ready, calendar, hints)
-        why = _RESOURCE if t > ready else why
-        if t - state[S_CYCLE] >= CALENDAR - 64:
-            state[S_ERROR] = 1
+    elif t - state[S_CYCLE] >= CALENDAR - 64:
+        state[S_ERROR] = 1
     state[S_USED] += uops
     while state[S_USED] > width:  # wider than the machine: the rest follows cycle by cycle
         lost[_FRONTEND, width] += 1

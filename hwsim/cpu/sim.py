@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.engine_trace import MAX_TRACE_EVENTS, TraceBuilder
 from hwsim.core.errors import InputError
 from hwsim.core.result import (
     STALL_REASONS,
@@ -20,17 +21,18 @@ from hwsim.core.result import (
     Provenance,
     Result,
     Stats,
-    Trace,
     UnitStats,
 )
+from hwsim.core.trace import TraceSink
 from hwsim.cpu.core_state import Core
 from hwsim.cpu.energy import run_energy
 from hwsim.cpu.estimate import estimate_runs
 from hwsim.cpu.functional import kernel_outputs
-from hwsim.cpu.kernel_run import COUNT_NAMES, KernelRun
+from hwsim.cpu.kernel_run import COUNT_NAMES, LINE_BYTES, KernelRun
 from hwsim.cpu.program import CpuProgram
 from hwsim.cpu.rules import load_pipeline
 from hwsim.cpu.spec import CpuSpec
+from hwsim.cpu.trace import CallTrace, trace_table
 
 if TYPE_CHECKING:
     from hwsim.cpu.machine import CpuMachine
@@ -40,7 +42,6 @@ __all__ = ["DETAILS", "simulate"]
 DETAILS = ("fast", "tile", "estimate")
 """``fast`` and ``tile`` step every instruction, nothing is forwarded; ``estimate`` counts only."""
 
-_LINE = 64
 _DRAIN = STALL_REASONS.index("drain")
 
 
@@ -49,27 +50,30 @@ def simulate(
     program: CpuProgram,
     inputs: Mapping[str, NDArray[Any]] | None,
     *,
-    trace: bool,
+    trace: bool | TraceSink,
     detail: str,
 ) -> Result:
     """Return the result of ``program`` on ``machine`` (see :meth:`Machine.run`)."""
     if detail not in DETAILS:
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
+    builder = TraceBuilder(trace_table(program), MAX_TRACE_EVENTS) if trace is True else None
     if detail == "estimate":
         runs = estimate_runs(program, machine.spec)
     else:
-        runs = _run_ops(program, machine.spec)
+        sink = builder or (trace if not isinstance(trace, bool) else None)
+        calls = CallTrace(program, sink) if sink is not None else None
+        runs = _run_ops(program, machine.spec, calls)
     result = _to_result(machine, program, runs)
     result.fidelity = "estimate" if detail == "estimate" else "cycle"
-    if trace:
-        result.trace = _trace(program, runs)
+    if builder is not None:
+        result.trace = builder.build(result.cycles)
     if inputs:
         result.outputs = {**kernel_outputs(program, inputs)}
     result.check()
     return result
 
 
-def _run_ops(program: CpuProgram, spec: CpuSpec) -> list[KernelRun]:
+def _run_ops(program: CpuProgram, spec: CpuSpec, calls: CallTrace | None) -> list[KernelRun]:
     """Return one run per op, its calls together; the last op's stores reach the L1 inside it."""
     core = Core(spec)
     pending = list(program.calls)
@@ -79,6 +83,8 @@ def _run_ops(program: CpuProgram, spec: CpuSpec) -> list[KernelRun]:
         while pending and pending[0].op_id == index:
             call = pending.pop(0)
             parts.append(core.run(call.kernel, call.addresses, call.streams))
+        if calls is not None:
+            calls.take(index, parts)
         runs.append(KernelRun.together(parts, core.cycle, core.pipeline.dispatch_width))
     tail = core.drained_cycle - core.cycle
     if tail > 0:
@@ -96,12 +102,12 @@ def layer_bytes(counts: Mapping[str, int], spec: CpuSpec) -> dict[str, dict[str,
     last = 2 if spec.l3 is None else 3
     for level in range(1, last + 1):
         moved["llc_refill" if level == last else f"l{level}_refill"] = {
-            "read": _LINE * counts[f"l{level}_evictions"],
-            "write": _LINE * counts[f"l{level}_fills"],
+            "read": LINE_BYTES * counts[f"l{level}_evictions"],
+            "write": LINE_BYTES * counts[f"l{level}_fills"],
         }
     moved["dram"] = {
-        "read": _LINE * counts["memory_reads"],
-        "write": _LINE * counts["memory_writes"],
+        "read": LINE_BYTES * counts["memory_reads"],
+        "write": LINE_BYTES * counts["memory_writes"],
     }
     return moved
 
@@ -167,26 +173,6 @@ def peak_macs_per_cycle(spec: CpuSpec) -> int:
     pipe = load_pipeline(spec.core.rules)
     mask, cycles = pipe.rules["fma_q"].uses[0]
     return 4 * mask.bit_count() // cycles
-
-
-def _trace(program: CpuProgram, runs: list[KernelRun]) -> Trace:
-    fields = [(name, np.int64) for name in ("unit", "opcode", "op_id", "start", "end")]
-    kernels = [
-        fact["mapping"]["placement"].get("kernel", fact["kind"]) for fact in program.meta["ops"]
-    ]
-    opcodes = list(dict.fromkeys(kernels))
-    rows = [
-        (0, opcodes.index(kernels[i]), i, run.start_cycle, run.end_cycle)
-        for i, run in enumerate(runs)
-        if run.cycles
-    ]
-    flows = [
-        (name, np.int64) for name in ("channel", "unit_from", "time_from", "unit_to", "time_to")
-    ]
-    return Trace(
-        ["core"], list(program.op_names), opcodes, [], np.array(rows, dtype=fields),
-        np.zeros(0, dtype=flows),
-    )  # fmt: skip
 
 
 def _versions() -> dict[str, str]:

@@ -67,8 +67,9 @@ class TlbSpec(_Part):
 
 
 class MemorySpec(_Part):
-    """Off-chip memory as one core sees it: a fixed rate behind a latency."""
+    """Off-chip memory as one core sees it: a fixed rate behind a latency; ``ideal``: neither."""
 
+    model: Literal["ideal", "simple"] = "simple"
     bandwidth_bytes_per_s: int = Field(12_000_000_000, ge=1, description="one core's (assumed)")
     latency_ns: int = Field(100, ge=0, description="load to use beyond the caches (assumed)")
 
@@ -105,7 +106,17 @@ class CpuSpec(Spec):
     @property
     def memory_latency_cycles(self) -> int:
         """Return the memory's latency in core cycles, rounded up."""
-        return -(-self.memory.latency_ns * self.clock_hz // 1_000_000_000)
+        return (
+            0
+            if self.memory.model == "ideal"
+            else -(-self.memory.latency_ns * self.clock_hz // 1_000_000_000)
+        )
+
+    def memory_transfer_cycles(self, parts: int = 1) -> int:
+        """Return the ``parts``-th parts of a cycle in which the memory moves a line, rounded up."""
+        if self.memory.model == "ideal":
+            return 0
+        return -(-parts * 64 * self.clock_hz // self.memory.bandwidth_bytes_per_s)
 
 
 _LPDDR4X_835 = MemorySpec(bandwidth_bytes_per_s=12_000_000_000, latency_ns=120)

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph, OpKind
@@ -33,9 +34,6 @@ from models.workload import Workload
 from models.zoo import load_model
 
 __all__ = ["RunRequest", "Session", "attach_baseline", "dense_request", "execute", "prepare"]
-
-MEMORY_MODELS = ("ideal", "simple", "dram")
-"""``memory.model`` of a machine, from what never waits to command by command (docs/memory.md)."""
 
 log = logging.getLogger("hwsim")
 
@@ -258,7 +256,6 @@ def execute(
         "sparsity": request.sparsity,
         "pruner": request.pruner,
         "phase": request.phase,
-        "training": request.training,
         "dataflow": request.dataflow,
         "mapper": request.mapper,
         "batch": request.batch or 1,
@@ -274,18 +271,19 @@ def execute(
         tell("other memory models")
         result.extra["memory_models"] = _memory_models(request, session.machine, result)
     if request.phase == "train":
-        result.extra["pregenerated"] = request.is_pregenerated
+        result.extra |= {"training": request.training, "pregenerated": request.is_pregenerated}
     return result
 
 
 def _memory_models(request: RunRequest, machine: Machine, result: Result) -> list[dict[str, Any]]:
-    """Return what the same run takes with each model of off-chip memory."""
-    memory = machine.spec.model_dump().get("memory")
-    if not isinstance(memory, dict) or "model" not in memory:
+    """Return what the same run takes with each model of off-chip memory that the machine has."""
+    part = getattr(machine.spec, "memory", None)
+    memory = part.model_dump() if isinstance(part, BaseModel) else {}
+    if "model" not in memory:
         found = f"{machine.name} without memory.model"
         raise InputError("--memories", "a machine whose memory has models", found)
     rows = []
-    for model in MEMORY_MODELS:
+    for model in get_args(type(part).model_fields["model"].annotation):
         other = result
         if memory["model"] != model:
             setting = f"memory.model={model}"
