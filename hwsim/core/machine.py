@@ -74,6 +74,8 @@ class Spec(BaseModel):
             if first["type"] == "extra_forbidden":
                 known = known_keys(cls)
                 raise SpecError(where, "a known key", f"{where}{nearest(where, known)}") from None
+            if first["type"] == "value_error":
+                raise _of_validator(".".join(str(x) for x in first["loc"]), first) from None
             raise SpecError(where, _need(first), repr(first.get("input"))) from None
 
     def override(self, settings: Iterable[str]) -> Self:
@@ -120,6 +122,16 @@ def _need(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return "a value"
     return _NEEDS.get(error["type"].partition("_")[0], str(error["msg"]))
+
+
+def _of_validator(where: str, error: Mapping[str, Any]) -> SpecError:
+    """Return a spec's own complaint, ``KEY: need X, found Y`` of the part at ``where``."""
+    text = str(error["ctx"]["error"])
+    key, has_need, rest = text.partition(": need ")
+    need, has_found, found = rest.rpartition(", found ")
+    if not has_need or not has_found:
+        return SpecError(where or "spec", text, repr(error.get("input")))
+    return SpecError(".".join(part for part in (where, key) if part), need, found)
 
 
 def load_spec_values(path: Path) -> dict[str, Any]:

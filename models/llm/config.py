@@ -126,6 +126,12 @@ def parse_config(values: Mapping[str, Any]) -> LlmConfig:
     return config
 
 
+MAX_LAYERS = 1024
+"""Layers that a graph is built for; the deepest models have fewer than 200."""
+MAX_EXTENT = 1 << 24
+"""Of any other count."""
+
+
 class _Keys:
     """The keys of a configuration, checked as they are asked for."""
 
@@ -140,8 +146,9 @@ class _Keys:
                 raise InputError(f"config.{names[0]}", "a value", "none")
             return default
         value = self.values[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 31:
-            raise InputError(f"config.{name}", f"an integer of at least {least}", repr(value))
+        most = MAX_LAYERS if name.endswith("_layers") else MAX_EXTENT
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise InputError(f"config.{name}", f"an integer, {least} to {most}", repr(value))
         return value
 
     def flag(self, name: str, default: bool) -> bool:

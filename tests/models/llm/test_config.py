@@ -83,6 +83,8 @@ def test_early_mixtral_names_are_understood() -> None:
         ({"hidden_size": None}, "config.hidden_size"),
         ({"num_hidden_layers": 0}, "config.num_hidden_layers"),
         ({"num_hidden_layers": True}, "config.num_hidden_layers"),
+        ({"num_hidden_layers": 10**9}, "config.num_hidden_layers"),
+        ({"hidden_size": 10**30}, "config.hidden_size"),
         ({"vocab_size": "many"}, "config.vocab_size"),
         ({"num_attention_heads": 33}, "config.num_attention_heads"),
         ({"num_key_value_heads": 5}, "config.num_key_value_heads"),
