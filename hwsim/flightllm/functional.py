@@ -50,7 +50,9 @@ def core_products(
         run = runs[name]
         tiles = _tiles(program.bodies[run.body].code, a.shape[2])
         mask = program.tensors.get(f"{name}.mask")
-        nm_n = _CHAIN.choices if mask is None else int(run.layer.density * _CHAIN.choices)
+        nm_n = run.layer.density * _CHAIN.choices if mask is not None else _CHAIN.choices
+        # An average density is of blocks of several N; any mask fits one that keeps all places.
+        nm_n = int(nm_n) if nm_n in _CHAIN.modes else _CHAIN.choices
         sums = []
         for group, (rows, weights) in enumerate(zip(a, b, strict=True)):
             kept = np.ones(weights.shape, np.bool_) if mask is None else mask[group]

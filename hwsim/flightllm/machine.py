@@ -19,6 +19,7 @@ from hwsim.core.trace import TraceSink
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.bounds import program_bounds
 from hwsim.flightllm.lower import FlightProgram, lower_graph
+from hwsim.flightllm.plan import prune_queries_and_keys
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 
 __all__ = ["FlightMachine"]
@@ -79,6 +80,10 @@ class FlightMachine(Machine):
             has_dense_baseline=False,
             operands="int8",
         )
+
+    def adapt(self, graph: OpGraph, *, kernel: str = "auto", dataflow: str = "auto") -> OpGraph:
+        del kernel, dataflow
+        return prune_queries_and_keys(graph, self.spec)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         pattern = op.weight.pattern if op.weight is not None else None

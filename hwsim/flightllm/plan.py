@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from hwsim.core.graph import Op, OpGraph, OpKind
-from hwsim.core.sparsity import NM
+from hwsim.core.sparsity import NM, Unstructured
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["Layer", "PlannedLayer", "phase_of", "plan_layers"]
+__all__ = ["Layer", "PlannedLayer", "phase_of", "plan_layers", "prune_queries_and_keys"]
 
 MAX_FUSED = 3
 """Element-wise ops behind one projection (rotary embedding has three)."""
@@ -125,7 +125,7 @@ def _linear(
     most = MAX_FUSED if spec.is_fused else 0
     fused, operands, misc, relu = _followers(graph, op, ready, tokens, most)
     taken.update(fused)
-    density, is_sparse = _density(op, spec)
+    density, is_sparse = _density(op)
     layer = Layer(
         "linear",
         tokens,
@@ -149,14 +149,41 @@ def _softmax(graph: OpGraph, op: Op, rows: int, width: int) -> Layer:
     return Layer("softmax", rows // heads, n=width, heads=heads, context=width)
 
 
-def _density(op: Op, spec: FlightSpec) -> tuple[Fraction, bool]:
-    """Return the share of kept weights: the pattern's, else the published one of queries, keys."""
+def prune_queries_and_keys(graph: OpGraph, spec: FlightSpec) -> OpGraph:
+    """Return ``graph`` with the published density on queries and keys that are still dense."""
+    percent = spec.query_key_percent
+    chosen = {
+        op.name
+        for op in graph.ops()
+        if op.kind is OpKind.LINEAR
+        and op.name.endswith((".attn.q", ".attn.k"))
+        and op.weight is not None
+        and op.weight.pattern.is_dense
+    }
+    if percent == 100 or not chosen:
+        return graph
+    pattern = Unstructured(keep=percent / 100)
+
+    def pruned(op: Op) -> Op:
+        if op.name not in chosen:
+            return op
+        inputs = [
+            o.model_copy(update={"pattern": pattern}) if o is op.weight else o for o in op.inputs
+        ]
+        return op.model_copy(update={"inputs": tuple(inputs)})
+
+    note = f"queries and keys keep {percent} % of their weights (query_key_percent)"
+    return graph.replace(ops=[pruned(op) for op in graph.ops()], notes=[note])
+
+
+def _density(op: Op) -> tuple[Fraction, bool]:
+    """Return the share of kept weights, and whether indices come with them."""
     pattern = op.weight.pattern if op.weight is not None else None
-    if isinstance(pattern, NM) and not pattern.is_dense:
+    if pattern is None or pattern.is_dense:
+        return Fraction(1), False
+    if isinstance(pattern, NM):
         return Fraction(pattern.nm_n, pattern.nm_m), True
-    if op.name.endswith((".attn.q", ".attn.k")) and spec.query_key_percent < 100:
-        return Fraction(spec.query_key_percent, 100), True
-    return Fraction(1), False
+    return Fraction(pattern.density()).limit_denominator(1000), True
 
 
 def _followers(

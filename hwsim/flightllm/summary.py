@@ -47,6 +47,7 @@ def run_extra(
         "hbm_bytes": moved,
         "bandwidth_utilization": float(moved / seconds / spec.hbm.bytes_per_s),
         "bandwidth_utilization_of_used_channels": float(moved / seconds / used),
+        "memory_bytes_per_cycle": float(used * spec.speed / spec.clock_hz),
         "storage": storage_report(instructions),
         "spec": spec.model_dump(mode="json"),
     }

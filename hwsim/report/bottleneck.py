@@ -10,6 +10,8 @@ __all__ = ["describe_bottleneck", "is_memory_bound"]
 
 DOMINANT_SHARE = 0.5
 """A part of the account above this share is called the bottleneck without qualification."""
+WAITING_SHARE = 0.1
+"""A unit that waits for memory less than this is not judged by the unit that it waits for."""
 MENTIONED_SHARE = 0.02
 """Stall reasons below this share of the cycles are left out of the sentence."""
 
@@ -28,13 +30,30 @@ def _verdict(busy: float, idle: float, reasons: list[tuple[str, float]]) -> str:
     return f"Bound by {worst}" if share > busy else f"No single bottleneck; most lost to {worst}"
 
 
+def _busier(run: Run, unit: str, busy: float, stalls: list[tuple[str, float]]) -> str:
+    """Return a verdict on a unit that works more than ``unit``, which waits for memory, or ""."""
+    if not stalls or stalls[0][0] != "dram" or stalls[0][1] < WAITING_SHARE:
+        return ""
+    shares = {
+        name: read_account(account).busy / (int(run["cycles"]) or 1)
+        for name, account in run["units"].items()
+    }
+    most = max(shares, key=lambda name: shares[name])
+    if most == unit or shares[most] <= max(busy, DOMINANT_SHARE):
+        return ""
+    return f"Bound by {most}, which works in {format_percent(shares[most])} of all cycles"
+
+
 def _unit_sentence(run: Run, unit: str) -> str:
     parts = parts_of(read_account(run["units"][unit]))
     busy = sum(part.share for part in parts if part.state == "busy")
     idle = sum(part.share for part in parts if part.state == "idle")
     stalls = [(p.state, p.share) for p in parts if p.state not in ("busy", "idle")]
     stalls.sort(key=lambda item: -item[1])
-    text = f"{_verdict(busy, idle, stalls)}: {unit} works in {format_percent(busy)} of all cycles"
+    verdict = _verdict(busy, idle, stalls)
+    if verdict == "Compute-bound":
+        verdict = _busier(run, unit, busy, stalls) or verdict
+    text = f"{verdict}: {unit} works in {format_percent(busy)} of all cycles"
     named = [item for item in stalls if item[1] >= MENTIONED_SHARE][:3]
     if named:
         reasons = "; ".join(

@@ -19,7 +19,7 @@ from hwsim.report.schema import BASES
 
 pytestmark = pytest.mark.xdist_group("claims")  # one worker simulates the iterations, once
 
-MACHINE_CLAIMS = {"sat"}
+MACHINE_CLAIMS = {"flightllm", "sat"}
 """Experiments that reproduce what was published about the machine of the same name."""
 
 

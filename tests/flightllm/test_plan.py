@@ -88,3 +88,18 @@ def test_scores_without_their_softmax_end_with_the_products() -> None:
     scores = next(one for one in program.runs if one.layer.kind == "scores")
     counts = np.bincount(program.bodies[scores.body].code["unit"], minlength=6)
     assert counts[MISC] == 0
+
+
+def test_queries_and_keys_keep_the_published_share() -> None:
+    machine = make_machine("flightllm", "u280")
+    adapted = machine.adapt(graph())
+    kept = {op.name: op.useful_macs() / op.macs() for op in adapted.ops() if op.is_gemm}
+    sparse = {name for name, share in kept.items() if share < 1}
+    assert sparse == {f"l{layer}.attn.{part}" for layer in (0, 1) for part in "qk"}
+    assert kept["l0.attn.q"] == pytest.approx(0.7, abs=1e-6)
+    result = machine.run(machine.lower(adapted, map_graph(adapted, machine)))
+    assert result.stats.useful_macs < result.stats.macs
+    for layer in result.layers:
+        assert layer.useful_macs <= layer.issued_macs, layer.name
+    dense = make_machine("flightllm", "u280", settings=["query_key_percent=100"])
+    assert dense.adapt(graph()).totals() == graph().totals()

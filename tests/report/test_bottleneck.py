@@ -66,3 +66,25 @@ def test_no_roofline_sentence_without_a_bandwidth(run: dict[str, Any]) -> None:
 def test_run_without_layers_or_units_is_described_by_nothing(run: dict[str, Any]) -> None:
     run |= {"layers": [], "units": {}, "issued_macs": 0}
     assert describe_bottleneck(run) == []
+
+
+def memory_run(load_busy: int, wait: int) -> dict[str, Any]:
+    account = {"stall": {"dram": wait}, "idle": 0}
+    units = {
+        "mv": {**account, "busy": 1000 - wait},
+        "ld": {"busy": load_busy, "stall": {}, "idle": 1000 - load_busy},
+    }
+    layer = {"name": "fc", "cycles": 1000, "unit": "mv", **units["mv"]}
+    return {"cycles": 1000, "units": units, "layers": [layer]}
+
+
+@pytest.mark.parametrize(
+    ("load_busy", "wait", "verdict"),
+    [
+        (900, 350, "Bound by ld, which works in 90.0\u00a0% of all cycles"),
+        (640, 350, "Compute-bound"),  # the unit itself works more
+        (990, 99, "Compute-bound"),  # it hardly waits
+    ],
+)
+def test_a_busier_unit_that_is_waited_for_is_the_bottleneck(load_busy, wait, verdict):
+    assert describe_bottleneck(memory_run(load_busy, wait))[0].startswith(f"{verdict}: mv works")
