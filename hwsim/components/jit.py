@@ -19,6 +19,40 @@ numba.config.CACHE_DIR = str(CACHE_FOLDER)  # somebody may have imported numba b
 __all__ = ["CACHE_FOLDER", "interpreted", "njit", "njit_entry", "njit_inline", "njit_outline"]
 
 
+_IS_INNER: dict[str, bool] = {}
+"""Qualified names of compiled functions, and whether only compiled callers use them."""
+
+
+def _note(function: Callable[..., Any], *, is_inner: bool) -> None:
+    """Remember what ``function`` is; its name must not mean both, for names are all there is."""
+    name = function.__qualname__
+    if _IS_INNER.setdefault(name, is_inner) != is_inner:
+        raise ValueError(f"{name}: compiled both for callers in Python and for compiled ones only")
+
+
+def _leave_inner_to_callers() -> None:
+    """Let LLVM optimise inner functions once, inside the entry that contains them.
+
+    Numba optimises every function together with all it calls, the innermost ones once per level of
+    the call tree: 34 s of CPU for the core's pipeline, 21 s without (numba 0.68). A numba without
+    this method compiles as it always did.
+    """
+    from numba.core.codegen import CPUCodeLibrary
+
+    optimize = getattr(CPUCodeLibrary, "_optimize_final_module", None)
+    if optimize is None:
+        return
+
+    def optimize_entries(library: Any) -> None:
+        if not _IS_INNER.get(library.name, False):
+            optimize(library)
+
+    CPUCodeLibrary._optimize_final_module = optimize_entries
+
+
+_leave_inner_to_callers()
+
+
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile ``function`` with ``numba.njit(cache=True)``; usable with and without options.
 
@@ -26,7 +60,13 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     remain in the code, and numba would warn of each function that it cannot cache.
     """
     decorate = numba.njit(**{"cache": numba.config.OPT > 0, **options})
-    return decorate if function is None else decorate(function)
+    is_inner = options.get("no_cpython_wrapper", False)
+
+    def compiled(python: Callable[..., Any]) -> Any:
+        _note(python, is_inner=is_inner)
+        return decorate(python)
+
+    return compiled if function is None else compiled(function)
 
 
 def njit_entry(function: Callable[..., Any]) -> Any:
