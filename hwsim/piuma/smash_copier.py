@@ -24,7 +24,7 @@ class SmashCopier(SmashRole):
             a.move(half, number)
             self.half_base(a, base, half)
             with a.scratch(1) as (bound,):
-                a.move(bound, self.layout.budget)
+                a.move(bound, self.layout.range_columns)
                 self._post_fills(a, fields, base, half, bound)
         a.emit("muli", q, BLOCK, imm=self.spec.queue.queues)
         a.add(q, q, WINDOWS)

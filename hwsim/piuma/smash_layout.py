@@ -18,6 +18,9 @@ __all__ = ["FACTOR", "SmashLayout", "smash_layout"]
 FACTOR = 0x9E3779B1
 """Odd number next to 2^32 / golden ratio (Knuth, TAOCP vol. 3, 6.4: multiplicative hashing)."""
 
+_RANGE_PERCENT = 75
+"""Most columns of one row's range, of a table's slots (assumed)."""
+
 # Words of a window's header.
 ROW_LO, ROW_HI, COL_LO, COL_HI, SHIFT, IS_SPLIT, BOUND = range(0, 56, 8)
 HEADER_BYTES = 64
@@ -36,7 +39,9 @@ class SmashLayout:
     slots : int
         Of the table, a power of two.
     budget : int
-        Most entries that a window may bring.
+        Most entries that a window of rows may bring.
+    range_columns : int
+        Columns of a range of a row that is split: most entries that such a window may bring.
     column_bits : int
         Low bits of a tag that hold the column.
     hash : str
@@ -50,6 +55,7 @@ class SmashLayout:
     version: int
     slots: int
     budget: int
+    range_columns: int
     rows: int
     column_bits: int
     hash: str
@@ -84,6 +90,7 @@ def smash_layout(spec: PiumaSpec, version: int, columns: int) -> SmashLayout:
         field = "smash.slots" if spec.smash.slots else "spad.capacity_bytes"
         raise InputError(field, f"room for {max(need, 1)} bytes", f"{room} bytes")
     budget = max(1, slots * spec.smash.load_percent // 100)
+    held = max(budget, _range_columns(spec, version, slots, room // halves - counters))
     counts = COUNTS
     bases = counts + 8 * rows
     table = counts + counters
@@ -92,15 +99,16 @@ def smash_layout(spec: PiumaSpec, version: int, columns: int) -> SmashLayout:
         version=version,
         slots=slots,
         budget=budget,
+        range_columns=held,
         rows=rows,
         column_bits=max(1, (columns - 1).bit_length()),
         hash=_hash_name(spec, version),
-        half_bytes=_half_bytes(spec, slots, counters, halves) if halves == 2 else 0,
+        half_bytes=room // 2 // 64 * 64 if halves == 2 else 0,
         counts=counts,
         bases=bases,
         table=table,
         values=fragments,
-        columns=fragments + 8 * budget,
+        columns=fragments + 8 * held,
     )
 
 
@@ -110,6 +118,19 @@ def _hash_name(spec: PiumaSpec, version: int) -> str:
         return spec.smash.hash
     low = "low" if spec.smash.hash == "plain" else "low_xor_row"
     return "high" if version == 1 else low
+
+
+def _range_columns(spec: PiumaSpec, version: int, slots: int, room: int) -> int:
+    """Return how many neighbouring columns of one row fit a table of ``room`` bytes.
+
+    They begin in slots of their own by low bits and spread by others, so that more of the table may
+    be filled than by whole rows; high bits would give several columns one slot.
+    """
+    if _hash_name(spec, version) == "high":
+        return 0
+    most = slots * _RANGE_PERCENT // 100
+    # Fragments are columns and sums, in whole lines.
+    return min(most, (room - 16 * slots - 64) // 12) if version == 3 else most
 
 
 def _half_bytes(spec: PiumaSpec, slots: int, counters: int, halves: int) -> int:

@@ -35,8 +35,17 @@ class SmashLeader(SmashRole):
             with a.scratch(1) as (limit,):
                 self._pack(a, row, last, bound, limit)
             a.add(hi, row, 0)
-            whole, following = Label(), Label()
+            whole, split, following = Label(), Label(), Label()
             a.branch("ne", hi, lo, whole)
+            # One row beyond the budget: it may still fill the table further than rows together.
+            a.load_item(bound, self.product.bounds, lo, is_cached=True)
+            with a.scratch(1) as (most,):
+                a.move(most, self.layout.range_columns)
+                a.branch("lt", most, bound, split)
+            a.add(row, lo, 1)
+            a.add(hi, row, 0)
+            a.jump(whole)
+            a.mark(split)
             self._lead_split(a, lo, hi, half, used, entry, bound)
             a.add(row, hi, 0)
             a.jump(following)
@@ -84,10 +93,10 @@ class SmashLeader(SmashRole):
         with a.scratch(4) as (col_lo, col_hi, is_split, columns):
             a.move(col_lo, 0)
             a.move(is_split, 1)
-            a.move(bound, self.layout.budget)
+            a.move(bound, self.layout.range_columns)
             a.move(columns, self.product.n)
-            with a.count_up(col_lo, columns, self.layout.budget):
-                a.add(col_hi, col_lo, self.layout.budget)
+            with a.count_up(col_lo, columns, self.layout.range_columns):
+                a.add(col_hi, col_lo, self.layout.range_columns)
                 a.alu("min", col_hi, col_hi, columns)
                 self._lead_window(a, (lo, hi, col_lo, col_hi, is_split, bound), half, used, entry)
 
