@@ -15,8 +15,13 @@ from hwsim.piuma.spec import PiumaSpec
 
 __all__ = ["bound_cycles", "estimate_cycles", "estimate_traffic"]
 
-_INSTRUCTIONS = {"smash-v1": 34, "smash-v2": 30, "smash-v3": 28, "spmv": 9, "spmm": 4, "sddmm": 7}
-_INSTRUCTIONS |= {"spmm-stp": 4, "spmm-mixed": 4}
+_INSTRUCTIONS = {
+    "smash-v1": 34,
+    "smash-v2": 30,
+    "smash-v3": 28,
+    "spmv": 9,
+    "sddmm": 7,
+} | dict.fromkeys(("spmm", "spmm-stp", "spmm-mixed", "dense", "block-rows"), 4)
 """Per product, with what else happens on the way (assumed: measured on few matrices)."""
 _PER_LEVEL = {"row-heap": (28, 12), "outer": (40, 12), "row-esc": (20, 9)}
 """Per product of kernels that merge: at once, and per level of heap or sort (likewise)."""

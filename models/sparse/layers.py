@@ -44,7 +44,7 @@ def gcn_graph(
     chain.values("x", rng.integers(-4, 5, (n, features)).astype(np.float64))
     chain.values("weights", rng.integers(-4, 5, (features, hidden)).astype(np.float64))
     macs = n * features * hidden
-    chain.step("dense", "xw", (n, hidden), macs, products=macs, depth=features)
+    chain.step("dense", "xw", (n, hidden), n * features, products=macs, depth=features)
     chain.matrix("a", a)
     chain.result("xw")
     products = {"products": int(a.nnz) * hidden, "nnz_a": int(a.nnz)}
@@ -90,5 +90,5 @@ def mlp_graph(
         chain.values("blocks.val", np.pad(weights.data.reshape(-1), (0, padding)))
         chain.result(f"h{layer - 1}") if layer > 1 else chain.values("x", x)
         attrs = {"products": macs, "block": block, "depth": cols}
-        chain.step("block-rows", f"h{layer}", (rows, features), macs, **attrs)
+        chain.step("block-rows", f"h{layer}", (rows, features), int(weights.nnz), **attrs)
     return chain.build()
