@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from hwsim.core.result import Claim
-from hwsim.experiments import flightllm_boards, flightllm_codecs, flightllm_profile
+from typing import TYPE_CHECKING
 
-__all__ = ["claims", "unchecked"]
+from hwsim.core.result import Claim
+from hwsim.experiments import (
+    flightllm_boards,
+    flightllm_codecs,
+    flightllm_experts,
+    flightllm_profile,
+)
+
+if TYPE_CHECKING:
+    from hwsim.report.canvas import Chart
+
+__all__ = ["charts", "claims", "unchecked"]
 
 _UNCHECKED = (
     "1.8 times V100S in tokens per dollar: prices are not simulated",
@@ -18,8 +28,13 @@ _UNCHECKED = (
 
 def claims() -> list[Claim]:
     """Return the claims of all parts."""
-    parts = (flightllm_profile, flightllm_boards, flightllm_codecs)
+    parts = (flightllm_profile, flightllm_boards, flightllm_codecs, flightllm_experts)
     return [claim for part in parts for claim in part.claims()]
+
+
+def charts() -> list[Chart]:
+    """Return the figure of experts decoded on the fly."""
+    return flightllm_experts.charts()
 
 
 def unchecked() -> list[str]:
