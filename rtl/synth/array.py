@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from amaranth.lib import wiring
 
+from hwsim.core.area import BOARDS
 from hwsim.sat.spec import TileSpec
 from rtl.sat.tile_control import TileControl
 from rtl.sat.tile_edges import NorthEdge, SouthEdge
@@ -13,16 +14,7 @@ from rtl.sat.uspe import Uspe
 from rtl.sat.west_lane import WestLane
 from rtl.synth.xilinx import synthesize
 
-__all__ = ["VCU1525_BUDGET", "Counts", "array_parts", "array_total", "share_percent"]
-
-VCU1525_BUDGET: dict[str, int] = {
-    "lut": 1_182_240,
-    "ff": 2_364_480,
-    "dsp48e2": 6_840,
-    "ramb36": 2_160,
-    "uram": 960,
-}
-"""What the XCVU9P of the VCU1525 has (AMD UltraScale+ FPGA data sheet overview, DS890)."""
+__all__ = ["Counts", "array_parts", "array_total", "share_percent"]
 
 Counts = dict[str, int]
 """Cells per resource."""
@@ -62,9 +54,10 @@ def share_percent(total: Counts) -> dict[str, float]:
 
     LUTs that work as memory count as LUTs; two RAMB18 make a RAMB36.
     """
+    has = BOARDS["vcu1525"]
     used = {
-        **{name: total[name] for name in VCU1525_BUDGET},
+        **{name: total[name] for name in has},
         "lut": total["lut"] + total["memory_lut"],
         "ramb36": total["ramb36"] + (total["ramb18"] + 1) // 2,
     }
-    return {name: 100 * used[name] / budget for name, budget in VCU1525_BUDGET.items()}
+    return {name: 100 * used[name] / budget for name, budget in has.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from amaranth.hdl import Fragment
 
+from hwsim.core.area import BOARDS
 from hwsim.sat.area import sat_area
 from hwsim.sat.spec import ArraySpec, BufferSpec, SatSpec, SoreSpec, SorterSpec, WuveSpec
 from rtl.sat.pre_gen_words import PreGenWords
 from rtl.sat.uspe import Uspe
 from rtl.sat.wuve import Wuve
 from rtl.synth.accelerator import URAM_BYTES, accelerator_parts, buffer_urams
-from rtl.synth.array import VCU1525_BUDGET, array_total, share_percent
+from rtl.synth.array import array_total, share_percent
 from rtl.synth.xilinx import MEMORY_LUTS, RESOURCES, count_cells
 
 
@@ -86,12 +87,13 @@ def test_buffers_take_the_ultra_rams_that_hold_their_halves():
 
 
 def test_shares_are_of_the_board_and_halves_of_block_rams_make_whole_ones():
-    total = {**count_cells({}), **VCU1525_BUDGET}
+    has = BOARDS["vcu1525"]
+    total = {**count_cells({}), **has}
     assert set(share_percent(total).values()) == {100.0}
-    total |= {"lut": 0, "memory_lut": VCU1525_BUDGET["lut"] // 2, "ramb36": 0, "ramb18": 3}
+    total |= {"lut": 0, "memory_lut": has["lut"] // 2, "ramb36": 0, "ramb18": 3}
     share = share_percent(total)
     assert share["lut"] == 50.0
-    assert share["ramb36"] == 100 * 2 / VCU1525_BUDGET["ramb36"]
+    assert share["ramb36"] == 100 * 2 / has["ramb36"]
 
 
 def test_cells_are_counted_by_resource_and_memory_by_the_luts_it_takes():
