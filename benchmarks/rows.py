@@ -109,12 +109,16 @@ def stepping(n: int) -> Iterator[Row]:
 
 
 def dram(n: int) -> Iterator[Row]:
-    """DRAM command by command, one channel."""
-    for pattern in ("stream", "random", "mixed"):
-        facts = run_child(f"dram-{pattern}", n)
-        rate = _rate(facts, "requests")
-        name = f"DRAM command by command, DDR4-3200, 64-byte requests, {pattern}"
-        yield row(name, rate, "requests/s", n=n, least=2e6, detail=facts)
+    """DRAM command by command, and forwarded: a channel of DDR4, eight data buses of HBM2."""
+    for device, least in (("ddr4-2400", 2e6), ("hbm2-1800", None)):
+        for pattern in ("stream", "random", "mixed"):
+            facts = run_child(f"dram-{device}-{pattern}", n)
+            name = f"DRAM command by command, {device}, 64-byte requests, {pattern}"
+            rate = _rate(facts, "requests")
+            yield row(name, rate, "requests/s", n=n, least=least, detail=facts)
+    facts = run_child("dram-forwarded", n)
+    name = "DRAM fast-forwarded, ddr4-2400, 64 MiB in one request, per 64 bytes"
+    yield row(name, _rate(facts, "requests"), "requests/s", n=n, least=2e6, detail=facts)
 
 
 def cpu(n: int) -> Iterator[Row]:

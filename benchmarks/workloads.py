@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.measure import Samples, peak_rss_bytes, present_rss_bytes, sample
 from benchmarks.sparse_products import PRODUCTS, sparse_product
 from hwsim.components.dram.characterise import pattern_requests
-from hwsim.components.dram.controller import serve
+from hwsim.components.dram.controller import REQUEST, serve
 from hwsim.components.dram.devices import load_device
 from hwsim.components.engine import run_program
 from hwsim.core.formats import encode_nm
@@ -162,17 +162,31 @@ def token_engine(n: int) -> Facts:
     return _facts(sample(work, n=n), work(), instructions=len(program))
 
 
-def dram(pattern: str, n: int) -> Facts:
-    """Serve 300,000 reads or writes of 64 bytes from one channel of DDR4-3200, nothing skipped."""
-    device = load_device("ddr4-3200")
+def dram(name: str, channels: int, pattern: str, n: int) -> Facts:
+    """Serve 300,000 reads or writes of 64 bytes, command by command, nothing skipped."""
+    device = load_device(name, channels)
     fresh = pattern_requests(device, pattern, DRAM_REQUESTS, np.random.default_rng(0))
+
+    def work() -> int:
+        requests = fresh.copy()
+        serve(device, requests, fast_forward=False)
+        return int(requests["done"].max())
+
+    return _facts(sample(work, n=n), work(), requests=DRAM_REQUESTS)
+
+
+def dram_forwarded(n: int) -> Facts:
+    """Read 64 MiB in one request, periods fast-forwarded; count 64 bytes as a request."""
+    device = load_device("ddr4-2400", 1)
+    fresh = np.zeros(1, REQUEST)
+    fresh["size_bytes"] = 64 << 20
 
     def work() -> int:
         requests = fresh.copy()
         serve(device, requests)
         return int(requests["done"].max())
 
-    return _facts(sample(work, n=n), work(), requests=DRAM_REQUESTS)
+    return _facts(sample(work, n=n), work(), requests=(64 << 20) // 64)
 
 
 def cpu_network(n: int) -> Facts:
@@ -230,10 +244,13 @@ WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "llm-step": lambda n: llm_run(n, "decode", preset="vhk158", kv_tokens=128),
     "llm-prompt": lambda n: llm_run(n, "prefill", seq_tokens=2048),
     "llm-request": lambda n: llm_run(n, "request", prompt_tokens=128, generate_tokens=512),
-    "dram-stream": lambda n: dram("stream", n),
-    "dram-random": lambda n: dram("random", n),
-    "dram-mixed": lambda n: dram("mixed", n),
     **{name: partial(sparse_product, name) for name in PRODUCTS},
+    **{
+        f"dram-{name}-{pattern}": partial(dram, name, channels, pattern)
+        for name, channels in (("ddr4-2400", 1), ("hbm2-1800", 4))
+        for pattern in ("stream", "random", "mixed")
+    },
+    "dram-forwarded": dram_forwarded,
 }
 """Name -> function of the number of samples."""
 

@@ -12,9 +12,11 @@ from hwsim.components import engine_kernels
 from hwsim.components.dram import (
     memory_kernels,
     port,
+    queue_kernels,
     scheduler_kernels,
     skip_kernels,
     timing_kernels,
+    transfer_kernels,
 )
 from hwsim.components.dram.controller import AddressedRequest, DramMemory
 from hwsim.components.dram.devices import load_device
@@ -150,7 +152,8 @@ def test_tracing_does_not_change_the_run() -> None:
 def test_interpreted_kernels_and_smaller_advances_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """How far DRAM is advanced at once is nobody's business."""
     compiled = run_program(steady(12), memory(), 4)
-    kernels = (memory_kernels, scheduler_kernels, skip_kernels, timing_kernels)
+    kernels = (memory_kernels, scheduler_kernels, skip_kernels)
+    kernels += (queue_kernels, timing_kernels, transfer_kernels)
     modules = (engine_kernels, port, *kernels)
     for module in modules:
         for name, kernel in list(vars(module).items()):

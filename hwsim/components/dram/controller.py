@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.dram import layout
 from hwsim.components.dram import memory_kernels as kernels
-from hwsim.components.dram import state as layout
 from hwsim.components.dram.devices import Device
+from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.rules import COMMANDS
 from hwsim.components.dram.simple import Completion
-from hwsim.components.dram.state import Controller, Dram, dram_state
+from hwsim.components.dram.state import Controller, dram_state
 from hwsim.core.errors import InputError
 
 __all__ = ["REQUEST", "AddressedRequest", "Counts", "DramMemory", "count_events", "serve"]

@@ -27,6 +27,8 @@ PER_BANK_TIMINGS = ("RFC_PB", "REFI_PB", "REFPB_NEXT")
 TIMING_NAMES = REQUIRED_TIMINGS + PER_BANK_TIMINGS
 """Names of timings, explained in ``devices.toml``; those of per-bank refresh may lack."""
 
+MAX_TIMING_CLOCKS = 1 << 17
+"""A rule's latency, a sum of four timings at most, stays below 2^20 (see scheduler_kernels)."""
 MAX_BANKS = 256
 """Banks per controller; bounds the scan of a scheduling step."""
 
@@ -104,8 +106,8 @@ class Device(BaseModel):
                 "timings", "every timing of the standard", missing + unknown or lacking
             )
         for name, clocks in t.items():
-            if clocks < 1:
-                raise _inconsistent(name, "at least 1 clock", clocks)
+            if not 1 <= clocks <= MAX_TIMING_CLOCKS:
+                raise _inconsistent(name, f"1 to {MAX_TIMING_CLOCKS} clocks", clocks)
         for parts, whole in _ORDER + (() if lacking else _PER_BANK_ORDER):
             total = sum(t[part] for part in parts)
             if total > t[whole]:

@@ -1,6 +1,6 @@
 """Serve requests from DRAM: split them into bursts, run the controllers, report completions.
 
-State layout: :mod:`state`. A request is a run of bursts at consecutive addresses. Reads and writes
+State layout: :mod:`layout`. A request is a run of bursts at consecutive addresses. Reads and writes
 wait in a first-in-first-out line each; the front burst of a line enters its controller's queue as
 soon as that has room (assumed: the front end splits as fast as queues drain), one clock after
 room was made. A request is done when the data of its last burst have moved.
@@ -8,16 +8,16 @@ room was made. A request is done when the data of its last burst have moved.
 
 from __future__ import annotations
 
-from hwsim.components.dram.scheduler_kernels import convert, enqueue, push_ring, step_controller
-from hwsim.components.dram.skip_kernels import try_skip
-from hwsim.components.dram.state import (
+from hwsim.components.dram.layout import (
     BANKS,
     BANKS_PER_RANK,
     BURST_BYTES,
+    BURST_SHIFT,
     BURSTS,
     CHARGED,
     CLOCK_DEN,
     CLOCK_NUM,
+    CONTROLLER_SHIFT,
     COUNT,
     COUNTS,
     CURSOR,
@@ -47,7 +47,6 @@ from hwsim.components.dram.state import (
     PENDING_BANK,
     PENDING_ROW,
     PLAN_COMMAND,
-    PSEUDO_LEVEL,
     RANKS,
     READ_ENTRIES,
     REFAB,
@@ -65,7 +64,10 @@ from hwsim.components.dram.state import (
     TAG,
     TO_FEED,
 )
+from hwsim.components.dram.scheduler_kernels import enqueue, step_controller
+from hwsim.components.dram.skip_kernels import try_skip
 from hwsim.components.dram.timing_kernels import earliest
+from hwsim.components.dram.transfer_kernels import convert, push_ring
 from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 
 __all__ = [
@@ -91,25 +93,16 @@ PLAY_ARRIVAL, PLAY_ADDRESS, PLAY_BYTES, PLAY_KIND, PLAY_DONE = range(5)
 def decode(d, kind, burst):
     """Find bank and row of a burst address and keep them as the kind's pending burst."""
     mapping, fixed = d.mapping, d.fixed
-    controller = rank = group = bank = row = 0
+    bank = row = 0
     for k in range(mapping.shape[0]):
         part = (burst >> mapping[k, 1] & mapping[k, 2]) << mapping[k, 3]
-        field = mapping[k, 0]
-        if field == 0:
-            controller |= part
-        elif field == 1:
-            rank |= part
-        elif field == 2:
-            group |= part
-        elif field == 3:
-            bank |= part
-        elif field == 4:
-            row |= part
-    if fixed[IS_HASHED]:
-        group ^= row & fixed[GROUPS] - 1
+        is_row = mapping[k, 0] != 0
+        row |= part if is_row else 0
+        bank |= 0 if is_row else part
+    if fixed[IS_HASHED] != 0:
+        bank ^= (row & fixed[GROUPS] - 1) * fixed[BANKS]
         bank ^= row // fixed[GROUPS] & fixed[BANKS] - 1
-    index = (controller * fixed[RANKS] + rank) * fixed[GROUPS] + group
-    d.now[PENDING_BANK + kind] = index * fixed[BANKS] + bank
+    d.now[PENDING_BANK + kind] = bank
     d.now[PENDING_ROW + kind] = row
 
 
@@ -122,7 +115,7 @@ def feed(d, kind, t):
         if now[PENDING_BANK + kind] < 0:
             decode(d, kind, requests[request, CURSOR])
         bank = now[PENDING_BANK + kind]
-        g = d.nodes[bank, PSEUDO_LEVEL] - d.nodes[0, PSEUDO_LEVEL]
+        g = bank >> d.fixed[CONTROLLER_SHIFT]
         if d.controllers[g, COUNT + kind] >= d.fixed[READ_ENTRIES + kind]:
             return
         enqueue(d, g, kind, bank, now[PENDING_ROW + kind], request, t)
@@ -211,8 +204,9 @@ def run_until(d, until):
             if d.skip[SKIP_PERIOD] > 0:
                 try_skip(d, limit)
         t = plan_time[0]
-        for g in range(1, plan_time.shape[0]):
-            t = min(t, plan_time[g])
+        if plan_time.shape[0] > 1:
+            for g in range(1, plan_time.shape[0]):
+                t = min(t, plan_time[g])
         if t >= limit:
             now[NOW] = max(now[NOW], limit)
             return
@@ -239,11 +233,11 @@ def dram_submit(d, requester, tag, address, size_bytes, kind, t):
     free = rings[FREE, RING_LENGTH] - 1
     rings[FREE, RING_LENGTH] = free
     request = rings[FREE, RING + free]
-    first = address // fixed[BURST_BYTES]
-    bursts = (address + size_bytes - 1) // fixed[BURST_BYTES] - first + 1
+    first = address >> fixed[BURST_SHIFT]
+    bursts = (address + size_bytes - 1 >> fixed[BURST_SHIFT]) - first + 1
     requests[request, REQUESTER] = requester
     requests[request, TAG] = tag
-    requests[request, CURSOR] = first % fixed[BURSTS]
+    requests[request, CURSOR] = first & fixed[BURSTS] - 1
     requests[request, TO_FEED] = bursts
     requests[request, LEFT] = bursts
     requests[request, KIND] = kind

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwsim.components.dram.devices import Device
-from hwsim.components.dram.state import Controller, Dram, Stream, dram_state
+from hwsim.components.dram.layout import Dram
+from hwsim.components.dram.state import Controller, Stream, dram_state
 from hwsim.core.errors import InputError
 
 __all__ = ["DramParameters"]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwsim.components.dram.layout import LIVE
+from hwsim.components.dram.layout import REQUESTER as DRAM_REQUESTER
+from hwsim.components.dram.layout import TAG as DRAM_TAG
 from hwsim.components.dram.memory_kernels import (
     dram_data_cycles,
     dram_moved,
@@ -24,9 +27,6 @@ from hwsim.components.dram.simple import (
     memory_pop,
     memory_submit,
 )
-from hwsim.components.dram.state import LIVE
-from hwsim.components.dram.state import REQUESTER as DRAM_REQUESTER
-from hwsim.components.dram.state import TAG as DRAM_TAG
 from hwsim.components.jit import njit_inline
 
 __all__ = [

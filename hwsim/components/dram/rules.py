@@ -14,8 +14,8 @@ from hwsim.components.dram.devices import Device
 
 __all__ = ["COMMANDS", "LEVELS", "Rule", "device_rules", "latency_of"]
 
-COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFab", "REFpb")
-"""Activate a row, precharge a bank or a rank, read and write (A: then precharge), refresh."""
+COMMANDS = ("ACT", "PRE", "RD", "WR", "RDA", "WRA", "PREA", "REFab", "REFpb")
+"""Activate a row, precharge a bank, read, write (A: then precharge), precharge all, refresh."""
 LEVELS = ("channel", "pseudo", "rank", "group", "bank")
 """Command bus, data bus, chips selected together, bank group, bank."""
 
@@ -125,6 +125,8 @@ def device_rules(device: Device) -> list[Rule]:
         rules += _expand(device, _PER_BANK)
     if device.ranks > 1:
         rules += _expand(device, _SIBLINGS, is_sibling=True)
+    if not device.has_per_bank_refresh:  # a command that it does not have
+        rules = [rule for rule in rules if "REFpb" not in (rule.preceding, rule.following)]
     return sorted(rules, key=lambda rule: COMMANDS.index(rule.preceding))
 
 

@@ -1,6 +1,6 @@
-"""Choose and issue DRAM commands: queues per bank, FR-FCFS or FCFS, pages, refresh, write drain.
+"""Choose and issue DRAM commands: FR-FCFS or FCFS, refresh, write drain.
 
-State layout: :mod:`state`. Each controller holds a plan, the command that it will issue next and
+State layout: :mod:`layout`. Each controller holds a plan, the command that it will issue next and
 when if nothing arrives before; so clocks in which nothing happens cost nothing, and a plan is
 found once per command instead of once per clock. The plan is the least of all candidates by
 
@@ -8,44 +8,30 @@ found once per command instead of once per clock. The plan is the least of all c
 2. refresh (and the precharges it needs) before column before row commands;
 3. age of the burst that needs the command.
 
-A candidate is, per bank with queued bursts of the kind being served: read or write for the oldest
-that hits the open row; else precharge, or activate if the bank is closed, for the oldest. FCFS
-keeps only the candidate of the oldest burst of all.
+Candidates are the banks with queued bursts of the kind being served, listed by the command they
+need (:mod:`queue_kernels`). The rules of channel, bus and rank hold for a whole list at once: one
+that they hold up beyond the best so far is not looked at. FCFS keeps only the candidate of the
+oldest burst of all.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from hwsim.components.dram.state import (
+from hwsim.components.dram.layout import (
     ACT,
-    ACTIVE,
     BANK,
-    BANK_LEVEL,
     BANK_READY,
     BANKS_PER_RANK,
-    BL,
-    BURSTS_DONE,
-    CL,
-    CLOCK_DEN,
-    CLOCK_NUM,
     CONFLICT,
     COUNT,
     COUNTS,
-    CWL,
-    DONE,
-    DONE_CLOCK,
-    DONE_CYCLE,
     DRAIN_LEFT,
     DRAINING,
     DUE,
-    ENTRY,
     FIRST_BANK,
-    FREE_ENTRY,
-    GROUP_LEVEL,
     GROUP_NODE,
     HAS_REFRESH,
-    HAS_ROOM,
     HAS_TRACE,
     HEAD,
     HIGH,
@@ -53,27 +39,17 @@ from hwsim.components.dram.state import (
     IS_FCFS,
     IS_PER_BANK,
     KEY,
-    KIND,
-    LEFT,
+    LIST,
+    LISTS,
     LOW,
-    MARK_FROM,
-    MARK_TO,
-    MARKED,
-    MARKS,
     MAX_TRACE,
-    MISS,
-    NEED,
     NEVER,
-    NEXT,
     NEXT_BANK,
     NONE,
     OLDEST_HIT,
     OPEN_BANKS,
     OPEN_ROW,
-    ORDER,
     OUTCOME,
-    OUTCOMES,
-    PATH_CYCLES,
     PLAN_BANK,
     PLAN_COMMAND,
     PLAN_ENTRY,
@@ -81,9 +57,8 @@ from hwsim.components.dram.state import (
     POSITION,
     PRE,
     PREA,
-    PREVIOUS,
-    QUEUED,
-    RANK_LEVEL,
+    PSEUDO_CHANNELS,
+    RANK_SHIFT,
     RANKS,
     RD,
     RDA,
@@ -92,14 +67,7 @@ from hwsim.components.dram.state import (
     REFPB,
     REFRESH_INTERVAL,
     REQUEST,
-    REQUESTER,
-    RING,
-    RING_FIRST,
-    RING_LENGTH,
     ROW,
-    SEQUENCE,
-    SKIP_MARKED,
-    TAIL,
     TRACE_BANK,
     TRACE_CLOCK,
     TRACE_COMMAND,
@@ -112,156 +80,63 @@ from hwsim.components.dram.state import (
     WRITE_AGE,
     WRITE_SINCE,
 )
-from hwsim.components.dram.timing_kernels import apply_rules, earliest, gather_shared
+from hwsim.components.dram.queue_kernels import (
+    ROW_COMMAND,
+    close_bank,
+    command_of,
+    insert,
+    open_bank,
+    update_needs,
+)
+from hwsim.components.dram.timing_kernels import apply_rules, earliest, earliest_outside
+from hwsim.components.dram.transfer_kernels import transfer
 from hwsim.components.jit import njit_inline
 
-__all__ = ["enqueue", "make_plan", "push_ring", "step_controller"]
+__all__ = ["enqueue", "make_plan", "step_controller"]
 
-ROW_COMMAND = np.int64(1) << 60
-"""Added to the age in a candidate's key, so that column commands come first."""
+KEY_BITS = 43
+"""Bits of a candidate's key: 2^42 bursts in all. Above them are clocks from now, below 2^20."""
 REFRESH_KEY = np.int64(-1)
 
 
 @njit_inline
-def push_ring(rings, ring, item):
-    """Append ``item``; there must be room."""
-    at = rings[ring, RING_FIRST] + rings[ring, RING_LENGTH]
-    size = rings.shape[1] - RING
-    rings[ring, RING + (at if at < size else at - size)] = item
-    rings[ring, RING_LENGTH] += 1
-
-
-@njit_inline
 def enqueue(d, g, kind, bank, row, request, t):
-    """Append a burst to its bank's queue at clock ``t``; there must be room."""
-    controllers, banks, entries = d.controllers, d.banks, d.entries
-    e = controllers[g, FREE_ENTRY]
-    controllers[g, FREE_ENTRY] = entries[e, NEXT]
-    tail = banks[bank, TAIL + kind]
-    if banks[bank, QUEUED + kind] == 0:
-        position = controllers[g, ACTIVE + kind]
-        d.active[2 * g + kind, position, BANK] = bank
-        d.active[2 * g + kind, position, GROUP_NODE] = d.nodes[bank, GROUP_LEVEL]
-        banks[bank, POSITION + kind] = position
-        controllers[g, ACTIVE + kind] = position + 1
-        banks[bank, HEAD + kind] = e
-        tail = NONE
-    else:
-        entries[tail, NEXT] = e
-    entries[e, ROW] = row
-    entries[e, NEXT] = NONE
-    entries[e, PREVIOUS] = tail
-    entries[e, REQUEST] = request
-    entries[e, ORDER] = d.now[SEQUENCE]
-    entries[e, OUTCOME] = 0
-    d.now[SEQUENCE] += 1
-    banks[bank, TAIL + kind] = e
-    banks[bank, QUEUED + kind] += 1
-    if banks[bank, OLDEST_HIT + kind] < 0 and banks[bank, OPEN_ROW] == row:
-        banks[bank, OLDEST_HIT + kind] = e
-    controllers[g, COUNT + kind] += 1
-    if kind == WRITE and controllers[g, COUNT + WRITE] == 1:
-        controllers[g, WRITE_SINCE] = t
-    update_needs(d, g, bank)
-    revise_plan(d, g, kind, bank, t)
-
-
-@njit_inline
-def update_needs(d, g, bank):
-    """Note which command each kind's queue of ``bank`` needs next."""
-    banks, entries, active = d.banks, d.entries, d.active
-    for kind in range(2):
-        if banks[bank, QUEUED + kind] == 0:
-            continue
-        row, k = 2 * g + kind, banks[bank, POSITION + kind]
-        e, key, need = banks[bank, OLDEST_HIT + kind], np.int64(0), RD + kind
-        if d.fixed[IS_FCFS] != 0 and e != banks[bank, HEAD + kind]:
-            e = NONE
-        if e < 0:
-            e, key = banks[bank, HEAD + kind], ROW_COMMAND
-            need = ACT if banks[bank, OPEN_ROW] < 0 else PRE
-        elif d.fixed[IS_CLOSED] != 0 and is_last_hit(d, bank, kind, e):
-            need += RDA - RD
-        active[row, k, NEED] = need
-        active[row, k, KEY] = key + entries[e, ORDER]
-        active[row, k, ENTRY] = e
-        active[row, k, BANK_READY] = d.ready[d.nodes[bank, BANK_LEVEL], need]
-
-
-@njit_inline
-def is_last_hit(d, bank, kind, e):
-    """Return whether no other queued burst hits the row that entry ``e`` hits."""
-    after = d.entries[e, NEXT]
-    while after >= 0 and d.entries[after, ROW] != d.entries[e, ROW]:
-        after = d.entries[after, NEXT]
-    return after < 0 and d.banks[bank, OLDEST_HIT + 1 - kind] < 0
+    """Append a burst to its bank's queue at clock ``t``, and let it change the plan."""
+    c = d.controllers
+    is_changed = insert(d, g, kind, bank, row, request)
+    is_served = kind == c[g, DRAINING]
+    if kind == WRITE and c[g, COUNT + WRITE] == 1:
+        c[g, WRITE_SINCE] = t
+        is_served = False  # a clock to look again follows from it
+    is_closed = d.fixed[IS_CLOSED] != 0
+    if is_changed:  # a last access of the other kind to a row may be none now
+        update_needs(d, g, bank, READ if is_closed else kind, WRITE + 1 if is_closed else kind + 1)
+    if not is_served or d.fixed[IS_FCFS] != 0 or c[g, PLAN_COMMAND] < 0 or is_closed:
+        d.plan_time[g] = min(d.plan_time[g], t)  # find a plan when it is t
+        c[g, PLAN_COMMAND] = NONE
+    elif is_changed:
+        revise_plan(d, g, kind, bank, t)
 
 
 @njit_inline
 def revise_plan(d, g, kind, bank, t):
-    """Let an arrival at ``bank`` change the plan: found anew only where it may matter."""
+    """Let another need of ``bank`` change the plan."""
     c, plan_time = d.controllers, d.plan_time
-    is_other_kind = kind != c[g, DRAINING]
-    is_own_bank = c[g, PLAN_BANK] == bank
-    if is_other_kind or d.fixed[IS_FCFS] != 0 or c[g, PLAN_COMMAND] < 0 or is_own_bank:
-        plan_time[g] = min(plan_time[g], t)  # find a plan when it is t
+    if c[g, PLAN_BANK] == bank:
+        plan_time[g] = min(plan_time[g], t)
         c[g, PLAN_COMMAND] = NONE
         return
-    row, k = 2 * g + kind, d.banks[bank, POSITION + kind]
-    if d.active[row, k, ENTRY] != d.banks[bank, TAIL + kind]:
-        return  # the bank needs what it needed before
     if d.fixed[HAS_REFRESH] != 0 and is_refreshing(d, bank, t):
         return
-    need, key = d.active[row, k, NEED], d.active[row, k, KEY]
+    at = d.banks[bank, LIST + kind]
+    key, need = d.candidates[at, d.banks[bank, POSITION + kind], KEY], command_of(at, kind)
     time = max(earliest(d, need, bank), t)
     if time < plan_time[g] or (time == plan_time[g] and key < c[g, PLAN_KEY]):
         plan_time[g] = time
         c[g, PLAN_KEY] = key
         c[g, PLAN_COMMAND] = need
         c[g, PLAN_BANK] = bank
-        c[g, PLAN_ENTRY] = d.active[row, k, ENTRY]
-
-
-@njit_inline
-def unlink(d, g, kind, bank, e):
-    """Remove entry ``e`` from its bank's queue and find the next hit."""
-    controllers, banks, entries = d.controllers, d.banks, d.entries
-    before, after = entries[e, PREVIOUS], entries[e, NEXT]
-    if before >= 0:
-        entries[before, NEXT] = after
-    else:
-        banks[bank, HEAD + kind] = after
-    if after >= 0:
-        entries[after, PREVIOUS] = before
-    else:
-        banks[bank, TAIL + kind] = before
-    banks[bank, QUEUED + kind] -= 1
-    controllers[g, COUNT + kind] -= 1
-    entries[e, NEXT] = controllers[g, FREE_ENTRY]
-    controllers[g, FREE_ENTRY] = e
-    row = banks[bank, OPEN_ROW]
-    while after >= 0 and entries[after, ROW] != row:
-        after = entries[after, NEXT]
-    banks[bank, OLDEST_HIT + kind] = after
-    if banks[bank, QUEUED + kind] == 0:  # the list's last bank takes its place
-        position = banks[bank, POSITION + kind]
-        last = controllers[g, ACTIVE + kind] - 1
-        moved = d.active[2 * g + kind, last, BANK]
-        for column in range(d.active.shape[2]):
-            d.active[2 * g + kind, position, column] = d.active[2 * g + kind, last, column]
-        banks[moved, POSITION + kind] = position
-        controllers[g, ACTIVE + kind] = last
-
-
-@njit_inline
-def close_bank(d, bank):
-    """Note that no row of ``bank`` is open."""
-    rank = rank_of(d, bank)
-    if d.banks[bank, OPEN_ROW] >= 0:
-        d.ranks[rank, OPEN_BANKS] -= 1
-    d.banks[bank, OPEN_ROW] = NONE
-    d.banks[bank, OLDEST_HIT + READ] = NONE
-    d.banks[bank, OLDEST_HIT + WRITE] = NONE
+        c[g, PLAN_ENTRY] = d.banks[bank, (HEAD if need <= PRE else OLDEST_HIT) + kind]
 
 
 @njit_inline
@@ -308,60 +183,82 @@ def refresh_candidate(d, g, t):
 @njit_inline
 def is_refreshing(d, bank, t):
     """Return whether a due refresh keeps other commands from ``bank``."""
-    rank = rank_of(d, bank)
+    rank = bank >> d.fixed[RANK_SHIFT]
     if d.ranks[rank, DUE] > t:
         return False
     return d.fixed[IS_PER_BANK] == 0 or d.ranks[rank, NEXT_BANK] == bank
 
 
 @njit_inline
-def rank_of(d, bank):
-    """Return the rank of a bank."""
-    return d.nodes[bank, RANK_LEVEL] - d.nodes[0, RANK_LEVEL]
-
-
-@njit_inline
 def oldest_key(d, g, kind):
     """Return the key of the burst that has waited longest in the controller's queue."""
     least, key = NEVER, NEVER
-    for k in range(d.controllers[g, ACTIVE + kind]):
-        order = d.active[2 * g + kind, k, KEY] & (ROW_COMMAND - 1)
-        if order < least:
-            least, key = order, d.active[2 * g + kind, k, KEY]
+    for at in range(LISTS * (2 * g + kind), LISTS * (2 * g + kind + 1)):
+        for k in range(d.listed[at]):
+            order = d.candidates[at, k, KEY] & (ROW_COMMAND - 1)
+            if order < least:
+                least, key = order, d.candidates[at, k, KEY]
     return key
 
 
 @njit_inline
-def scan_banks(d, g, t, best, key, is_due):
-    """Return the least (time, key) of ``best``, ``key`` and the banks' candidates, and its place.
+def scan_lists(d, g, t, best, is_due):
+    """Return the least of ``best`` and the candidates, and the list and position of that.
 
-    The place in the list of banks is -1 if it is the one given.
+    Each is clocks from ``t`` and key in one number; the list is -1 if ``best`` is the least.
     """
-    ready, active, shared = d.ready, d.active, d.shared
     kind = d.controllers[g, DRAINING]
-    row, count = 2 * g + kind, d.controllers[g, ACTIVE + kind]
     only = oldest_key(d, g, kind) if d.fixed[IS_FCFS] != 0 else NONE
     is_checked = is_due or only >= 0 or d.fixed[RANKS] > 1
-    rank, chosen = NONE, NONE
-    if count > 0:
-        rank = d.nodes[active[row, 0, BANK], RANK_LEVEL]
-        gather_shared(d, active[row, 0, BANK])
-    for k in range(count):
-        need, order = active[row, k, NEED], active[row, k, KEY]
-        time = max(active[row, k, BANK_READY], ready[active[row, k, GROUP_NODE], need])
+    chosen, place = NONE, NONE
+    first = LISTS * (2 * g + kind)
+    for at in range(first + LISTS - 1, first - 1, -1):  # columns first: they are often the earliest
+        count = d.listed[at]
+        if count == 0:
+            continue
+        command = command_of(at, kind)
         if is_checked:
-            b = active[row, k, BANK]
-            if (is_due and is_refreshing(d, b, t)) or (only >= 0 and order != only):
+            least, k = scan_checked(d, at, command, only, is_due, t)
+        else:
+            shared = max(t, earliest_outside(d, command, d.candidates[at, 0, BANK]))
+            if (shared - t) << KEY_BITS > best:
                 continue
-            if rank != d.nodes[b, RANK_LEVEL]:
-                rank = d.nodes[b, RANK_LEVEL]
-                gather_shared(d, b)
-        time = max(max(time, shared[need]), t)
-        is_first = time < best or (time == best and order < key)
-        best = time if is_first else best  # selects: nobody could predict branches
-        key = order if is_first else key
-        chosen = k if is_first else chosen
-    return best, key, chosen
+            least, k = scan_list(d, at, count, command, shared, t)
+        if least < best:
+            best, chosen, place = least, at, k
+    return best, chosen, place
+
+
+@njit_inline
+def scan_list(d, at, count, command, shared, t):
+    """Return the least candidate of a list and its position; rules outside allow ``shared``."""
+    candidates, ready = d.candidates[at], d.ready
+    best, place = NEVER, NONE
+    for k in range(count):
+        own, group = candidates[k, BANK_READY], ready[candidates[k, GROUP_NODE], command]
+        # Maxima by arithmetic and selects: nobody could predict branches.
+        own -= (own - group) & ((own - group) >> 63)
+        own -= (own - shared) & ((own - shared) >> 63)
+        value = (own - t) << KEY_BITS | candidates[k, KEY]
+        is_first = value < best
+        best = value if is_first else best
+        place = k if is_first else place
+    return best, place
+
+
+@njit_inline
+def scan_checked(d, at, command, only, is_due, t):
+    """Return the same for lists in which not all may issue or not all are of one rank."""
+    candidates = d.candidates[at]
+    best, place = NEVER, NONE
+    for k in range(d.listed[at]):
+        key, bank = candidates[k, KEY], candidates[k, BANK]
+        if (is_due and is_refreshing(d, bank, t)) or (only >= 0 and key != only):
+            continue
+        value = (max(t, earliest(d, command, bank)) - t) << KEY_BITS | key
+        if value < best:
+            best, place = value, k
+    return best, place
 
 
 @njit_inline
@@ -369,90 +266,26 @@ def make_plan(d, g, t):
     """Find what controller ``g`` does next, at clock ``t`` or later, if nothing arrives."""
     c = d.controllers
     wake = choose_kind(d, g, t)
-    best, key, command, bank, entry = NEVER, NEVER, NONE, NONE, NONE
+    best, time, key, command, bank, entry = NEVER, NEVER, NEVER, NONE, NONE, NONE
     is_due = False
     if d.fixed[HAS_REFRESH] != 0:
-        best, command, bank, due = refresh_candidate(d, g, t)
+        time, command, bank, due = refresh_candidate(d, g, t)
         wake = min(wake, due)
         is_due = command >= 0
-        key = REFRESH_KEY if is_due else NEVER
-    best, key, chosen = scan_banks(d, g, t, best, key, is_due)
+        if is_due:
+            key = REFRESH_KEY
+            best = ((time - t) << KEY_BITS) + key
+    best, chosen, place = scan_lists(d, g, t, best, is_due)
     if chosen >= 0:
-        row = 2 * g + c[g, DRAINING]
-        command, bank = d.active[row, chosen, NEED], d.active[row, chosen, BANK]
-        entry = d.active[row, chosen, ENTRY]
-    d.plan_time[g] = min(best, wake)
+        kind = c[g, DRAINING]
+        time, key = t + (best >> KEY_BITS), best & ((np.int64(1) << KEY_BITS) - 1)
+        command, bank = command_of(chosen, kind), d.candidates[chosen, place, BANK]
+        entry = d.banks[bank, (HEAD if command <= PRE else OLDEST_HIT) + kind]
+    d.plan_time[g] = min(time, wake)
     c[g, PLAN_KEY] = key
-    c[g, PLAN_COMMAND] = command if best < wake else NONE  # look again: something may come first
+    c[g, PLAN_COMMAND] = command if time < wake else NONE  # look again: something may come first
     c[g, PLAN_BANK] = bank
     c[g, PLAN_ENTRY] = entry
-
-
-@njit_inline
-def convert(time, num, den):
-    """Return ``time * num / den`` rounded up; no overflow while the result and num * den fit."""
-    if num == den:
-        return time
-    whole = time // den
-    return whole * num + ((time - whole * den) * num + den - 1) // den
-
-
-@njit_inline
-def convert_down(time, num, den):
-    """Return ``time * num / den`` rounded down, within the same limits."""
-    whole = time // den
-    return whole * num + (time - whole * den) * num // den
-
-
-@njit_inline
-def mark_data(d, requester, begin, end):
-    """Mark the caller's cycles in which clocks [begin, end) of data of ``requester`` lie."""
-    streams = d.streams
-    if begin >= streams[requester, MARK_FROM] and end <= streams[requester, MARK_TO]:
-        return
-    num, den = d.fixed[CLOCK_NUM], d.fixed[CLOCK_DEN]
-    cycle, last = convert_down(begin, den, num), convert(end, den, num)
-    streams[requester, MARK_FROM] = convert(cycle, num, den)
-    streams[requester, MARK_TO] = convert_down(last, num, den)
-    mask = d.fixed[MARKS] - 1
-    while cycle < last:
-        if d.marks[requester, cycle & mask] != cycle:
-            d.marks[requester, cycle & mask] = cycle
-            streams[requester, MARKED] += 1
-        cycle += 1
-
-
-@njit_inline
-def note_move(d, begin, end):
-    """Keep the clocks of a burst for fast-forward to mark anew, or count that they are too many."""
-    at = d.skip[SKIP_MARKED]
-    if at < d.moves.shape[0]:
-        d.moves[at, 0] = begin
-        d.moves[at, 1] = end
-    d.skip[SKIP_MARKED] = at + 1
-
-
-@njit_inline
-def transfer(d, g, kind, bank, e, t):
-    """Move the burst of entry ``e``; complete its request if it was the last one."""
-    fixed, requests = d.fixed, d.requests
-    request = d.entries[e, REQUEST]
-    d.controllers[g, OUTCOMES + 3 * kind + d.entries[e, OUTCOME]] += 1
-    begin = t + (fixed[CL] if kind == READ else fixed[CWL])
-    end = begin + fixed[BL]
-    unlink(d, g, kind, bank, e)
-    d.now[HAS_ROOM] = 1
-    d.now[BURSTS_DONE] += 1
-    d.controllers[g, DRAIN_LEFT] -= kind
-    requests[request, LEFT] -= 1
-    if requests[request, LEFT] == 0:
-        cycle = convert(end, fixed[CLOCK_DEN], fixed[CLOCK_NUM]) + fixed[PATH_CYCLES]
-        requests[request, DONE_CLOCK] = end
-        requests[request, DONE_CYCLE] = cycle
-        push_ring(d.rings, DONE + requests[request, KIND], request)
-    if fixed[MARKS] > 0:
-        mark_data(d, requests[request, REQUESTER], begin, end)
-        note_move(d, begin, end)
 
 
 @njit_inline
@@ -484,7 +317,7 @@ def issue(d, g, t):
         open_bank(d, bank, e)
     elif command == PRE and e >= 0:
         d.entries[e, OUTCOME] = CONFLICT
-    rank = rank_of(d, bank)
+    rank = bank >> d.fixed[RANK_SHIFT]
     if command in (PREA, REFAB):
         first = d.ranks[rank, FIRST_BANK]
         end = first + d.fixed[BANKS_PER_RANK]
@@ -494,22 +327,7 @@ def issue(d, g, t):
     for b in range(first, end):
         if is_closing:
             close_bank(d, b)
-        update_needs(d, g, b)
-
-
-@njit_inline
-def open_bank(d, bank, e):
-    """Open the row of entry ``e`` and find which bursts of each kind hit it."""
-    banks, entries = d.banks, d.entries
-    row = entries[e, ROW]
-    d.ranks[rank_of(d, bank), OPEN_BANKS] += 1
-    banks[bank, OPEN_ROW] = row
-    entries[e, OUTCOME] = max(entries[e, OUTCOME], MISS)
-    for kind in range(2):
-        hit = banks[bank, HEAD + kind] if banks[bank, QUEUED + kind] > 0 else NONE
-        while hit >= 0 and entries[hit, ROW] != row:
-            hit = entries[hit, NEXT]
-        banks[bank, OLDEST_HIT + kind] = hit
+        update_needs(d, g, b, READ, WRITE + 1)
 
 
 @njit_inline
@@ -525,9 +343,10 @@ def next_refresh(d, rank, bank, command):
 @njit_inline
 def step_controller(d, g, t):
     """Do all that controller ``g`` does at clock ``t``, at which its plan is due."""
-    c = d.controllers
+    c, is_alone = d.controllers, d.fixed[PSEUDO_CHANNELS] == 1
     while d.plan_time[g] == t:
         command = c[g, PLAN_COMMAND]
-        if command >= 0 and earliest(d, command, c[g, PLAN_BANK]) <= t:
+        # The other data buses of the channel may have taken the command bus since.
+        if command >= 0 and (is_alone or earliest_outside(d, command, c[g, PLAN_BANK]) <= t):
             issue(d, g, t)
         make_plan(d, g, t)

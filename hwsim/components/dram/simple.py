@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwsim.components.dram.state import NEVER
+from hwsim.components.dram.layout import NEVER
 from hwsim.components.jit import interpreted, njit_inline
 from hwsim.core.errors import InputError
 

@@ -1,6 +1,6 @@
 """Fast-forward a long request whose state recurs, exactly.
 
-State layout: :mod:`state`. While one request streams alone, within the addresses of one row per
+State layout: :mod:`layout`. While one request streams alone, within the addresses of one row per
 bank, commands follow a short period: after it all state that the future depends on is the same,
 relative to the present clock, the next burst and the next age. The state is compared whenever the
 stream has come another column further, with the one a column before, from when the queues hold
@@ -17,9 +17,7 @@ and marked anew, shifted.
 
 from __future__ import annotations
 
-from hwsim.components.dram.scheduler_kernels import mark_data
-from hwsim.components.dram.state import (
-    ACTIVE,
+from hwsim.components.dram.layout import (
     BANK,
     BANK_LEVEL,
     BANK_READY,
@@ -35,7 +33,7 @@ from hwsim.components.dram.state import (
     HEAD,
     KEY,
     LEFT,
-    NEED,
+    LISTS,
     NEVER,
     NEXT,
     NEXT_BANK,
@@ -69,6 +67,8 @@ from hwsim.components.dram.state import (
     TURNAROUNDS,
     WIDTH,
 )
+from hwsim.components.dram.queue_kernels import command_of
+from hwsim.components.dram.transfer_kernels import mark_data
 from hwsim.components.jit import njit_inline, njit_outline
 
 __all__ = ["snapshot", "try_skip"]
@@ -192,7 +192,7 @@ def snapshot(d, kind, request, out):
 @njit_inline
 def snapshot_queue(d, g, kind, out, at):
     """Write the plan and the queue of controller ``g``; ages relative to the next one."""
-    saved, c, row = d.saved, d.controllers, 2 * g + kind
+    saved, c = d.saved, d.controllers
     sequence, now = d.now[SEQUENCE], d.now[NOW]
     is_burst = c[g, PLAN_KEY] >= 0 and c[g, PLAN_KEY] != NEVER
     saved[out, at] = c[g, DRAINING]
@@ -200,24 +200,34 @@ def snapshot_queue(d, g, kind, out, at):
     saved[out, at + 2] = c[g, PLAN_BANK]
     saved[out, at + 3] = c[g, PLAN_KEY] - sequence if is_burst else NEVER
     saved[out, at + 4] = d.plan_time[g] - now if d.plan_time[g] != NEVER else NEVER
-    saved[out, at + 5] = c[g, ACTIVE + kind]
-    at += 6
-    for k in range(c[g, ACTIVE + kind]):
-        bank = d.active[row, k, BANK]
-        saved[out, at] = bank
-        saved[out, at + 1] = d.active[row, k, NEED]
-        saved[out, at + 2] = d.active[row, k, KEY] - sequence
-        saved[out, at + 3] = max(d.active[row, k, BANK_READY] - now, 0)
-        saved[out, at + 4] = d.banks[bank, QUEUED + kind]
-        at += 5
-        e = d.banks[bank, HEAD + kind]
-        while e >= 0:
-            saved[out, at] = d.entries[e, ROW]
-            saved[out, at + 1] = d.entries[e, ORDER] - sequence
-            saved[out, at + 2] = d.entries[e, REQUEST]
-            saved[out, at + 3] = d.entries[e, OUTCOME]
-            at += 4
-            e = d.entries[e, NEXT]
+    at += 5
+    first = LISTS * (2 * g + kind)
+    for wanted in range(first, first + LISTS):
+        saved[out, at] = d.listed[wanted]
+        at += 1
+        for k in range(d.listed[wanted]):
+            at = snapshot_candidate(d, kind, wanted, k, out, at)
+    return at
+
+
+@njit_inline
+def snapshot_candidate(d, kind, wanted, k, out, at):
+    """Write a candidate and the bursts queued at its bank."""
+    saved, sequence = d.saved, d.now[SEQUENCE]
+    bank = d.candidates[wanted, k, BANK]
+    saved[out, at] = bank
+    saved[out, at + 1] = d.candidates[wanted, k, KEY] - sequence
+    saved[out, at + 2] = max(d.candidates[wanted, k, BANK_READY] - d.now[NOW], 0)
+    saved[out, at + 3] = d.banks[bank, QUEUED + kind]
+    at += 4
+    e = d.banks[bank, HEAD + kind]
+    while e >= 0:
+        saved[out, at] = d.entries[e, ROW]
+        saved[out, at + 1] = d.entries[e, ORDER] - sequence
+        saved[out, at + 2] = d.entries[e, REQUEST]
+        saved[out, at + 3] = d.entries[e, OUTCOME]
+        at += 4
+        e = d.entries[e, NEXT]
     return at
 
 
@@ -295,13 +305,14 @@ def shift_ages(d, kind, more):
     for g in range(c.shape[0]):
         if c[g, PLAN_KEY] >= 0 and c[g, PLAN_KEY] != NEVER:
             c[g, PLAN_KEY] += more
-        row = 2 * g + kind
-        for k in range(c[g, ACTIVE + kind]):
-            d.active[row, k, KEY] += more
-            bank = d.active[row, k, BANK]
-            need = d.active[row, k, NEED]
-            d.active[row, k, BANK_READY] = d.ready[d.nodes[bank, BANK_LEVEL], need]
-            e = d.banks[bank, HEAD + kind]
-            while e >= 0:
-                d.entries[e, ORDER] += more
-                e = d.entries[e, NEXT]
+        first = LISTS * (2 * g + kind)
+        for wanted in range(first, first + LISTS):
+            for k in range(d.listed[wanted]):
+                bank = d.candidates[wanted, k, BANK]
+                d.candidates[wanted, k, KEY] += more
+                ready = d.ready[d.nodes[bank, BANK_LEVEL], command_of(wanted, kind)]
+                d.candidates[wanted, k, BANK_READY] = ready
+                e = d.banks[bank, HEAD + kind]
+                while e >= 0:
+                    d.entries[e, ORDER] += more
+                    e = d.entries[e, NEXT]

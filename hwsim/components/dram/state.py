@@ -1,117 +1,52 @@
-"""Lay out the state of a DRAM memory: one bundle of int64 arrays and the names of their columns.
-
-Kernels in ``timing_kernels``, ``scheduler_kernels`` and ``memory_kernels`` advance it in place.
-Times are clocks of the device unless a name says cycle, which is the caller's clock. A controller
-is one data bus (channel or pseudo channel); banks, ranks and queue entries of all controllers are
-numbered through.
-"""
+"""Say how a DRAM memory schedules, and make the state of an idle one (see :mod:`layout`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from hwsim.components.dram.address import FIELDS, parse_mapping
+from hwsim.components.dram.address import FIELDS, field_bits, parse_mapping
 from hwsim.components.dram.devices import Device
+from hwsim.components.dram.layout import (
+    BANK_COLUMNS,
+    BANKS_PER_RANK,
+    CONTROLLER_COLUMNS,
+    DUE,
+    FIRST_BANK,
+    FREE,
+    FREE_ENTRY,
+    HAS_REFRESH,
+    LISTS,
+    LONG_AGO,
+    MOST_MOVES,
+    N_COMMANDS,
+    N_LEVELS,
+    NEVER,
+    NEXT,
+    NEXT_BANK,
+    NONE,
+    PLAN_COMMAND,
+    PSEUDO_LEVEL,
+    QUEUED,
+    RANK_LEVEL,
+    REFRESH_INTERVAL,
+    RING,
+    RING_LENGTH,
+    SKIP_BLOCK,
+    SKIP_MARGIN,
+    SKIP_PERIOD,
+    SKIP_REQUEST,
+    SKIP_RUN,
+    WIDTH,
+    Dram,
+)
 from hwsim.components.dram.rules import COMMANDS, LEVELS, device_rules
 from hwsim.core.errors import InputError, SpecError
 
-__all__ = ["Controller", "Dram", "Stream", "dram_state"]
-
-# As np.int64 the constants that are passed on are no literal types to numba, which would compile
-# each function that takes one anew for each.
-ACT, PRE, PREA, RD, WR, RDA, WRA, REFAB, REFPB = (np.int64(i) for i in range(len(COMMANDS)))
-NONE = np.int64(-1)
-READ, WRITE = np.int64(0), np.int64(1)
-N_COMMANDS = len(COMMANDS)
-WIDTH = 12
-"""Columns per command: padded so that loops over following commands become vector code."""
-N_LEVELS = len(LEVELS)
-CHANNEL_LEVEL, PSEUDO_LEVEL, RANK_LEVEL, GROUP_LEVEL, BANK_LEVEL = range(N_LEVELS)
-MOST_MOVES = 4096
-"""Bursts noted of one period, above what a column of all channels has."""
-LONG_AGO = -(1 << 62)
-NEVER = np.iinfo(np.int64).max
-"""The time of an event that is not going to happen."""
-
-# Dram.fixed entries, which never change.
-CLOCK_NUM, CLOCK_DEN, PATH_CYCLES, CL, CWL, BL, REFRESH_INTERVAL, IS_PER_BANK = range(8)
-IS_FCFS, IS_CLOSED, HIGH, LOW, WRITE_AGE, IS_HASHED, HAS_TRACE, MAX_TRACE = range(8, 16)
-RANKS, GROUPS, BANKS, BANKS_PER_RANK, BURST_BYTES, BURSTS, MARKS, HAS_REFRESH = range(16, 24)
-READ_ENTRIES, WRITE_ENTRIES = 24, 25  # capacity of each controller's queues, by kind
-# Dram.now entries. PENDING_*: the next burst to enter the queues, already decoded, by kind.
-NOW, LIVE, FREE_REQUESTS, SEQUENCE, HAS_ROOM, TRACED, BURSTS_DONE = range(7)
-PENDING_BANK, PENDING_ROW = 7, 9
-# Dram.controllers columns. COUNT, ACTIVE by kind; plan: the command to issue at Dram.plan_time.
-COUNT, ACTIVE, DRAINING, WRITE_SINCE, PLAN_KEY, PLAN_COMMAND, PLAN_BANK, PLAN_ENTRY = (
-    *(0, 2, 4, 5, 6, 7, 8, 9),
-)
-FREE_ENTRY, TURNAROUNDS, DRAIN_LEFT, COUNTS = 10, 11, 12, 13
-# COUNTS: issued commands by command; then bursts by outcome, by kind: hit, miss, conflict.
-OUTCOMES = COUNTS + N_COMMANDS
-CONTROLLER_COLUMNS = OUTCOMES + 6
-HIT, MISS, CONFLICT = 0, 1, 2
-# Dram.banks columns: the open row (-1: none); by kind, of its queued entries: oldest, newest, how
-# many, the oldest that hits the open row (-1), the position in the controller's list of banks.
-OPEN_ROW, HEAD, TAIL, QUEUED, OLDEST_HIT, POSITION = 0, 1, 3, 5, 7, 9
-BANK_COLUMNS = 11
-# Dram.active columns: a bank with queued entries and the command it needs next: its age (plus
-# ROW_COMMAND), its entry, the clock at which the bank's own rules allow it, the bank's group node.
-BANK, NEED, KEY, ENTRY, BANK_READY, GROUP_NODE = range(6)
-# Dram.entries columns.
-ROW, NEXT, PREVIOUS, REQUEST, ORDER, OUTCOME = range(6)
-# Dram.ranks columns.
-DUE, OPEN_BANKS, FIRST_BANK, NEXT_BANK = range(4)
-# Dram.requests columns: CURSOR is the next burst's address in bursts, TO_FEED and LEFT count.
-REQUESTER, TAG, CURSOR, TO_FEED, LEFT, KIND, DONE_CLOCK, SUBMITTED, DONE_CYCLE = range(9)
-# Dram.rings rows: requests to feed by kind, requests done by kind; then the free requests (a
-# stack). Columns: first, length, then the ring.
-FEED, DONE, FREE = 0, 2, 4
-RING_FIRST, RING_LENGTH, RING = range(3)
-# Dram.special columns: rules with a window or between ranks.
-LEVEL, PRECEDING, FOLLOWING, LATENCY, WINDOW, HISTORY, IS_SIBLING = range(7)
-# Dram.streams columns, per requester and in bursts: first address, length, next offset; then its
-# data cycles: marked so far, charged so far, clocks covered by the latest mark.
-STREAM_FIRST, STREAM_LENGTH, STREAM_OFFSET, MARKED, CHARGED, MARK_FROM, MARK_TO = range(7)
-# Dram.skip entries (skip_kernels.py): bursts from one column to the next and of all columns that a
-# mapping runs through without another row or bank (0: no fast-forward); clocks that a plan may
-# reach ahead; request, column and number of the latest comparison; length of the saved state (0:
-# none), bursts noted since then; bursts skipped in all.
-SKIP_PERIOD, SKIP_RUN, SKIP_MARGIN, SKIP_REQUEST, SKIP_BLOCK, SKIP_ATTEMPTS = range(6)
-SKIP_LENGTH, SKIP_MARKED, SKIPPED = range(6, 9)
-# Dram.trace columns.
-TRACE_CLOCK, TRACE_COMMAND, TRACE_BANK, TRACE_ROW, TRACE_REQUEST = range(5)
-
-
-class Dram(NamedTuple):
-    """All state of a DRAM memory, int64 throughout."""
-
-    fixed: np.ndarray  # [26]
-    now: np.ndarray  # [11]
-    mapping: np.ndarray  # [piece, 4], see address.py
-    gaps: np.ndarray  # [command, level, WIDTH]: least gap to each following command
-    special: np.ndarray  # [rule, 7]
-    nodes: np.ndarray  # [bank, level]: row of each level's node in ready
-    ready: np.ndarray  # [node, WIDTH]: first clock at which the rules allow the command
-    history: np.ndarray  # [windowed rule, node, 1 + window]: ring position, latest times
-    plan_time: np.ndarray  # [controller]
-    shared: np.ndarray  # [WIDTH]: scratch of a scan, the latest of channel, data bus and rank
-    controllers: np.ndarray  # [controller, CONTROLLER_COLUMNS]
-    banks: np.ndarray  # [bank, BANK_COLUMNS]
-    ranks: np.ndarray  # [rank, 4]
-    active: np.ndarray  # [2 * controller + kind, position, 6]: banks with entries
-    entries: np.ndarray  # [entry, 6]
-    requests: np.ndarray  # [capacity, 9]
-    rings: np.ndarray  # [5, 2 + capacity]
-    streams: np.ndarray  # [requester, 7]
-    marks: np.ndarray  # [requester, MARKS]: cycle in which data moved
-    trace: np.ndarray  # [events + 1, 5]; the last row is a dump
-    skip: np.ndarray  # [9]
-    saved: np.ndarray  # [2, longest snapshot]: saved and present state, see skip_kernels.py
-    moves: np.ndarray  # [noted bursts, 2]: begin and end clock of data since the saved state
+__all__ = ["Controller", "Stream", "dram_state"]
 
 
 @dataclass(frozen=True)
@@ -221,21 +156,23 @@ def dram_state(
     nodes, n_nodes = _nodes(device)
     gaps, special, windows = _rules(device)
     n_requesters = max(len(streams), 1)
+    lists = 2 * device.controllers * LISTS
     return Dram(
         fixed=fixed,
         now=np.array([0, 0, capacity, 0, 0, 0, 0, -1, -1, 0, 0], np.int64),
-        mapping=parse_mapping(device, controller.mapping or device.mapping),
+        mapping=_mapping(device, controller),
+        levels=np.array(_levels(device), np.int64),
         gaps=gaps,
         special=special,
         nodes=nodes,
         ready=np.zeros((n_nodes, WIDTH), np.int64),
         history=_history(windows, n_nodes),
-        shared=np.zeros(WIDTH, np.int64),
         plan_time=np.zeros(device.controllers, np.int64),
         controllers=_controllers(device, controller),
         banks=_banks(device),
         ranks=_ranks(device, fixed),
-        active=np.zeros((2 * device.controllers, device.banks, 6), np.int64),
+        listed=np.zeros(lists, np.int64),
+        candidates=np.zeros((lists, device.banks, 4), np.int64),
         entries=_entries(device, controller),
         requests=np.zeros((capacity, 9), np.int64),
         rings=_rings(capacity),
@@ -261,8 +198,8 @@ def _skipping(
     skip[SKIP_MARGIN] = max(latencies)
     skip[SKIP_REQUEST] = skip[SKIP_BLOCK] = NONE
     banks = device.controllers * device.banks
-    length = 8 + device.controllers * (CONTROLLER_COLUMNS + 8)
-    length += 5 * banks + 4 * device.controllers * max(
+    length = 8 + device.controllers * (CONTROLLER_COLUMNS + 8 + LISTS)
+    length += 4 * banks + 4 * device.controllers * max(
         controller.read_entries, controller.write_entries
     )
     length += banks + device.controllers * device.ranks + nodes * WIDTH
@@ -285,6 +222,7 @@ def _fixed(
 ) -> np.ndarray:
     t = device.timings
     is_per_bank = controller.refresh == "per_bank"
+    per_rank = device.bank_groups * device.banks_per_group
     interval = t["REFI_PB"] if is_per_bank else t["REFI"]
     return np.array(
         [
@@ -294,10 +232,12 @@ def _fixed(
             *(controller.drain_high, controller.drain_low, controller.write_age_clocks),
             *(controller.is_hashed, max_trace > 0, max_trace),
             *(device.ranks, device.bank_groups, device.banks_per_group),
-            *(device.bank_groups * device.banks_per_group, device.burst_bytes),
+            *(per_rank, device.burst_bytes),
             device.capacity_bytes // device.burst_bytes,
             *(marks, controller.refresh != "none"),
             *(controller.read_entries, controller.write_entries),
+            *(size.bit_length() - 1 for size in (device.burst_bytes, per_rank, device.banks)),
+            device.pseudo_channels,
         ],
         np.int64,
     )
@@ -313,9 +253,9 @@ def _nodes(device: Device) -> tuple[np.ndarray, int]:
     )
     nodes = np.zeros((len(bank), N_LEVELS), np.int64)
     offset = 0
-    for level, size in enumerate(sizes):
-        nodes[:, level] = bank // size + offset
-        offset += len(bank) // size
+    for level in sorted(range(N_LEVELS), key=lambda level: level != RANK_LEVEL):  # ranks first
+        nodes[:, level] = bank // sizes[level] + offset
+        offset += len(bank) // sizes[level]
     return nodes, offset
 
 
@@ -323,8 +263,11 @@ def _rules(device: Device) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Return the plain rules as least gaps, the special ones as rows, and the windows above 1."""
     gaps = np.full((N_COMMANDS, N_LEVELS, WIDTH), LONG_AGO, np.int64)
     special, windows = [], []
+    levels = _levels(device)
     for rule in device_rules(device):
         level, first = LEVELS.index(rule.level), COMMANDS.index(rule.preceding)
+        while level not in levels:
+            level += 1  # its nodes are the same
         second = COMMANDS.index(rule.following)
         if rule.window == 1 and not rule.is_sibling:
             gaps[first, level, second] = max(gaps[first, level, second], rule.latency)
@@ -335,6 +278,27 @@ def _rules(device: Device) -> tuple[np.ndarray, np.ndarray, list[int]]:
         row = [level, first, second, rule.latency, rule.window, history, rule.is_sibling]
         special.append(row)
     return gaps, np.array(special, np.int64), windows
+
+
+def _levels(device: Device) -> list[int]:
+    """Return the levels in use: not those of which each node holds one node of the next."""
+    single = [device.pseudo_channels == 1, device.ranks == 1]
+    return [level for level in range(N_LEVELS) if level > PSEUDO_LEVEL or not single[level]]
+
+
+def _mapping(device: Device, controller: Controller) -> np.ndarray:
+    """Return the pieces of the address mapping that make up a bank's number and a row's."""
+    bits = field_bits(device)
+    into = {"Ba": 0, "Bg": bits["Ba"]}
+    into["Ra"] = into["Bg"] + bits["Bg"]
+    into["Ch"] = into["Ra"] + bits["Ra"]
+    rows = []
+    for field, shift, mask, low in parse_mapping(
+        device, controller.mapping or device.mapping
+    ).tolist():
+        if FIELDS[field] != "Co":
+            rows.append([FIELDS[field] == "Ro", shift, mask, low + into.get(FIELDS[field], 0)])
+    return np.array(rows, np.int64).reshape(-1, 4)
 
 
 def _history(windows: list[int], n_nodes: int) -> np.ndarray:

@@ -5,55 +5,58 @@ State layout: :mod:`state`. Both functions know rules as data only.
 
 from __future__ import annotations
 
-from hwsim.components.dram.state import (
-    CHANNEL_LEVEL,
+from hwsim.components.dram.layout import (
+    BANK_LEVEL,
     FOLLOWING,
+    GROUP_LEVEL,
     HISTORY,
+    IS_PER_BANK,
     IS_SIBLING,
     LATENCY,
     LEVEL,
-    N_LEVELS,
+    PLAIN_COMMANDS,
     PRECEDING,
-    PSEUDO_LEVEL,
     RANK_LEVEL,
+    RANK_SHIFT,
     RANKS,
-    WIDTH,
+    REFPB,
     WINDOW,
 )
 from hwsim.components.jit import njit_inline
 
-__all__ = ["apply_rules", "earliest", "gather_shared"]
+__all__ = ["apply_rules", "earliest", "earliest_outside"]
 
 
 @njit_inline
 def earliest(d, command, bank):
     """Return the first clock at which every rule allows ``command`` at ``bank``."""
-    first = d.ready[d.nodes[bank, 0], command]
-    for level in range(1, N_LEVELS):
-        first = max(first, d.ready[d.nodes[bank, level], command])
-    return first
+    ready, nodes = d.ready, d.nodes
+    own = max(ready[nodes[bank, BANK_LEVEL], command], ready[nodes[bank, GROUP_LEVEL], command])
+    return max(own, earliest_outside(d, command, bank))
 
 
 @njit_inline
-def gather_shared(d, bank):
-    """Write the first clocks that the rules of channel, data bus and rank allow."""
-    ready, shared = d.ready, d.shared
-    channel, pseudo = d.nodes[bank, CHANNEL_LEVEL], d.nodes[bank, PSEUDO_LEVEL]
-    rank = d.nodes[bank, RANK_LEVEL]
-    for command in range(WIDTH):
-        first = max(ready[channel, command], ready[pseudo, command])
-        shared[command] = max(first, ready[rank, command])
+def earliest_outside(d, command, bank):
+    """Return the first clock that the rules of channel, data bus and rank of ``bank`` allow."""
+    ready, nodes = d.ready, d.nodes
+    first = ready[bank >> d.fixed[RANK_SHIFT], command]  # the nodes of ranks come first
+    for i in range(d.levels.shape[0] - 3):
+        first = max(first, ready[nodes[bank, d.levels[i]], command])
+    return first
 
 
 @njit_inline
 def apply_rules(d, command, bank, t):
     """Note what the issue of ``command`` at ``bank`` at clock ``t`` forbids."""
-    ready, gaps = d.ready, d.gaps
-    for level in range(N_LEVELS):
+    ready, gaps, levels = d.ready, d.gaps, d.levels
+    for i in range(levels.shape[0]):
+        level = levels[i]
         node = d.nodes[bank, level]
-        for following in range(WIDTH):
+        for following in range(PLAIN_COMMANDS):
             time = t + gaps[command, level, following]
             ready[node, following] = max(ready[node, following], time)
+        if d.fixed[IS_PER_BANK] != 0:
+            ready[node, REFPB] = max(ready[node, REFPB], t + gaps[command, level, REFPB])
     for k in range(d.special.shape[0]):
         if d.special[k, PRECEDING] == command:
             apply_special(d, k, bank, t)

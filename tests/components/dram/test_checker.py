@@ -12,7 +12,7 @@ from hwsim.components.dram.rules import COMMANDS
 
 DDR4 = load_device("ddr4-2400", 1)
 T = DDR4.timings
-ACT, PRE, PREA, RD, WR, RDA, WRA, REFAB, REFPB = range(len(COMMANDS))
+ACT, PRE, RD, WR, RDA, WRA, PREA, REFAB, REFPB = range(len(COMMANDS))
 Command = tuple[int, int, int, int]
 
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from hwsim.components.dram import (
     memory_kernels,
+    queue_kernels,
     scheduler_kernels,
     skip_kernels,
     timing_kernels,
+    transfer_kernels,
 )
 from hwsim.components.dram.checker import check_trace
 from hwsim.components.dram.controller import (
@@ -240,7 +242,10 @@ def test_two_runs_are_identical(rows: list) -> None:
 
 def interpret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace every kernel by its Python function, in every module that calls it."""
-    modules = (timing_kernels, scheduler_kernels, skip_kernels, memory_kernels)
+    modules = (
+        *(timing_kernels, queue_kernels, transfer_kernels),
+        *(scheduler_kernels, skip_kernels, memory_kernels),
+    )
     for module in modules:
         for name, kernel in list(vars(module).items()):
             if hasattr(kernel, "py_func"):

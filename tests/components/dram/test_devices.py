@@ -82,7 +82,7 @@ def test_peak_follows_from_bursts() -> None:
         (with_timing(BL=3), "BL: need burst_length / 2 = 4.0, found 3"),
         (with_timing(REFI=400), "REFI: need at least RFC_AB"),
         (with_timing(RTW=5), r"RTW: need at least CL \+ BL - CWL = 9, found 5"),
-        (with_timing(RP=0), "RP: need at least 1 clock, found 0"),
+        (with_timing(RP=0), "RP: need 1 to 131072 clocks, found 0"),
         (with_timing(RFC_PB=100), "timings: need every timing"),
         (with_timing(XYZ=1), r"timings: need every timing of the standard, found \['XYZ'\]"),
         (changed(timings={"CL": 1}), "timings: need every timing"),

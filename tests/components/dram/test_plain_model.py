@@ -263,7 +263,7 @@ def traces(draw: st.DrawFn, device: Device) -> list[Request]:
     return list(zip(*(part.tolist() for part in (arrivals, addresses, sizes, kinds)), strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_both_finish_every_request_in_the_same_clock(data: st.DataObject) -> None:
     device = data.draw(st.sampled_from([DDR4, DDR4_TWO, HBM2, LPDDR4X]), label="device")

@@ -6,8 +6,9 @@ import pytest
 
 from hwsim.components.dram import timing_kernels
 from hwsim.components.dram.devices import Device, device_names, load_device, make_device
+from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.rules import COMMANDS, LEVELS, Rule, device_rules, latency_of
-from hwsim.components.dram.state import Controller, Dram, dram_state
+from hwsim.components.dram.state import Controller, dram_state
 
 LONG = 1 << 40  # after everything that an idle memory may wait for
 DEVICES = [load_device(name) for name in device_names()]
@@ -17,7 +18,7 @@ RULES = [(device, rule) for device in (*DEVICES, TWO_RANKS) for rule in device_r
 
 @pytest.fixture(autouse=True)
 def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("earliest", "apply_rules", "apply_special"):
+    for name in ("earliest", "earliest_outside", "apply_rules", "apply_special"):
         kernel = getattr(timing_kernels, name)
         monkeypatch.setattr(timing_kernels, name, getattr(kernel, "py_func", kernel))
 
@@ -84,7 +85,8 @@ def test_following_command_waits_exactly_the_greatest_gap(device: Device, rule: 
     if bank is None:
         bank = 0
         assert not rule.is_sibling
-    dram = dram_state(device, Controller(), 1)
+    refresh = "per_bank" if device.has_per_bank_refresh else "all_bank"
+    dram = dram_state(device, Controller(refresh=refresh), 1)
     assert first_clock(dram, rule.following, bank) == 0  # issuable before anything was issued
     issue(dram, rule.preceding, 0, LONG)
     gap = required_gap(device, rule, bank)

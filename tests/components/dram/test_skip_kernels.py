@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwsim.components.dram import state as layout
+from hwsim.components.dram import layout
 from hwsim.components.dram.controller import REQUEST, count_events, serve
 from hwsim.components.dram.devices import Device, device_names, load_device
-from hwsim.components.dram.state import Controller, Dram
+from hwsim.components.dram.layout import Dram
+from hwsim.components.dram.state import Controller
 
 DEVICES = [load_device(name) for name in device_names()] + [load_device("ddr4-2400", 1)]
 
@@ -58,7 +59,7 @@ def test_a_long_stream_across_refreshes_is_the_same(device: Device, kind: int) -
     assert count > 0.1 * size // device.burst_bytes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_streams_mixed_with_other_requests_are_the_same(data: st.DataObject) -> None:
     device = data.draw(st.sampled_from(DEVICES), label="device")
