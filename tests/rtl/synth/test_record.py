@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from hwsim.components.area import area_model, area_units, board_counts, term_value
+from hwsim.components.area import area_file, area_model, area_units, board_counts, term_value
 from hwsim.core.area import parameters_of
 from hwsim.core.errors import InputError
 from rtl.emit import to_rtlil
@@ -33,6 +34,14 @@ def test_every_sweep_is_recorded_at_its_sizes() -> None:
         ]
         assert model.sizes == asked, f"hwsim rtl synth --record {unit}"
         assert model.terms == sweep.terms
+
+
+def test_recorded_sizes_name_their_rtl_and_equal_rtl_has_equal_cells() -> None:
+    for unit in area_units():
+        rows = json.loads(area_file(unit).read_text())["sizes"]
+        cells_of = {row["rtl"]: row["cells"] for row in rows}
+        assert all(cells_of), unit
+        assert [cells_of[row["rtl"]] for row in rows] == [row["cells"] for row in rows], unit
 
 
 def test_a_record_holds_what_synthesis_counted() -> None:
