@@ -12,8 +12,7 @@ dY; it reduces over batch and output pixels and yields dW in the layout of the f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ GEMM_KINDS = ("conv", "conv_transpose", "linear", "matmul", "conv_wgrad")
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class GemmDims:
+class GemmDims(NamedTuple):
     """Extents in elements: ``groups`` products of [m, k] by [k, n]."""
 
     groups: int
@@ -54,7 +52,7 @@ class GemmDims:
 
     def to_json(self) -> dict[str, int]:
         """Return the four extents by name."""
-        return {"groups": self.groups, "m": self.m, "k": self.k, "n": self.n}
+        return self._asdict()
 
 
 def gemm_dims(kind: str, dims: Mapping[str, int]) -> GemmDims:

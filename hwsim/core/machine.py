@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -211,8 +211,7 @@ class Capabilities:
     operands: str = "float16"
 
 
-@dataclass(frozen=True)
-class OpEstimate:
+class OpEstimate(NamedTuple):
     """Closed-form prediction for one op under one mapping, for search.
 
     ``cycles`` is the larger of ``compute_cycles`` and ``memory_cycles`` plus unhidden start-up.

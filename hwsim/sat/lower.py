@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -80,7 +80,7 @@ def lower_graph(
             "model": graph.name,
             "ops": [_facts(one) for one in placed],
             "notes": graph.notes,
-            "gemm_shapes": [(dataflow, *astuple(gemm)) for dataflow, gemm in code.shapes],
+            "gemm_shapes": [(dataflow, *gemm) for dataflow, gemm in code.shapes],
         },
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import prod
+from typing import NamedTuple
 
 from hwsim.core.errors import InputError, MappingError
 from hwsim.core.formats import nm_compact_bits
@@ -61,8 +62,7 @@ def _timings(array: ArraySpec, dataflow: str) -> Callable[..., GemmTiming]:
     return timing
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(NamedTuple):
     """``repeat`` consecutive tiles of ``size`` elements; flags hold for all of them."""
 
     size: int

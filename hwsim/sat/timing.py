@@ -8,6 +8,7 @@ SCALE-Sim prints (the index of the last cycle; edge folds charged full size).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hwsim.core.errors import InputError
 from hwsim.core.units import ceil_div
@@ -16,8 +17,7 @@ from hwsim.sat.spec import ArraySpec
 __all__ = ["ArrayGemm", "GemmTiming", "gemm_timing", "lane_cycles"]
 
 
-@dataclass(frozen=True)
-class ArrayGemm:
+class ArrayGemm(NamedTuple):
     """One product Y[m, n] = A[m, k] · B[k, n] with B keeping ``nm_n`` of ``nm_m`` along k.
 
     ``is_continued``: sums go on from stored ones (the reduction was cut). Weight-stationary

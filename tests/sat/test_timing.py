@@ -222,7 +222,7 @@ def test_stored_sums_cost_os_a_shift_of_r_cycles_per_tile_and_ws_nothing(
 ) -> None:
     array = ArraySpec(rows=8, cols=4, **({flag: True} if flag else {}))
     first = product(m, k, n, nm)
-    later = replace(first, is_continued=True)
+    later = first._replace(is_continued=True)
     fresh, continued = (gemm_timing(array, "os", gemm) for gemm in (first, later))
     load = ceil_div(m, 8) * ceil_div(n, 4) * 8
     # The first tile along k starts from zero: nothing is shifted in.

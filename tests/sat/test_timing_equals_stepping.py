@@ -85,7 +85,7 @@ def test_breakdown_adds_up_and_no_part_is_negative(
 def test_closed_form_equals_tile_stepping_of_sums_that_go_on(
     array: ArraySpec, gemm: ArrayGemm, dataflow: str
 ) -> None:
-    later = replace(gemm, is_continued=True)
+    later = gemm._replace(is_continued=True)
     assert gemm_timing(array, dataflow, later).cycles == step_tiles(array, dataflow, later)
 
 
@@ -95,13 +95,13 @@ def test_closed_form_equals_tile_stepping_of_sums_that_go_on(
 def test_closed_form_equals_pe_stepping_of_sums_that_go_on(
     array: ArraySpec, gemm: ArrayGemm, dataflow: str
 ) -> None:
-    later = replace(gemm, is_continued=True)
+    later = gemm._replace(is_continued=True)
     assert gemm_timing(array, dataflow, later).cycles == step_pes(array, dataflow, later)
 
 
 def test_stepping_tells_continued_os_tiles_from_first_ones() -> None:
     array, gemm = ArraySpec(rows=3, cols=2), ArrayGemm(7, 40, 3, 2, 8)
-    later = replace(gemm, is_continued=True)
+    later = gemm._replace(is_continued=True)
     tiles = 3 * 2
     for step in (step_tiles, step_pes):
         assert step(array, "os", later) - step(array, "os", gemm) == tiles * 3
