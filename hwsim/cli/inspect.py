@@ -125,7 +125,7 @@ def validate(
             verdict = "pass" if claim.passed else "FAIL" if claim.gated else "miss"
             print(
                 f"{verdict:4}  {claim.id:34} {claim.simulated:>14.6g} {claim.unit:10} "
-                f"reference {claim.reference:>12.6g}  error {claim.error:+.2%} "
+                f"reference {claim.reference:>12.6g}  error {claim.error:+z.2%} "
                 f"(tolerance {claim.tolerance:.2%}, {claim.basis})"
             )
         for text in unchecked_figures(chosen):

@@ -100,6 +100,7 @@ def write_report(
     ``charts`` are figures of the overview; ``unchecked`` says what was not checked, and why.
     """
     from hwsim.report.report import Report
+    from hwsim.sat.sim import tool_versions
 
     report = Report(
         results=[result.to_json() for result in results],
@@ -111,7 +112,7 @@ def write_report(
             "commit": _commit(),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "seed": results[0].provenance.seed if results else 0,
-            "versions": results[0].provenance.versions if results else {},
+            "versions": results[0].provenance.versions if results else tool_versions(),
         },
     )
     report.write(folder)

@@ -110,7 +110,8 @@ def compare_with_golden(graph: OpGraph, program: Program, *, seed: int) -> dict[
 
     Weights are the graph's own where it has them; gradients of outputs are normal. Equal means
     every tensor, selection and updated weight, bit for bit; what follows from a tensor with
-    infinities (weights too large for FP16) is undefined and left out of the count.
+    infinities (weights too large for FP16) is undefined and left out of the count. Elements of
+    weight gradients that are infinite or NaN are counted; they reach the weights.
     """
     rng = np.random.default_rng(seed)
     weights = _random_weights(graph, rng)
@@ -134,6 +135,7 @@ def compare_with_golden(graph: OpGraph, program: Program, *, seed: int) -> dict[
         "elements": f"{sum(x.size for x in tensors.values())} in {len(tensors)} tensors",
         "equal": not wrong,
         "max_abs_error": max((_error(dict(_named(found)), tensors, n) for n in wrong), default=0.0),
+        "nonfinite_gradients": found.nonfinite_gradients,
     }
 
 

@@ -91,7 +91,7 @@ def format_percent(share: float | None, *, is_signed: bool = False) -> str:
         return NONE
     if 0 < abs(share) < 0.0005 and not is_signed:
         return "<0.1\u00a0%"
-    return f"{share * 100:{'+' if is_signed else ''}.1f}\u00a0%"
+    return f"{share * 100:{'+' if is_signed else ''}z.1f}\u00a0%"
 
 
 def format_ratio(ratio: float | None) -> str:

@@ -59,8 +59,19 @@ def headline(run: Run) -> list[tuple[str, str]]:
         pairs.append((level, f"{read} read, {write} written"))
     if run.get("energy_pj"):
         pairs.append(("energy", format_energy(run["energy_pj"])))
+    if run.get("verification"):
+        pairs.append(("outputs", _verification_text(run["verification"])))
     pairs += area_pairs(run)
     return pairs + [("tier", tier_text(str(run.get("tier", ""))))]
+
+
+def _verification_text(records: Sequence[Mapping[str, Any]]) -> str:
+    equal = sum(bool(record["equal"]) for record in records)
+    text = f"{equal} of {len(records)} checks equal the golden model"
+    counts = [r["nonfinite_gradients"] for r in records if "nonfinite_gradients" in r]
+    if counts:
+        text += f"; {format_exact(sum(counts))} gradients not finite"
+    return text
 
 
 def _macs_text(run: Run) -> str:

@@ -62,6 +62,7 @@ def test_tiny_share_is_not_shown_as_zero() -> None:
     assert format_percent(0.0004) == f"<0.1{NBSP}%"
     assert format_percent(0.0) == f"0.0{NBSP}%"
     assert format_percent(-0.017, is_signed=True) == f"-1.7{NBSP}%"
+    assert format_percent(-0.0001, is_signed=True) == f"+0.0{NBSP}%"  # no sign says nothing
 
 
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf])

@@ -69,6 +69,15 @@ def test_headline_without_baseline_or_energy_leaves_them_out(run: dict[str, Any]
     assert "energy" not in labels
 
 
+def test_verified_outputs_are_told_with_the_gradients_that_are_not_finite(
+    run: dict[str, Any],
+) -> None:
+    assert "outputs" not in dict(headline(run | {"verification": []}))
+    records = [{"equal": True}, {"equal": False}, {"equal": True, "nonfinite_gradients": 1234}]
+    told = dict(headline(run | {"verification": records}))["outputs"]
+    assert told == "2 of 3 checks equal the golden model; 1,234 gradients not finite"
+
+
 def test_tier_is_never_shown_without_meaning() -> None:
     assert tier_text("T3") == "T3: cycle-exact against RTL co-simulation"
     assert "no accuracy is claimed" in tier_text("")
