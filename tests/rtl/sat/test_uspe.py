@@ -23,7 +23,7 @@ from rtl.formal.prove import prove_rtlil
 from rtl.formal.uspe import uspe_properties
 from rtl.formal.west_lane import west_lane_properties
 from rtl.sat import uspe
-from rtl.sat.uspe import Uspe
+from rtl.sat.uspe import Uspe, op_layout, sum_layout, weight_layout
 from rtl.sat.west_lane import WestLane
 
 
@@ -109,6 +109,22 @@ def test_any_pe_equals_the_model_on_pysim(data):
     cycles = _mixed(np.random.default_rng(seed), spec, 100, share)
     vectors, schedule = uspe_case(spec, cycles, seed=seed)
     check(run_pysim(Uspe(spec), vectors), vectors, schedule)
+
+
+def test_what_is_played_is_packed_as_the_layouts_say():
+    spec = _spec()
+    steps = _mixed(np.random.default_rng(1), spec, 40, 0.3)
+    played = uspe_case(spec, steps, seed=1)[0].inputs
+    layouts = {"west": op_layout, "weight": weight_layout, "psum": sum_layout}
+    for name, layout in layouts.items():
+        records = [getattr(step, name) for step in steps if getattr(step, name) is not None]
+        fields = [
+            {key: list(x) if isinstance(x, tuple) else x for key, x in vars(record).items()}
+            for record in records
+        ]
+        words = [layout(spec).const(entry).as_value().value for entry in fields]
+        assert words
+        assert played[f"i_{name}"] == words
 
 
 ONE, MINUS_ONE, HALF_ULP = 0x3C00, 0xBC00, 0x0C00
