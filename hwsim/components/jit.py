@@ -20,14 +20,17 @@ __all__ = ["CACHE_FOLDER", "interpreted", "njit", "njit_entry", "njit_inline", "
 
 
 _IS_INNER: dict[str, bool] = {}
-"""Qualified names of compiled functions, and whether only compiled callers use them."""
+"""Qualified name of compiled functions -> whether only compiled callers use all that are so named.
+
+Numba names what it compiles by these alone. Functions that share one are all treated as entries if
+one of them is; that costs time to compile, no result.
+"""
 
 
 def _note(function: Callable[..., Any], *, is_inner: bool) -> None:
-    """Remember what ``function`` is; its name must not mean both, for names are all there is."""
+    """Remember whether ``function`` has callers in Python."""
     name = function.__qualname__
-    if _IS_INNER.setdefault(name, is_inner) != is_inner:
-        raise ValueError(f"{name}: compiled both for callers in Python and for compiled ones only")
+    _IS_INNER[name] = is_inner and _IS_INNER.get(name, True)
 
 
 def _leave_inner_to_callers() -> None:

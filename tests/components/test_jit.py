@@ -39,10 +39,15 @@ def test_only_entries_reach_the_optimiser() -> None:
         optimise(SimpleNamespace(name=interpreted(sum_of_doubles).__qualname__))
 
 
-def test_a_name_is_an_inner_function_or_an_entry() -> None:
+def test_a_name_that_an_entry_shares_is_optimised() -> None:
     def both(x):
         return x
 
+    optimise = CPUCodeLibrary._optimize_final_module
+    library = SimpleNamespace(name=both.__qualname__)
     njit_outline(both)
-    with pytest.raises(ValueError, match="both: compiled both"):
-        njit(both)
+    optimise(library)
+    njit(both)
+    njit_outline(both)
+    with pytest.raises(AttributeError):
+        optimise(library)
