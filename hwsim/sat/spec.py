@@ -95,7 +95,7 @@ class MemorySpec(_Part):
         40, ge=0, description="first byte after the request (assumed); with dram on top of its own"
     )
     device: str = Field("ddr4-2400", description="device of model dram (docs/memory.md)")
-    channels: int | None = Field(None, description="channels of the device, its own if none")
+    channels: int | None = Field(None, ge=1, description="channels of the device, its own if none")
 
     @model_validator(mode="after")
     def _has_device(self) -> Self:

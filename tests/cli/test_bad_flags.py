@@ -46,6 +46,7 @@ FLAGS = [
     ([MODEL, "--set", "array.rowz=4"], "--set", "a known key", "did you mean array.rows"),
     ([MODEL, "--set", "array.rows"], "--set", "key=value", "'array.rows'"),
     ([MODEL, "--set", "array.rows=0"], "array.rows", "at least 1", "0"),
+    ([MODEL, "--set", "memory.channels=0"], "memory.channels", "at least 1", "0"),
     ([MODEL, "--set", "array.rows=-3"], "array.rows", "at least 1", "-3"),
     ([MODEL, "--set", "array.rows=2.5"], "array.rows", "an integer", "2.5"),
     ([MODEL, "--set", "array.rows=many"], "array.rows", "an integer", "'many'"),

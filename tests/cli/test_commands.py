@@ -39,6 +39,7 @@ def made_up(monkeypatch):
 
     def replace(*claims):
         monkeypatch.setattr(registry, "run_experiments", lambda names: list(claims))
+        monkeypatch.setattr(registry, "experiment_charts", lambda names: [])
 
     return replace
 

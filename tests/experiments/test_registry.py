@@ -15,6 +15,7 @@ from hwsim.experiments.registry import (
     run_experiments,
     unchecked_figures,
 )
+from hwsim.experiments.runs import write_report
 from hwsim.report.schema import BASES
 
 pytestmark = pytest.mark.xdist_group("claims")  # one worker simulates the iterations, once
@@ -65,6 +66,17 @@ def test_every_claim_has_a_basis_a_source_and_a_unit(claims, name):
         assert claim.source, claim.id
         assert claim.unit, claim.id
         assert claim.tolerance >= 0, claim.id
+
+
+def test_a_report_holds_every_claim_and_figure(claims, tmp_path):
+    found = [claim for name in EXPERIMENTS for claim in claims[name]]
+    charts = experiment_charts(list(EXPERIMENTS))
+    write_report([], tmp_path / "r", found, charts=charts, unchecked=[])
+    page = (tmp_path / "r" / "index.html").read_text()
+    figures = " ".join(path.name for path in (tmp_path / "r" / "figures").iterdir())
+    assert len({chart.slug for chart in charts}) == len(charts) > 0
+    assert [chart.slug for chart in charts if chart.slug not in figures] == []
+    assert [claim.id for claim in found if claim.id not in page] == []
 
 
 def test_claims_have_names_of_their_own(claims):
