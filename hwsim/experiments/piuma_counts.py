@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-import numpy as np
-
 from hwsim.core.result import Claim
 from hwsim.experiments.piuma_runs import calibrated, run_product
+from hwsim.experiments.spgemm_counts import product_counts
 from models.sparse.read import read_matrix
 
 __all__ = ["PACKAGED", "claims", "missing_packages", "stencil_counts"]
@@ -76,10 +75,7 @@ def _counted(name: str, source: str, products: int, entries: int) -> list[Claim]
 def _calibration() -> list[Claim]:
     """The calibrated R-MAT has the counts that another draw by the same parameters has."""
     matrix = calibrated()
-    pattern = matrix.copy()
-    pattern.data = np.ones(matrix.nnz)
-    products = int(np.diff(matrix.indptr)[matrix.indices].sum())
-    entries = int((pattern @ pattern).nnz)
+    products, entries = product_counts(matrix, matrix)
     intensity = products / (12 * (2 * matrix.nnz + entries))
     return [
         _drawn("products", "products of the calibrated R-MAT's square", products, _DRAWN_PRODUCTS),

@@ -11,12 +11,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim, Result
-from mappers.greedy import map_graph
-from models.sparse.build import product_graph
+from hwsim.experiments.piuma_runs import run_product
+from hwsim.experiments.spgemm_counts import product_counts
 from models.sparse.generators import generate
 
 if TYPE_CHECKING:
@@ -47,9 +45,7 @@ def claims() -> list[Claim]:
 
 @cache
 def _run(source: str, kernel: str, settings: tuple[str, ...]) -> Result:
-    machine = make_machine("piuma", settings=settings)
-    graph = product_graph(source, kernel, generate(source))
-    return machine.run(machine.lower(graph, map_graph(graph, machine)))
+    return run_product(kernel, generate(source), settings=settings)[0]
 
 
 def kernel_cycles() -> dict[str, int]:
@@ -60,9 +56,7 @@ def kernel_cycles() -> dict[str, int]:
 def _products() -> list[Claim]:
     """Whatever the kernel, exactly the products of stored values are multiplied."""
     a = generate(SPGEMM_SOURCE)
-    products = int(np.diff(a.indptr).astype(np.int64)[a.indices].sum())
-    ones = sparse.csr_array((np.ones(a.nnz), a.indices, a.indptr), shape=a.shape)
-    entries = int(sparse.csr_array(ones @ ones).nnz)
+    products, entries = product_counts(a, a)
     found = []
     for kernel in _SPGEMM:
         extra = _run(SPGEMM_SOURCE, kernel, _MULT).extra

@@ -15,8 +15,16 @@ from scipy import sparse
 
 from hwsim.core.graph import OpGraph, OpKind
 from hwsim.experiments.spgemm_peers import BYTES_PER_S, gamma_ns, outerspace_ns
+from models.sparse.build import row_products
 
-__all__ = ["fetched_bytes", "gamma_counts", "merged_inputs", "peer_rows", "peers_of"]
+__all__ = [
+    "fetched_bytes",
+    "gamma_counts",
+    "merged_inputs",
+    "peer_rows",
+    "peers_of",
+    "product_counts",
+]
 
 CACHE_BYTES = 3 << 20
 """Gamma's cache of fibres (TeAAL artifact)."""
@@ -61,7 +69,7 @@ def merged_inputs(a: Matrix, b: Matrix) -> int:
     A row of A with more than RADIX entries is merged in groups of RADIX; the groups' results are
     merged in turn.
     """
-    total = int(np.diff(b.indptr).astype(np.int64)[a.indices].sum())
+    total = int(row_products(a, b).sum())
     lengths = np.diff(a.indptr)
     rows = _pattern(a[np.flatnonzero(lengths > RADIX)])
     b = _pattern(b)
@@ -78,6 +86,11 @@ def merged_inputs(a: Matrix, b: Matrix) -> int:
         counts = np.concatenate([[0], np.cumsum(parts[wide])])
         rows = Matrix((np.ones(len(b.indptr) - 1), np.arange(b.shape[0]), counts))
     return total
+
+
+def product_counts(a: Matrix, b: Matrix) -> tuple[int, int]:
+    """Return the products of stored values in a · b, and the places they fall on."""
+    return int(row_products(a, b).sum()), int((_pattern(a) @ _pattern(b)).nnz)
 
 
 def _pattern(matrix: Any) -> Matrix:
@@ -105,7 +118,7 @@ def gamma_counts(a: Matrix, b: Matrix, entries: int) -> tuple[int, int]:
 
 def peer_rows(a: Matrix, b: Matrix, entries: int) -> list[dict[str, Any]]:
     """Return one row per peer: its time for a · b by its rule, and what limits it."""
-    products = int(np.diff(b.indptr).astype(np.int64)[a.indices].sum())
+    products = int(row_products(a, b).sum())
     moved, merged = gamma_counts(a, b, entries)
     operands = (a.nnz + b.nnz) // 2
     rows = [

@@ -17,15 +17,7 @@ from models.llm.config import parse_config
 from models.llm.graph import llm_graph
 from models.sparsify.magnitude import prune
 from models.workload import Workload
-
-TINY = {
-    "model_type": "llama",
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "vocab_size": 512,
-}
+from tests.flightllm.tiny_model import TINY
 
 
 def llama(phase: str, preset: str = "vhk158", **lengths: int) -> Result:

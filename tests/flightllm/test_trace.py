@@ -17,15 +17,8 @@ from mappers.greedy import map_graph
 from models.llm.config import parse_config
 from models.llm.graph import llm_graph
 from models.workload import Workload
+from tests.flightllm.tiny_model import TINY
 
-TINY = {
-    "model_type": "llama",
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "vocab_size": 512,
-}
 REQUEST = Workload(phase="request", prompt_tokens=20, generate_tokens=14)
 
 
