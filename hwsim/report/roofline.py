@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ __all__ = ["roofline_chart"]
 
 HALF_INCHES = 5.6
 NAMED_LAYERS = 4
+NEAR_DECADES = 0.03
 
 
 def roofline_chart(run: Run, rows: Sequence[LayerRow], height: float) -> Chart | None:
@@ -95,10 +97,14 @@ def _name_points(
 ) -> None:
     """Number the costliest layers at their dots and name them in the lower right corner."""
     ranked = sorted(range(len(placed)), key=lambda i: -placed[i].cycles)[:NAMED_LAYERS]
+    labels: dict[tuple[float, float], list[str]] = {}
     for place, i in enumerate(ranked, start=1):
+        shared = next((point for point in labels if _is_near(point, points[i])), points[i])
+        labels.setdefault(shared, []).append(str(place))
+    for point, numbers in labels.items():
         axes.annotate(
-            str(place),
-            points[i],
+            ",".join(numbers),
+            point,
             xytext=(0, 0),
             textcoords="offset points",
             ha="center",
@@ -120,6 +126,11 @@ def _name_points(
         fontsize=8,
         color=theme.muted,
     )
+
+
+def _is_near(point: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Say whether two dots overlap so far that their labels would."""
+    return all(abs(math.log10(a / b)) < NEAR_DECADES for a, b in zip(point, other, strict=True))
 
 
 def _plain_ticks(axes: Axes) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwsim.core.errors import SpecError
 from hwsim.core.formats import nm_compact_bits
 from hwsim.core.graph import Op, OpGraph, OpKind, Role, Stage
 from hwsim.core.machine import OpEstimate
@@ -108,8 +109,12 @@ def _update_work(graph: OpGraph, op: Op, spec: SatSpec) -> LaneWork:
 
 def _prune_work(op: Op, spec: SatSpec) -> LaneWork:
     elems = op.dims["elems"]
+    nm_m = op.attrs["nm_m"]
+    lanes = spec.sore.lanes - spec.sore.lanes % nm_m  # the data provider turns whole tiles of nm_m
+    if not lanes:
+        raise SpecError("sore.lanes", f"at least nm_m = {nm_m}", str(spec.sore.lanes))
     dense = elems * ACTIVATION_BYTES
-    compact = ceil_div(nm_compact_bits(elems, 1, op.attrs["nm_n"], op.attrs["nm_m"]), 8)
+    compact = ceil_div(nm_compact_bits(elems, 1, op.attrs["nm_n"], nm_m), 8)
     is_weight = op.inputs[0].role is Role.WEIGHT
     if is_weight and op.stage is Stage.WU:
         read, written = 0, compact
@@ -118,4 +123,4 @@ def _prune_work(op: Op, spec: SatSpec) -> LaneWork:
         read, written = dense - compact, 0
     else:
         read, written = dense, compact
-    return LaneWork("sore", spec.sore.lanes, read, elems, written)
+    return LaneWork("sore", lanes, read, elems, written)

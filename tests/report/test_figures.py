@@ -12,6 +12,8 @@ from hwsim.report.accounts import layer_rows
 from hwsim.report.canvas import Chart, plain_label
 from hwsim.report.figures import TOP_LAYERS, _top_rows, run_charts
 from hwsim.report.overview_figures import claims_chart, runs_chart
+from hwsim.report.palette import THEMES
+from hwsim.report.roofline import _name_points
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,16 @@ def test_roofline_without_bandwidth_still_has_its_compute_roof(small_run: dict[s
     charts = {chart.slug: chart for chart in run_charts(small_run)}
     assert "1024 MACs/cycle" in charts["roofline"].caption
     assert "memory roof" not in charts["roofline"].caption
+
+
+def test_layers_at_one_dot_of_the_roofline_share_a_label(small_run: dict[str, Any]) -> None:
+    from matplotlib.figure import Figure
+
+    row = next(row for row in layer_rows(small_run) if row.useful_macs)
+    axes = Figure().subplots()
+    points = [(1.0, 100.0), (1.01, 99.0), (2.0, 100.0)]
+    _name_points(axes, THEMES[0], [row] * 3, points)
+    assert [text.get_text() for text in axes.texts[:-1]] == ["1,2", "3"]
 
 
 def test_empty_run_has_no_figures(small_run: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from hwsim.core.errors import SpecError
 from hwsim.core.graph import OpGraph, OpKind, Role
 from hwsim.core.machine import make_machine
 from hwsim.core.program import Program
@@ -97,6 +98,24 @@ def test_selection_in_front_of_a_product_reads_what_the_product_does_not(
     elems = 32 * 16 * 9
     work = work_of(iteration("bdwp", nm, pregenerate=False), "plain.bp.prune")
     assert work == LaneWork("sore", 32, elems * 2 - int(compact_bytes(elems, nm)), elems, 0)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "nm", "used"), [(33, (2, 8), 32), (40, (2, 16), 32), (15, (2, 8), 8), (8, (2, 8), 8)]
+)
+def test_sore_selects_in_whole_tiles_of_m_lanes(lanes: int, nm: tuple[int, int], used: int) -> None:
+    spec = make_machine("sat", settings=[f"sore.lanes={lanes}"]).spec
+    assert isinstance(spec, SatSpec)
+    graph = iteration("bdwp", nm)
+    selections = [op for op in graph.ops() if op.kind is OpKind.NM_PRUNE]
+    assert {lane_work(graph, op, 0, spec).lanes for op in selections} == {used}
+
+
+def test_fewer_sore_lanes_than_a_tile_are_refused() -> None:
+    machine = make_machine("sat", settings=["sore.lanes=7"])
+    graph = iteration("bdwp")
+    with pytest.raises(SpecError, match=r"sore\.lanes: need at least nm_m = 8, found 7"):
+        machine.lower(graph, map_graph(graph, machine))
 
 
 def test_selected_gradients_are_read_dense_and_written_compact() -> None:
