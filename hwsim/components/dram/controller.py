@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hwsim.components.dram import layout
 from hwsim.components.dram import memory_kernels as kernels
+from hwsim.components.dram.arrival_state import Arrival
 from hwsim.components.dram.devices import Device
 from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.rules import COMMANDS
@@ -17,7 +18,15 @@ from hwsim.components.dram.simple import Completion
 from hwsim.components.dram.state import Controller, dram_state
 from hwsim.core.errors import InputError
 
-__all__ = ["REQUEST", "AddressedRequest", "Counts", "DramMemory", "count_events", "serve"]
+__all__ = [
+    "REQUEST",
+    "AddressedRequest",
+    "Counts",
+    "DramMemory",
+    "check_requests",
+    "count_events",
+    "serve",
+]
 
 REQUEST = np.dtype(
     [
@@ -78,7 +87,7 @@ class Counts:
         return (whole + single / banks) / (ranks * clocks) if clocks else 0.0
 
 
-def count_events(dram: Dram) -> Counts:
+def count_events(dram: Dram | Arrival) -> Counts:
     """Return what happened so far."""
     total = dram.controllers.sum(axis=0)
     outcomes = total[layout.OUTCOMES :].reshape(2, 3)
@@ -96,10 +105,11 @@ def count_events(dram: Dram) -> Counts:
     )
 
 
-def read_trace(dram: Dram) -> NDArray[np.void]:
+def read_trace(dram: Dram | Arrival) -> NDArray[np.void]:
     """Return the recorded commands in order of issue."""
     n = min(int(dram.now[layout.TRACED]), int(dram.fixed[layout.MAX_TRACE]))
-    return np.ascontiguousarray(dram.trace[:n]).view(TRACE)[:, 0]
+    order = np.argsort(dram.trace[:n, layout.TRACE_CLOCK], kind="stable")
+    return np.ascontiguousarray(dram.trace[order]).view(TRACE)[:, 0]
 
 
 def serve(
@@ -121,7 +131,7 @@ def serve(
     InputError
         If a request is empty, beyond the capacity, or earlier than the one before it.
     """
-    _check(device, requests)
+    check_requests(device, requests)
     dram = dram_state(
         device,
         controller or Controller(),
@@ -134,7 +144,8 @@ def serve(
     return dram
 
 
-def _check(device: Device, requests: NDArray[np.void]) -> None:
+def check_requests(device: Device, requests: NDArray[np.void], *, is_ordered: bool = True) -> None:
+    """Raise :class:`InputError` naming the first field of ``requests`` that is wrong."""
     end = requests["address"] + requests["size_bytes"]
     bad = {
         "size_bytes: need at least 1": requests["size_bytes"] < 1,
@@ -146,6 +157,8 @@ def _check(device: Device, requests: NDArray[np.void]) -> None:
         < 0,
         "is_write: need 0 or 1": (requests["is_write"] & ~1) != 0,
     }
+    if not is_ordered:
+        del bad["arrival: need no earlier than the request before"]
     for text, mask in bad.items():
         if mask.any():
             index = int(mask.argmax())
