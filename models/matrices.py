@@ -18,6 +18,8 @@ __all__ = ["read_arrays", "read_matrices"]
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of an archive by name; raise :class:`InputError` if it is no such file."""
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise InputError(str(path), "an npz archive", "no zip file")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,8 +52,10 @@ def machines(as_json: AsJson = False) -> int:
 
 
 def models(as_json: AsJson = False) -> int:
-    """List built-in models."""
+    """List built-in models, and generators and packages of sparse matrices."""
     from models.llm.presets import DESCRIPTIONS
+    from models.sparse.generators import GENERATORS
+    from models.sparse.packaged import PACKAGES, packaged_names
     from models.zoo import ZOO
 
     rows: list[dict[str, Any]] = [
@@ -63,9 +66,18 @@ def models(as_json: AsJson = False) -> int:
         }
         for name, entry in ZOO.items()
     ]
+    rows += [{"name": name, "description": text} for name, text in DESCRIPTIONS.items()]
     rows += [
-        {"name": name, "description": text, "inputs": {}} for name, text in DESCRIPTIONS.items()
+        {"name": name, "description": f"{entry.description} ({', '.join(entry.defaults)})"}
+        for name, entry in GENERATORS.items()
     ]
+    rows += [
+        {"name": f"{package}:{name}", "description": "sparse matrix inside the package"}
+        for package in PACKAGES
+        if find_spec(package)
+        for name in packaged_names(package)
+    ]
+    rows = [{"inputs": {}} | row for row in rows]
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0

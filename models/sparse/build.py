@@ -12,7 +12,15 @@ from scipy import sparse
 from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, Operand, OpGraph, OpKind, Role, TensorInfo
 
-__all__ = ["KERNEL_KINDS", "Tensors", "check_matrix", "product_graph", "row_bounds", "row_products"]
+__all__ = [
+    "KERNEL_KINDS",
+    "Tensors",
+    "check_extents",
+    "check_matrix",
+    "product_graph",
+    "row_bounds",
+    "row_products",
+]
 
 Array = NDArray[Any]
 
@@ -32,7 +40,8 @@ KERNEL_KINDS: Mapping[str, OpKind] = {
 }
 """Kernel -> the kind of product that it computes."""
 
-MAX_DIMENSION = 1 << 31
+MAX_DIMENSION = 1 << 26
+"""Rows or columns at most: every row costs pointers and bounds on the host, even an empty one."""
 MAX_RESULT = (1 << 31) - 1
 """Row pointers have 4 bytes."""
 
@@ -111,13 +120,16 @@ def product_graph(
     return graph
 
 
+def check_extents(field: str, shape: tuple[int, int]) -> None:
+    """Raise :class:`InputError` if a matrix of ``shape`` cannot be held by rows."""
+    rows, cols = shape
+    if not (1 <= rows <= MAX_DIMENSION and 1 <= cols <= MAX_DIMENSION):
+        raise InputError(f"{field}: shape", f"extents of 1 to {MAX_DIMENSION}", f"{rows} x {cols}")
+
+
 def check_matrix(field: str, matrix: sparse.csr_array) -> None:
     """Raise :class:`InputError` if extents or values of ``matrix`` cannot be used."""
-    rows, cols = matrix.shape
-    if not (1 <= rows < MAX_DIMENSION and 1 <= cols < MAX_DIMENSION):
-        raise InputError(
-            f"{field}: shape", f"extents of 1 to {MAX_DIMENSION - 1}", f"{rows} x {cols}"
-        )
+    check_extents(field, matrix.shape)
     if not np.isfinite(matrix.data).all():
         bad = int((~np.isfinite(matrix.data)).sum())
         raise InputError(f"{field}: values", "finite values", f"{bad} NaN or Inf")

@@ -19,6 +19,10 @@ Ints = NDArray[np.int64]
 
 MAX_NONZEROS = 1 << 28
 """Non-zeros that a generator draws at most (some GiB on the host)."""
+_PATIENCE = 1 << 20
+"""Draws beyond 100 per edge until a generator is given up."""
+_RMAT_SCALE, _RMAT_EDGES = 14, 254_211
+"""The calibrated graph's size; others have as many edges per vertex (15.5), up to their limit."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Generator:
     description : str
         One line for ``hwsim models``.
     defaults : dict of str to int or float
-        Parameters; the first is the one that may be given without its name.
+        Parameters; the first is the one that may be given without its name. Edges of -1 are as
+        many per vertex as a matrix of default size has.
     build : callable(parameters, rng) -> csr_array
         Draws the matrix; values are small integers, so that products are exact.
     """
@@ -98,29 +103,44 @@ def _with_values(
 
 
 def _distinct(
-    draw: Callable[[int], Ints], wanted: int, shape: tuple[int, int], rng: np.random.Generator
+    name: str,
+    draw: Callable[[int], Ints],
+    wanted: int,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
 ) -> Matrix:
     """Return a matrix of exactly ``wanted`` distinct coordinates, drawing again for repeats.
 
     ``draw`` returns row * columns + column of so many coordinates. Those drawn first are kept.
+    Skewed draws that hardly bring new ones are given up, in the name of the parameter ``name``.
     """
     keys = np.zeros(0, np.int64)
+    turn = drawn = 0
     while len(keys) < wanted:
-        more = draw(max(1024, wanted - len(keys)))
+        need = f"fewer: {drawn} draws gave {len(keys)} distinct ones"
+        _require(name, drawn <= 100 * wanted + _PATIENCE, need, wanted)
+        # From the 32nd turn on each draws twice as much as the one before.
+        count = max(1024, wanted - len(keys)) << min(12, max(0, turn - 31))
+        turn, drawn = turn + 1, drawn + count
+        more = draw(count)
         keys, first = np.unique(np.concatenate([keys, more]), return_index=True)
         keys = keys[np.argsort(first)][:wanted]
     return _with_values(keys // shape[1], keys % shape[1], shape, rng)
 
 
 def _rmat(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
-    scale, edges = p["scale"], p["edges"]
+    scale = p["scale"]
     a, b, c = p["a"], p["b"], p["c"]
     _require("rmat.scale", 1 <= scale <= 26, "1 to 26", scale)
     _require("rmat.a, b, c", a + b + c <= 1, "a sum of at most 1", a + b + c)
     size = 1 << scale
-    quarter = min(x for x in (a, b, c, 1 - a - b - c))
-    limit = size * size // 4 if quarter > 0 else size
-    _require("rmat.edges", edges <= limit, f"at most {limit} at scale {scale}", edges)
+    quadrants = sum(share > 0 for share in (a, b, c, 1 - a - b - c))
+    limit = max(1, quadrants**scale // 4)
+    edges = min(p["edges"], limit)
+    if edges < 0:
+        edges = min(round(size * _RMAT_EDGES / (1 << _RMAT_SCALE)), limit, MAX_NONZEROS)
+    need = f"at most {limit} at scale {scale}"
+    _require("rmat.edges", p["edges"] <= limit, need, p["edges"])
 
     def draw(count: int) -> Ints:
         rows = np.zeros(count, np.int64)
@@ -132,7 +152,7 @@ def _rmat(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
         keys: Ints = rows * size + cols
         return keys
 
-    return _distinct(draw, edges, (size, size), rng)
+    return _distinct("rmat.edges", draw, edges, (size, size), rng)
 
 
 def _uniform(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
@@ -145,11 +165,16 @@ def _uniform(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
     if wanted > rows * cols // 2:
         keys = rng.permutation(rows * cols)[:wanted]
         return _with_values(keys // cols, keys % cols, (rows, cols), rng)
-    return _distinct(lambda count: rng.integers(0, rows * cols, count), wanted, (rows, cols), rng)
+
+    def draw(count: int) -> Ints:
+        return rng.integers(0, rows * cols, count)
+
+    return _distinct("uniform.density", draw, wanted, (rows, cols), rng)
 
 
 def _powerlaw(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
-    n, edges, alpha = p["n"], p["edges"], p["alpha"]
+    n, alpha = p["n"], p["alpha"]
+    edges = p["edges"] if p["edges"] >= 0 else min(8 * n, n * n // 8)
     _require("powerlaw.n", n >= 1, "at least 1", n)
     _require("powerlaw.alpha", alpha > 1, "above 1", alpha)
     _require("powerlaw.edges", edges <= n * n // 8, f"at most {n * n // 8}", edges)
@@ -162,13 +187,13 @@ def _powerlaw(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
         keys: Ints = order[ends[0]].astype(np.int64) * n + order[ends[1]]
         return keys
 
-    return _distinct(draw, edges, (n, n), rng)
+    return _distinct("powerlaw.edges", draw, edges, (n, n), rng)
 
 
 def _stencil(p: dict[str, Any], points: int) -> Matrix:
     """Return the matrix of a grid of ``side`` x ``side`` points: centre points - 1, others -1."""
     side = p["side"]
-    _require("stencil.side", 1 <= side <= 4096, "1 to 4096", side)
+    _require(f"stencil{points}.side", 1 <= side <= 4096, "1 to 4096", side)
     line = sparse.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(side, side))
     eye = sparse.eye_array(side)
     if points == 9:
@@ -179,6 +204,28 @@ def _stencil(p: dict[str, Any], points: int) -> Matrix:
     matrix.eliminate_zeros()  # kron keeps those of small, dense blocks
     matrix.data[:] = -1.0
     matrix.setdiag(points - 1.0)
+    matrix.sort_indices()
+    found: Matrix = matrix
+    return found
+
+
+def _mycielskian(p: dict[str, Any]) -> Matrix:
+    """Return the graph that Mycielski's construction makes of one edge in ``order`` - 2 steps.
+
+    A step copies every vertex, joins the copy to the neighbours of the original and all copies to
+    one more vertex. The chromatic number is ``order``; no three vertices are joined.
+    """
+    order = p["order"]
+    _require("mycielskian.order", 2 <= order <= 18, "2 to 18", order)
+    edges = np.array([[0, 1]])
+    n = 2
+    for _ in range(order - 2):
+        shadows = np.arange(n, 2 * n)
+        hub = np.stack([shadows, np.full(n, 2 * n)], axis=1)
+        edges = np.concatenate([edges, edges + [0, n], edges[:, ::-1] + [0, n], hub])
+        n = 2 * n + 1
+    ends = np.concatenate([edges, edges[:, ::-1]]).T
+    matrix: Any = sparse.csr_array((np.ones(ends.shape[1]), tuple(ends)), shape=(n, n))
     matrix.sort_indices()
     found: Matrix = matrix
     return found
@@ -198,7 +245,7 @@ def _delaunay(p: dict[str, Any], rng: np.random.Generator) -> Matrix:
 GENERATORS: dict[str, Generator] = {
     "rmat": Generator(
         "R-MAT graph; by default calibrated to a sparse product of 6.2 M multiplications",
-        {"scale": 14, "edges": 254_211, "a": 0.51, "b": 0.09, "c": 0.09},
+        {"scale": _RMAT_SCALE, "edges": -1, "a": 0.51, "b": 0.09, "c": 0.09},
         _rmat,
     ),
     "uniform": Generator(
@@ -206,7 +253,7 @@ GENERATORS: dict[str, Generator] = {
     ),
     "powerlaw": Generator(
         "ends drawn by Zipf-like weights with degree exponent alpha",
-        {"n": 8192, "edges": 65536, "alpha": 2.1},
+        {"n": 8192, "edges": -1, "alpha": 2.1},
         _powerlaw,
     ),
     "stencil9": Generator(
@@ -216,6 +263,11 @@ GENERATORS: dict[str, Generator] = {
     ),
     "stencil5": Generator(
         "5-point stencil on a square grid", {"side": 64}, lambda p, rng: _stencil(p, 5)
+    ),
+    "mycielskian": Generator(
+        "Mycielski's triangle-free graph (11: matrix mycielskian11), dense for a graph",
+        {"order": 11},
+        lambda p, rng: _mycielskian(p),
     ),
     "delaunay": Generator("Delaunay triangulation of random points", {"points": 8192}, _delaunay),
 }

@@ -76,8 +76,8 @@ def packaged_names(package: str) -> list[str]:
     return PACKAGES[package][0]()
 
 
-def load_packaged(source: str) -> Any:
-    """Return the scipy matrix that ``source`` names.
+def load_packaged(source: str, field: str = "model") -> Any:
+    """Return the scipy matrix that ``source`` names; errors are about ``field``.
 
     Raises
     ------
@@ -86,5 +86,5 @@ def load_packaged(source: str) -> Any:
     """
     package, _, name = source.partition(":")
     if name not in packaged_names(package):
-        raise unknown_name("model", name, packaged_names(package))
+        raise unknown_name(field, name, packaged_names(package))
     return PACKAGES[package][1](name)

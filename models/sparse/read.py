@@ -12,7 +12,7 @@ from scipy import io, sparse
 
 from hwsim.core.errors import InputError
 from hwsim.core.graph import OpGraph
-from models.sparse.build import product_graph
+from models.sparse.build import check_extents, product_graph
 from models.sparse.generators import generate, is_generator
 from models.sparse.packaged import is_packaged, load_packaged
 from models.sparse.workloads import WORKLOADS, workload_graph
@@ -22,6 +22,8 @@ __all__ = ["is_sparse_source", "load_sparse", "read_matrix"]
 
 MAX_ENTRIES = 1 << 28
 """Entries of a file at most."""
+MAX_INTEGER = 1 << 53
+"""Magnitude of whole numbers at most: values are doubles."""
 _DENSE_COLUMNS = 32
 """Columns of dense operands unless --batch says otherwise."""
 
@@ -38,14 +40,18 @@ def load_sparse(source: str, workload: Workload, batch: int | None) -> OpGraph:
     if workload.phase != "infer":
         raise InputError("--phase", f"infer for {source}", repr(workload.phase))
     notes: list[str] = []
-    a = read_matrix(source, workload.seed, notes)
+    a = _read("model", source, workload.seed)
+    b = None
+    if workload.other is not None:
+        b = _read("--b", workload.other, workload.seed + 1)
+    is_complex = any(matrix is not None and matrix.dtype.kind == "c" for matrix in (a, b))
+    a = _as_real(source, a, notes, is_complex=is_complex)
     if workload.kernel in WORKLOADS:
         graph = workload_graph(source, a, workload, batch, _DENSE_COLUMNS)
         graph.notes += notes
         return graph
-    b = None
     if workload.other is not None:
-        b = read_matrix(workload.other, workload.seed + 1, notes)
+        b = _as_real(workload.other, b, notes, is_complex=is_complex)
     graph = product_graph(
         source, workload.kernel, a, b, features=batch or _DENSE_COLUMNS, seed=workload.seed
     )
@@ -64,25 +70,44 @@ def read_matrix(source: str, seed: int = 0, notes: list[str] | None = None) -> s
     InputError
         Naming the file and what is wrong with it, or the generator's parameter.
     """
+    matrix = _read("model", source, seed)
+    return _as_real(
+        source, matrix, [] if notes is None else notes, is_complex=matrix.dtype.kind == "c"
+    )
+
+
+def _read(field: str, source: str, seed: int) -> Any:
+    """Return the matrix that option ``field`` names, in whatever form and type it came."""
     if is_generator(source):
         return generate(source, seed)
-    matrix = load_packaged(source) if is_packaged(source) else _read_file(source)
-    if matrix.dtype.kind == "c":
-        matrix = sparse.kron(matrix.real, [[1, 0], [0, 1]]) + sparse.kron(
-            matrix.imag, [[0, -1], [1, 0]]
-        )
-        if notes is not None:
-            notes.append(f"{Path(source).name}: complex values run as real blocks of 2 x 2")
+    matrix = load_packaged(source, field) if is_packaged(source) else _read_file(field, source)
+    if matrix.dtype.kind in "iu" and matrix.nnz:
+        least, most = int(matrix.data.min()), int(matrix.data.max())
+        if max(-least, most) > MAX_INTEGER:
+            found = str(most if most > -least else least)
+            raise InputError(source, "integers up to 2^53, which doubles hold exactly", found)
+    return matrix
+
+
+def _as_real(source: str, matrix: Any, notes: list[str], *, is_complex: bool) -> sparse.csr_array:
+    """Return ``matrix`` by rows; as blocks of 2 x 2 if it or the other operand ``is_complex``."""
+    if is_complex:
+        blocks = sparse.kron(matrix.real, [[1, 0], [0, 1]])
+        if matrix.dtype.kind == "c":
+            blocks = blocks + sparse.kron(matrix.imag, [[0, -1], [1, 0]])
+        matrix = blocks
+        check_extents(source, matrix.shape)
+        notes.append(f"{Path(source).name}: complex values run as real blocks of 2 x 2")
     result: Any = sparse.csr_array(matrix, dtype=np.float64)
     result.sum_duplicates()
     found: sparse.csr_array = result
     return found
 
 
-def _read_file(source: str) -> Any:
+def _read_file(field: str, source: str) -> Any:
     path = Path(source)
     if not path.is_file():
-        raise InputError("model", "an existing file or a generator", repr(source))
+        raise InputError(field, "an existing file or a generator", repr(source))
     return _read_npz(path) if source.endswith(".npz") else _read_mtx(path)
 
 
@@ -97,6 +122,7 @@ def _read_mtx(path: Path) -> sparse.coo_array:
         rows, cols, entries, form, _, symmetry = io.mminfo(str(path))
         if symmetry != "general" and rows != cols:
             raise InputError(str(path), f"a square matrix, as it is {symmetry}", f"{rows} x {cols}")
+        check_extents(str(path), (rows, cols))
         if entries > MAX_ENTRIES or (form == "array" and rows * cols > MAX_ENTRIES):
             raise InputError(str(path), f"at most {MAX_ENTRIES} entries", str(entries))
         matrix = io.mmread(str(path), spmatrix=False)
@@ -116,7 +142,11 @@ def _is_scipy_npz(path: Path) -> bool:
 
 def _read_npz(path: Path) -> Any:
     try:
-        matrix = sparse.load_npz(path)
+        matrix: Any = sparse.load_npz(path)
+        if len(matrix.shape) == 2:
+            check_extents(str(path), matrix.shape)
+        if hasattr(matrix, "indptr"):  # else pointers that go back would give other entries
+            matrix.check_format(full_check=True)
         return sparse.coo_array(matrix)
     except (ValueError, OSError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
         text = (str(error) or type(error).__name__).splitlines()[0]

@@ -16,6 +16,7 @@ from hwsim.core.machine import machine_names, make_machine
 from hwsim.core.result import Claim
 from hwsim.experiments import registry
 from models.llm.presets import CONFIGS
+from models.sparse.generators import GENERATORS
 from models.zoo import ZOO
 
 
@@ -76,7 +77,9 @@ def test_machines_and_models_read_well_without_json(hwsim):
 
 def test_models_lists_the_zoo_with_input_shapes(hwsim):
     rows = hwsim("models", "--json").document
-    assert [row["name"] for row in rows] == [*ZOO, *CONFIGS]
+    names = [row["name"] for row in rows]
+    assert names[: len(ZOO) + len(CONFIGS)] == [*ZOO, *CONFIGS]
+    assert {*GENERATORS, "networkx:karate", "scipy:illc1850"} <= set(names)
     shapes = {row["name"]: row["inputs"] for row in rows}
     assert shapes["resnet50"] == {"image": [1, 3, 224, 224]}
 

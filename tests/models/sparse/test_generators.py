@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networkx
 import numpy as np
 import pytest
 
@@ -38,6 +39,36 @@ def test_stencils_have_their_closed_forms() -> None:
         assert generate(f"stencil5:{side}").nnz == 5 * side**2 - 4 * side
 
 
+@pytest.mark.parametrize(
+    ("source", "edges"),
+    [
+        ("rmat:scale=1", 1),  # a quarter of 4
+        ("rmat:6", 993),  # 254,211 / 16,384 of 64
+        ("rmat:scale=4,a=0.6,b=0.2,c=0.2", 3**4 // 4),
+        ("rmat:scale=4,a=1,b=0,c=0", 1),
+        ("rmat:6,edges=0", 0),
+        ("powerlaw:100", 800),
+        ("powerlaw:n=16", 16 * 16 // 8),
+        ("powerlaw", 65_536),
+    ],
+)
+def test_edges_follow_the_size_unless_said(source: str, edges: int) -> None:
+    assert generate(source).nnz == edges
+
+
+@pytest.mark.parametrize("order", [2, 3, 4, 7])
+def test_mycielskis_graphs_are_networkxs(order: int) -> None:
+    graph = networkx.mycielski_graph(order)
+    expected = networkx.to_scipy_sparse_array(graph, nodelist=sorted(graph))
+    a = generate(f"mycielskian:{order}")
+    assert (a != expected).nnz == 0
+    # Vertices n -> 2 n + 1, edges e -> 3 e + n, from one edge.
+    vertices, edges = 2, 1
+    for _ in range(order - 2):
+        vertices, edges = 2 * vertices + 1, 3 * edges + vertices
+    assert (a.shape[0], a.nnz) == (vertices, 2 * edges)
+
+
 def test_uniform_has_its_density() -> None:
     for density in (0.0, 0.1, 0.9, 1.0):
         a = generate(f"uniform:n=30,cols=20,density={density}")
@@ -63,6 +94,11 @@ def test_a_triangulation_is_symmetric_and_planar() -> None:
         ("uniform:density=nan", "uniform.density"),
         ("powerlaw:alpha=1", "powerlaw.alpha"),
         ("delaunay:2", "delaunay.points"),
+        ("rmat:scale=4,a=1,b=0,c=0,edges=2", "rmat.edges"),  # one cell only
+        ("rmat:scale=8,a=0.999999,b=0,c=0,edges=9000", "rmat.edges"),  # as good as one
+        ("powerlaw:n=50,alpha=1.01", "powerlaw.edges"),  # all ends at one vertex
+        ("stencil5:0", "stencil5.side"),
+        ("mycielskian:1", "mycielskian.order"),
         ("stencil7:3", "model"),
     ],
 )

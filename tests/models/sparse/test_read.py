@@ -83,6 +83,11 @@ def test_complex_products_are_those_of_real_blocks(tmp_path: Path) -> None:
         f"{HEAD}2 2 1\n1 1 inf\n",
         f"{HEAD}0 0 0\n",
         f"{HEAD}2 2 999999999999\n1 1 1\n",
+        f"{HEAD}9999999999 9999999999 1\n1 1 1\n",
+        f"{HEAD}67108865 2 1\n1 1 1\n",
+        f"{HEAD}2 67108865 1\n1 1 1\n",
+        "%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 9007199254740993\n",
+        "%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 -9007199254740993\n",
         "%%MatrixMarket matrix coordinate real mirrored\n2 2 1\n1 1 1\n",
         "%%MatrixMarket matrix coordinate real symmetric\n2 3 1\n1 1 1\n",
     ],
@@ -91,6 +96,60 @@ def test_a_broken_file_gets_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         load_sparse(written(tmp_path, text), Workload(), None)
     assert "\n" not in str(caught.value)
+
+
+def test_the_largest_exact_integers_are_read(tmp_path: Path) -> None:
+    head = "%%MatrixMarket matrix coordinate integer general\n"
+    a = read_matrix(written(tmp_path, f"{head}1 2 2\n1 1 {1 << 53}\n1 2 -{1 << 53}\n"))
+    assert a.data.tolist() == [2.0**53, -(2.0**53)]
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "shape"),
+    [
+        ([0, 2, 1, 2], [0, 1], [3, 3]),  # pointers that go back
+        ([0, 1, 2, 9], [0, 1], [3, 3]),
+        ([0, 1, 2, 2], [0, 7], [3, 3]),
+        ([0, 1, 2, 2], [0, -1], [3, 3]),
+        ([0, 1, 2, 2], [0, 1], [3, 1 << 40]),
+    ],
+)
+def test_a_broken_archive_gets_one_line(
+    tmp_path: Path, indptr: list[int], indices: list[int], shape: list[int]
+) -> None:
+    arrays = {"data": np.ones(2), "indices": np.array(indices), "indptr": np.array(indptr)}
+    path = tmp_path / "a.npz"
+    np.savez(path, format=np.array(b"csr"), shape=np.array(shape), **arrays)
+    with pytest.raises(InputError, match="a.npz") as caught:
+        read_matrix(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_real_operand_follows_a_complex_one(tmp_path: Path) -> None:
+    first = sparse.coo_array(np.array([[1 + 2j, 0], [3j, 4]]))
+    second = sparse.coo_array(np.array([[0, 2.0], [5, 1]]))
+    paths = [str(tmp_path / name) for name in ("c.mtx", "r.mtx")]
+    for path, matrix in zip(paths, (first, second), strict=True):
+        io.mmwrite(path, matrix)
+    for one, other, product in (
+        (*paths, first @ second),
+        (*paths[::-1], second @ first),
+    ):
+        graph = load_sparse(one, Workload(other=other), None)
+        a, b = (
+            sparse.csr_array(tuple(graph.weights[f"{x}.{y}"] for y in ("val", "col", "ptr")))
+            for x in "ab"
+        )
+        found = (a @ b).toarray()
+        assert (found[::2, ::2] + 1j * found[1::2, ::2] == product.toarray()).all()
+        assert len(graph.notes) == 2
+
+
+def test_the_second_operand_is_named(tmp_path: Path) -> None:
+    source = written(tmp_path, f"{HEAD}2 3 1\n1 1 1\n")
+    for other in ("none.mtx", "networkx:nobody"):
+        with pytest.raises(InputError, match="^--b: need"):
+            load_sparse(source, Workload(other=other), None)
 
 
 def test_shapes_that_do_not_conform_are_refused(tmp_path: Path) -> None:
