@@ -33,7 +33,15 @@ from models.training import training_graph
 from models.workload import Workload
 from models.zoo import load_model
 
-__all__ = ["RunRequest", "Session", "attach_baseline", "dense_request", "execute", "prepare"]
+__all__ = [
+    "RunRequest",
+    "Session",
+    "attach_baseline",
+    "dense_request",
+    "execute",
+    "machine_of",
+    "prepare",
+]
 
 log = logging.getLogger("hwsim")
 
@@ -96,13 +104,29 @@ class Session:
     schedule: Schedule | None
 
 
-def prepare(request: RunRequest) -> Session:
-    """Return the loaded, sparsified, mapped and lowered request."""
-    if request.spec_file is not None and request.spec_file.suffix == ".cfg":
-        request = _with_scalesim_config(request, request.spec_file)
+def machine_of(request: RunRequest) -> Machine:
+    """Return the machine of ``request``; raise :class:`InputError` for what it cannot do.
+
+    Needs no model, so that several requests can be checked before the first is simulated.
+    """
+    request = _with_scalesim_config(request)
     values = load_spec_values(request.spec_file) if request.spec_file else None
     machine = make_machine(request.machine, request.preset, values, request.settings)
     _check_workload(request.workload, machine)
+    if request.pruner not in METHODS:
+        raise unknown_name("--pruner", request.pruner, METHODS)
+    is_no_pattern = request.sparsity in ("dense", "published") or request.sparsity.endswith(".npz")
+    patterns = machine.capabilities().patterns
+    if request.phase != "train" and not is_no_pattern and _pattern(request).kind not in patterns:
+        need = f"one of {', '.join(patterns)} on {machine.name}"
+        raise InputError("--sparsity", need, repr(request.sparsity))
+    return machine
+
+
+def prepare(request: RunRequest) -> Session:
+    """Return the loaded, sparsified, mapped and lowered request."""
+    request = _with_scalesim_config(request)
+    machine = machine_of(request)
     graph = load_model(
         request.model,
         batch=request.batch,
@@ -111,8 +135,6 @@ def prepare(request: RunRequest) -> Session:
         workload=replace(request.workload, parameters=machine.workload_parameters(request.kernel)),
     )
     _check_products(graph, machine)
-    if request.pruner not in METHODS:
-        raise unknown_name("--pruner", request.pruner, METHODS)
     if request.phase == "train":
         graph = _training_graph(graph, request)
     elif request.sparsity == "published":
@@ -121,13 +143,8 @@ def prepare(request: RunRequest) -> Session:
         kinds = machine.capabilities().patterns
         graph = prune_by_masks(graph, Path(request.sparsity), kinds)
     elif request.sparsity != "dense":
-        pattern = _pattern(request)
-        if pattern.kind not in machine.capabilities().patterns:
-            need = f"one of {', '.join(machine.capabilities().patterns)} on {machine.name}"
-            raise InputError("--sparsity", need, repr(request.sparsity))
-        graph = prune(
-            graph, pattern, method=request.pruner, rng=np.random.default_rng(request.seed)
-        )
+        rng = np.random.default_rng(request.seed)
+        graph = prune(graph, _pattern(request), method=request.pruner, rng=rng)
     graph = machine.adapt(graph, kernel=request.kernel, dataflow=request.dataflow)
     schedule = None
     if request.mapper == "schedule" and machine.capabilities().has_slots:
@@ -173,12 +190,15 @@ def _check_products(graph: OpGraph, machine: Machine) -> None:
             )
 
 
-def _with_scalesim_config(request: RunRequest, path: Path) -> RunRequest:
-    """Return ``request`` with a SCALE-Sim configuration's array and dataflow; ``--set`` wins.
+def _with_scalesim_config(request: RunRequest) -> RunRequest:
+    """Return ``request`` with the array and dataflow of its SCALE-Sim file, if it names one.
 
-    The file's memory sizes are not used: SCALE-Sim's printed counts do not depend on them.
+    ``--set`` wins. The file's memory sizes are not used: SCALE-Sim's printed counts do not depend
+    on them.
     """
-    config = read_scalesim_config(path)
+    if request.spec_file is None or request.spec_file.suffix != ".cfg":
+        return request
+    config = read_scalesim_config(request.spec_file)
     array = tuple(f"array.{key}={value}" for key, value in config["array"].items())
     dataflow = request.dataflow if request.dataflow != "auto" else config.get("dataflow", "auto")
     return replace(request, spec_file=None, settings=(*array, *request.settings), dataflow=dataflow)

@@ -18,6 +18,7 @@ from hwsim.experiments.pipeline import (
     attach_baseline,
     dense_request,
     execute,
+    machine_of,
     prepare,
 )
 
@@ -32,8 +33,12 @@ def execute_all(
 ) -> list[Result]:
     """Return the results in the order of ``requests``, using up to ``jobs`` processes.
 
-    A single request spends its second process on the dense baseline.
+    A single request spends its second process on the dense baseline. What a machine cannot do is
+    refused before the first of several runs.
     """
+    if len(requests) > 1:
+        for request in requests:
+            machine_of(request)
     if jobs > 1 and len(requests) == 1 and _needs_dense_run(requests[0]):
         return [_execute_beside_dense(requests[0], progress)]
     if jobs == 1 or len(requests) == 1:

@@ -107,6 +107,12 @@ def test_compare_runs_every_named_machine_in_order(hwsim, matrices, tmp_path):
     assert (tmp_path / "r" / "index.html").exists()
 
 
+def test_compare_refuses_a_machine_before_the_first_run(hwsim, matrices, monkeypatch):
+    monkeypatch.setattr("hwsim.experiments.runs.execute", lambda *_: pytest.fail("simulated"))
+    flags = ("compare", matrices, "--machines", "sat,piuma", "--sparsity", "nm:2:8")
+    assert hwsim(*flags).refusal() == ("--sparsity", "one of dense on piuma", "'nm:2:8'")
+
+
 def test_diff_shows_what_changed_layer_by_layer(hwsim, matrices, tmp_path):
     dense, sparse = tmp_path / "dense.json", tmp_path / "sparse.json"
     hwsim("run", matrices, "--json", dense)
