@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from hwsim.flightllm.isa import CODE, LD, MISC, MISC_OPS, MM, ST, SYS
 from hwsim.flightllm.spec import FlightSpec
+from hwsim.flightllm.unit_costs import Cost, UnitCosts
 
 __all__ = ["A_CHANNELS", "Body", "BodyBuilder", "Ring", "Transfer", "bits"]
 
 _LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer")
 """Buffers by the mode of a load."""
-
-TWO_PHASE_PASSES = 2
-"""Passes of softmax and normalisation over a vector (Zeng et al. 2024)."""
+_A = _LEVELS.index("a_buffer")
 
 A_CHANNELS = 8
 """Channels that an activation or weight tile of the A buffer is spread over."""
@@ -47,11 +46,16 @@ class Transfer:
 class Body:
     """The instructions of a layer: code, cycles of each before the speed-up, traffic and slots.
 
-    ``hbm_read`` and ``hbm_write`` are bytes of memory, ``filled`` bytes written to each buffer.
+    ``costs`` are the cycles that instructions occupy their units for, ``told`` those until one
+    that waits for their token may start; an instruction names both by one index. Completions of a
+    unit are ``completion_gap_cycles`` apart or more. ``hbm_read`` and ``hbm_write`` are bytes of
+    memory, ``filled`` bytes written to each buffer.
     """
 
     code: NDArray[np.void]
     costs: tuple[Fraction, ...]
+    told: tuple[Fraction, ...]
+    completion_gap_cycles: int
     hbm_read: int
     hbm_write: int
     filled: dict[str, int]
@@ -91,21 +95,22 @@ class BodyBuilder:
     def __init__(self, spec: FlightSpec) -> None:
         self.spec = spec
         self.rows: list[tuple[int, ...]] = []
-        self.costs: dict[Fraction, int] = {}
+        self.costs: dict[Cost, int] = {}
+        self.units = UnitCosts(spec)
         self.loads: dict[tuple[Fraction | int, Transfer, int], list[int]] = {}
         self.stores: dict[tuple[int, Transfer], list[int]] = {}
         self.issued = 0
         self._issued_before = 0
         self.address = 0
-        hbm = spec.hbm
-        self.byte_cycles = Fraction(spec.clock_hz) / hbm.channel_bytes_per_s
-        self.same = Fraction(hbm.same_channel_percent, 100)
-        self.cross = Fraction(hbm.cross_channel_percent, 100)
 
-    def transfer_cycles(self, size: Fraction, how: Transfer) -> Fraction:
-        """Return the cycles for ``size`` on-chip bytes."""
-        efficiency = self.cross if how.is_crossed else self.same
-        return size * self.byte_cycles / (how.parallel * efficiency * how.ratio)
+    def _transfer(self, size: Fraction, how: Transfer, mode: int) -> int:
+        """Return the index of the cost of ``size`` on-chip bytes."""
+        buffers = self.spec.buffers
+        port = buffers.a_bytes_per_cycle if mode == _A else buffers.b_bytes_per_cycle
+        cost = self.units.transfer(
+            size, how.ratio, how.parallel, is_crossed=how.is_crossed, port_bytes=port
+        )
+        return self._cost(cost)
 
     def load(
         self,
@@ -123,7 +128,7 @@ class BodyBuilder:
         known = self.loads.get(key)
         if known is None:  # [times, cost, bytes of memory per row]
             exact = Fraction(size)
-            known = [0, self._cost(self.transfer_cycles(exact, how)), _up(exact / how.ratio)]
+            known = [0, self._transfer(exact, how, mode), _up(exact / how.ratio)]
             self.loads[key] = known
         known[0] += 1
         self._add(LD, wait, release, known[1], mode, channel, 0, 0, known[2], bank)
@@ -155,8 +160,7 @@ class BodyBuilder:
 
     def zero_fill(self, size: int, bank: int = 0) -> None:
         """Append a load that writes zeros at the speed of the A buffer."""
-        cost = Fraction(size, self.spec.buffers.a_bytes_per_cycle)
-        self._add(LD, 0, 0, self._cost(cost), 4, 0, 0, 1, 0, bank)
+        self._add(LD, 0, 0, self._cost(self.units.zero_fill(size)), 4, 0, 0, 1, 0, bank)
 
     def store(
         self, size: int, how: Transfer, *, channel: int = 0, wait: int = 0, release: int = 0
@@ -164,7 +168,7 @@ class BodyBuilder:
         """Append a store of ``size`` bytes of results."""
         known = self.stores.get((size, how))
         if known is None:
-            known = [0, self._cost(self.transfer_cycles(Fraction(size), how))]
+            known = [0, self._transfer(Fraction(size), how, _A)]
             self.stores[size, how] = known
         known[0] += 1
         self._add(ST, wait, release, known[1], 0, channel, 0, 0, size, 0)
@@ -186,20 +190,18 @@ class BodyBuilder:
         cycles = mpe.block_cycles * k_blocks
         rate = mpe.mm_macs_per_cycle if unit == MM else mpe.mv_macs_per_cycle
         self.issued += int(cycles * rate * slots)
-        self._add(unit, wait, release, self._cost(cycles * density), 0, 0, k_blocks, flags, 0, 0, a)
+        cost = self._cost(self.units.matrix(k_blocks, density))
+        self._add(unit, wait, release, cost, 0, 0, k_blocks, flags, 0, 0, a)
 
     def misc(self, op: str, elems: int, *, wait: int = 0, release: int = 0) -> None:
         """Append an SFU instruction over ``elems``; softmax and norms take two passes."""
         beats = -(-elems // self.spec.sfu.lanes)
-        index = MISC_OPS.index(op)
-        passes = TWO_PHASE_PASSES if 2 <= index <= 4 else 1
-        self._add(
-            MISC, wait, release, self._cost(Fraction(beats * passes)), index, 0, beats, 0, 0, 0
-        )
+        cost = self._cost(self.units.misc(op, elems))
+        self._add(MISC, wait, release, cost, MISC_OPS.index(op), 0, beats, 0, 0, 0)
 
     def barrier(self, release: int) -> None:
         """Append the barrier that ends the layer."""
-        self._add(SYS, bits(ST), release, self._cost(Fraction(1)), 0, 0, 0, 0, 0, 0)
+        self._add(SYS, bits(ST), release, self._cost(self.units.barrier()), 0, 0, 0, 0, 0, 0)
 
     def build(self) -> Body:
         """Return the finished layer."""
@@ -211,7 +213,9 @@ class BodyBuilder:
         written = sum(times * size for (size, _), (times, _) in self.stores.items())
         return Body(
             np.array(self.rows, dtype=CODE),
-            tuple(self.costs),
+            tuple(cost.busy for cost in self.costs),
+            tuple(cost.told for cost in self.costs),
+            self.units.completion_gap_cycles,
             read,
             written,
             _split(filled, read),
@@ -219,9 +223,9 @@ class BodyBuilder:
             self.issued,
         )
 
-    def _cost(self, cycles: Fraction) -> int:
-        """Return the index of ``cycles`` in the layer's costs."""
-        return self.costs.setdefault(cycles, len(self.costs))
+    def _cost(self, cost: Cost) -> int:
+        """Return the index of ``cost`` in the layer's costs."""
+        return self.costs.setdefault(cost, len(self.costs))
 
     def _add(
         self,

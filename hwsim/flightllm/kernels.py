@@ -16,7 +16,7 @@ SYS = 5
 
 
 @njit
-def play(unit, wait, release, ticks, pool, pushed, popped, free, busy, lost, start):
+def play(unit, wait, release, ticks, told, gap, pool, pushed, popped, free, busy, lost, start):
     """Return the makespan in ticks, or -1 - i if instruction i of some unit can never start.
 
     Parameters
@@ -25,6 +25,10 @@ def play(unit, wait, release, ticks, pool, pushed, popped, free, busy, lost, sta
         In program order; masks by unit.
     ticks : int64[n]
         Occupation of the unit.
+    told : int64[n]
+        Ticks from its start until its tokens can be taken, if no earlier one delays it.
+    gap : int
+        Ticks between two completions of a unit at least.
     pool : int64[36, n]
         Scratch: token times per (producer, consumer).
     pushed, popped : int64[36]
@@ -44,6 +48,8 @@ def play(unit, wait, release, ticks, pool, pushed, popped, free, busy, lost, sta
         length[unit[i]] += 1
     head = np.zeros(UNITS, np.int64)
     left = n
+    end = np.int64(0)
+    done = np.zeros(UNITS, np.int64)
     while left > 0:
         has_moved = False
         for u in range(UNITS):
@@ -70,10 +76,12 @@ def play(unit, wait, release, ticks, pool, pushed, popped, free, busy, lost, sta
                 start[i] = begin
                 free[u] = begin + ticks[i]
                 busy[u] += ticks[i]
+                done[u] = max(begin + told[i], done[u] + gap)
+                end = max(end, free[u], done[u])
                 for c in range(UNITS):
                     if release[i] >> c & 1:
                         slot = u * UNITS + c
-                        pool[slot, pushed[slot]] = free[u]
+                        pool[slot, pushed[slot]] = done[u]
                         pushed[slot] += 1
                 head[u] += 1
                 left -= 1
@@ -82,4 +90,4 @@ def play(unit, wait, release, ticks, pool, pushed, popped, free, busy, lost, sta
             for u in range(UNITS):
                 if head[u] < length[u]:
                     return -1 - queue[u, head[u]]
-    return free.max()
+    return end

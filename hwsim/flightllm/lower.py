@@ -63,7 +63,7 @@ class FlightProgram(Program):
         digest = hashlib.sha256()
         for body in self.bodies:
             digest.update(body.code.tobytes())
-            digest.update(repr(body.costs).encode())
+            digest.update(repr((body.costs, body.told)).encode())
         for run in self.runs:
             digest.update(f"{run.body}x{run.steps};".encode())
         return digest.hexdigest()[:16]

@@ -2,8 +2,8 @@
 
 ``timing`` chooses between two conventions. ``artifact`` follows the profiler that the authors
 published: one core's program times the whole model, and every time is divided by 3.2.
-``independent`` divides nothing: the columns and heads of a layer are spread over the cores, and a
-layer takes as long as the core with the largest share.
+``independent`` divides nothing: the columns and heads of a layer are spread over the cores, a layer
+takes as long as the core with the largest share, and units take what their RTL takes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.core.machine import Spec
-from hwsim.flightllm.unit_spec import SfuSpec
+from hwsim.flightllm.unit_spec import CsdChainSpec, DequantSpec, SfuSpec, TokenSpec
 
 __all__ = ["PRESETS", "BufferSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec"]
 
@@ -42,7 +42,8 @@ class BufferSpec(_Part):
     a_block_addresses: int = Field(16, ge=1, description="addresses per k block of an MV tile")
     b_depth: int = Field(4096, ge=2)
     b_block_addresses: int = Field(8, ge=1, description="addresses per k block of an MM tile")
-    a_bytes_per_cycle: int = Field(2048, ge=1, description="zero fill of the A buffer")
+    a_bytes_per_cycle: int = Field(2048, ge=1, description="port of the A buffer, zero fill")
+    b_bytes_per_cycle: int = Field(32, ge=1, description="port of the B buffer")
     a_bytes: int = Field(8 << 20, ge=1)
     b_bytes: int = Field(128 << 10, ge=1)
     global_bytes: int = Field(1 << 20, ge=1)
@@ -92,6 +93,9 @@ class FlightSpec(Spec):
     mask_block: int = Field(64, ge=1, description="granularity of the causal mask")
     is_fused: bool = Field(True, description="vectors stay on chip between the ops of a layer")
     mpe: MpeSpec = MpeSpec()
+    chain: CsdChainSpec = CsdChainSpec()
+    dequant: DequantSpec = DequantSpec()
+    tokens: TokenSpec = TokenSpec()
     sfu: SfuSpec = SfuSpec()
     buffers: BufferSpec = BufferSpec()
     hbm: HbmSpec

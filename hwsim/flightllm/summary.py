@@ -37,7 +37,7 @@ def run_extra(
     rates = _rates(program, phases, stats.cycles / spec.clock_hz, spec)
     seconds = stats.cycles / spec.clock_hz
     moved = sum(stats.bytes["dram"].values())
-    used = spec.shares * spec.hbm.channels_per_core * spec.hbm.channel_bytes_per_s
+    used = spec.hbm.channels_per_core * spec.hbm.channel_bytes_per_s
     instructions = dict(zip(UNITS, program.counts().tolist(), strict=True))
     extra = {
         "timing": spec.timing,
@@ -46,8 +46,8 @@ def run_extra(
         "instructions": {unit.upper(): count for unit, count in instructions.items()},
         "hbm_bytes": moved,
         "bandwidth_utilization": float(moved / seconds / spec.hbm.bytes_per_s),
-        "bandwidth_utilization_of_used_channels": float(moved / seconds / used),
-        "memory_bytes_per_cycle": float(used * spec.speed / spec.clock_hz),
+        "bandwidth_utilization_of_used_channels": float(moved / seconds / (spec.cores * used)),
+        "memory_bytes_per_cycle": float(spec.shares * used * spec.speed / spec.clock_hz),
         "storage": storage_report(instructions),
         "spec": spec.model_dump(mode="json"),
     }

@@ -47,17 +47,14 @@ class BodyTimes:
     per_cycle: int
     start: NDArray[np.int64]
     ticks: NDArray[np.int64]
-
-    @property
-    def cycles(self) -> Fraction:
-        """Return what the layer takes, in cycles of the clock before the speed-up."""
-        return Fraction(int((self.start + self.ticks).max()), self.per_cycle)
+    cycles: Fraction
+    """What the layer takes, in cycles of the clock before the speed-up."""
 
 
 def play_body(body: Body) -> LayerTime:
     """Return the time of ``body``; raise :class:`HwsimError` if it can never finish."""
-    per_cycle, ticks = _ticks(body)
-    makespan, busy, lost, _ = _play(body.code, ticks)
+    per_cycle, ticks, told = _ticks(body)
+    makespan, busy, lost, _ = _play(body.code, ticks, told, body.completion_gap_cycles * per_cycle)
     return LayerTime(
         Fraction(makespan, per_cycle),
         tuple(Fraction(int(t), per_cycle) for t in busy),
@@ -67,24 +64,27 @@ def play_body(body: Body) -> LayerTime:
 
 def play_times(body: Body) -> BodyTimes:
     """Return when every instruction of ``body`` runs, as :func:`play_body` does."""
-    per_cycle, ticks = _ticks(body)
-    _, _, _, start = _play(body.code, ticks)
-    return BodyTimes(per_cycle, start, ticks)
+    per_cycle, ticks, told = _ticks(body)
+    makespan, _, _, start = _play(body.code, ticks, told, body.completion_gap_cycles * per_cycle)
+    return BodyTimes(per_cycle, start, ticks, Fraction(makespan, per_cycle))
 
 
-def _ticks(body: Body) -> tuple[int, NDArray[np.int64]]:
-    """Return the ticks per cycle that make all costs whole, and those of every instruction."""
-    per_cycle = math.lcm(*(cost.denominator for cost in body.costs))
-    ticks_of = [int(cost * per_cycle) for cost in body.costs]
+def _ticks(body: Body) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ticks per cycle that make all costs whole, and every instruction's two times."""
+    per_cycle = math.lcm(*(cost.denominator for cost in (*body.costs, *body.told)))
+    ticks_of, told_of = (
+        [int(cost * per_cycle) for cost in costs] for costs in (body.costs, body.told)
+    )
     times = np.bincount(body.code["cost"], minlength=len(ticks_of)).tolist()
-    if sum(t * n for t, n in zip(ticks_of, times, strict=True)) >= MAX_TICKS:
+    if sum(t * n for t, n in zip(map(max, ticks_of, told_of), times, strict=True)) >= MAX_TICKS:
         need = f"a layer below {MAX_TICKS} ticks of 1/{per_cycle} cycle"
         raise HwsimError("layer", need, "more: its costs have no common measure so small")
-    return per_cycle, np.array(ticks_of, np.int64)[body.code["cost"]]
+    ticks, told = (np.array(x, np.int64)[body.code["cost"]] for x in (ticks_of, told_of))
+    return per_cycle, ticks, told
 
 
 def _play(
-    code: NDArray[np.void], ticks: NDArray[np.int64]
+    code: NDArray[np.void], ticks: NDArray[np.int64], told: NDArray[np.int64], gap: int
 ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return makespan, busy ticks per unit, lost ones per unit and producer, every start."""
     n = len(code)
@@ -94,8 +94,9 @@ def _play(
     pushed[SYS * 6 : SYS * 6 + 6] = 1  # the barrier in front of the layer
     busy, lost, start = np.zeros(6, np.int64), np.zeros((6, 6), np.int64), np.zeros(n, np.int64)
     makespan = play(
-        unit, wait, release, ticks, pool, pushed, popped, np.zeros(6, np.int64), busy, lost, start
-    )
+        unit, wait, release, ticks, told, np.int64(gap), pool, pushed, popped,
+        np.zeros(6, np.int64), busy, lost, start,
+    )  # fmt: skip
     if makespan < 0:
         index = -1 - int(makespan)
         need = f"tokens for instruction {index} of a layer"

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from hwsim.core.machine import UnitTiming
 from hwsim.flightllm.unit_spec import TokenSpec
 
-__all__ = ["ScoreboardRun", "TokenPlay", "peer_bits", "play_scoreboard", "timing"]
+__all__ = [
+    "ScoreboardRun",
+    "TokenPlay",
+    "dispatch_cycles",
+    "peer_bits",
+    "play_scoreboard",
+    "timing",
+]
 
 Pattern = NDArray[np.bool_]
 
@@ -27,6 +34,11 @@ def timing(spec: TokenSpec) -> UnitTiming:
     """
     del spec
     return UnitTiming(latency_cycles=1, interval_cycles=1)
+
+
+def dispatch_cycles(spec: TokenSpec) -> int:
+    """Return the cycles from accepting a completion to offering the instruction that waited."""
+    return 1 + timing(spec).latency_cycles
 
 
 def peer_bits(spec: TokenSpec, unit: int) -> dict[int, int]:

@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from hwsim.core.machine import UnitTiming
 from hwsim.flightllm.unit_spec import SfuSpec
 
-__all__ = ["OPS", "SfuJob", "SfuOp", "job_cycles", "play_sfu", "run_job", "solve_cycles", "timing"]
+__all__ = [
+    "OPS",
+    "SfuJob",
+    "SfuOp",
+    "job_cycles",
+    "job_interval",
+    "play_sfu",
+    "run_job",
+    "solve_cycles",
+    "timing",
+]
 
 SfuOp = Literal["add", "mul", "softmax", "layernorm", "rmsnorm"]
 
@@ -76,6 +86,11 @@ def job_cycles(spec: SfuSpec, job: SfuJob) -> int:
     if not job.is_two_pass:
         return last_pass
     return job.beats + LATENCY_CYCLES + EMPTY_CYCLES + solve_cycles(spec, job.op) - 1 + last_pass
+
+
+def job_interval(spec: SfuSpec, job: SfuJob) -> int:
+    """Return the cycles from accepting ``job`` to accepting the next one, while nobody stalls."""
+    return job_cycles(spec, job) + EMPTY_CYCLES
 
 
 def run_job(spec: SfuSpec, job: SfuJob, x: NDArray[np.integer], y: NDArray[np.integer]) -> Cycles:
