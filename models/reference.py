@@ -17,9 +17,11 @@ from hwsim.core.gemm import activation_matrix, output_tensor, weight_matrix
 from hwsim.core.graph import Op, OpGraph, OpKind
 from models.reference_functions import FUNCTIONS, pool_windows, resize_axis
 
-__all__ = ["GemmFunction", "execute", "execute_op"]
+__all__ = ["GemmFunction", "VectorFunction", "execute", "execute_op"]
 
 Array = NDArray[Any]
+VectorFunction = Callable[[Op, list[Array], tuple[int, ...]], "Array | None"]
+"""(op that is no product, operands, shape of the output) -> values, or None for the reference's."""
 GemmFunction = Callable[[Op, Array, Array], Array]
 """(op, A[groups, m, k], B[groups, k, n]) -> C[groups, m, n]."""
 
@@ -27,7 +29,10 @@ Kernel = Callable[[Op, list[Array], tuple[int, ...]], Array]
 
 
 def execute(
-    graph: OpGraph, inputs: Mapping[str, Array], gemm: GemmFunction | None = None
+    graph: OpGraph,
+    inputs: Mapping[str, Array],
+    gemm: GemmFunction | None = None,
+    vector: VectorFunction | None = None,
 ) -> dict[str, Array]:
     """Return every activation tensor of ``graph`` by name, inputs included.
 
@@ -39,6 +44,8 @@ def execute(
         Values.
     gemm : callable, optional
         Computes the matrix products (before the bias); default: numpy in the operands' dtype.
+    vector : callable, optional
+        Computes the other ops, or some of them.
 
     Raises
     ------
@@ -59,7 +66,9 @@ def execute(
             if operand.tensor not in tensors:
                 raise InputError(f"op {op.name}", f"values of weight {operand.tensor}", "none")
         operands = [tensors[operand.tensor] for operand in op.inputs]
-        result = execute_op(op, operands, info.shape, gemm)
+        result = None if vector is None or op.is_gemm else vector(op, operands, info.shape)
+        if result is None:
+            result = execute_op(op, operands, info.shape, gemm)
         if result.shape != info.shape:
             raise InputError(f"op {op.name}", f"output shape {info.shape}", f"{result.shape}")
         tensors[op.output] = result.astype(_storage(info.dtype), copy=False)

@@ -1,7 +1,7 @@
-"""Run a whole model on INT8 codes: products by a machine's instructions, the rest in FP32.
+"""Run a whole model on INT8 codes by a machine's instructions.
 
 Activations have a scale per row, weights one per column; sums are exact integers. The golden model
-is the same graph with its products in plain integers.
+is the same graph with its products in plain integers and its vectors by their definition.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from hwsim.core.formats.quantized import int8_codes
 from hwsim.core.graph import Op, OpGraph
 from hwsim.core.machine import Machine
 from hwsim.core.program import Program
+from hwsim.experiments.quantised_vectors import exact_vector, vectors_by_program, vectors_on_codes
+from hwsim.flightllm.spec import FlightSpec
+from hwsim.flightllm.unit_spec import SfuSpec
 from models.build import with_random_weights
-from models.reference import GemmFunction
+from models.reference import GemmFunction, VectorFunction
 from models.reference import execute as run_graph
 from models.sparsify.magnitude import mask_of
 
@@ -28,7 +31,9 @@ __all__ = [
     "MAX_MODEL_MACS",
     "Product",
     "compare_model",
+    "exact_functions",
     "exact_product",
+    "functions_by_program",
     "product_by_program",
     "quantised",
 ]
@@ -74,6 +79,27 @@ def product_by_program(machine: Machine, program: Program) -> Product:
     return product
 
 
+def functions_by_program(
+    graph: OpGraph, machine: Machine, program: Program
+) -> tuple[GemmFunction, VectorFunction]:
+    """Return what computes a graph's products and vectors as ``program`` does."""
+    products = quantised(graph, product_by_program(machine, program))
+    vectors = vectors_by_program(machine, program)
+    return products, vectors_on_codes(vectors, sfu_of(machine))
+
+
+def exact_functions(graph: OpGraph, machine: Machine) -> tuple[GemmFunction, VectorFunction]:
+    """Return what computes the same by definition."""
+    spec = sfu_of(machine)
+    return quantised(graph, exact_product), vectors_on_codes(exact_vector(spec), spec)
+
+
+def sfu_of(machine: Machine) -> SfuSpec:
+    """Return the special function unit of an INT8 machine."""
+    assert isinstance(machine.spec, FlightSpec)
+    return machine.spec.sfu
+
+
 def compare_model(session: Session, *, seed: int) -> list[dict[str, Any]]:
     """Return a record of the outputs of the whole model, if it is small, else none.
 
@@ -86,9 +112,8 @@ def compare_model(session: Session, *, seed: int) -> list[dict[str, Any]]:
     inputs = {
         name: rng.standard_normal(graph.tensors[name].shape, np.float32) for name in graph.inputs
     }
-    by_program = product_by_program(session.machine, session.program)
-    found = run_graph(graph, inputs, quantised(graph, by_program))
-    golden = run_graph(graph, inputs, quantised(graph, exact_product))
+    found = run_graph(graph, inputs, *functions_by_program(graph, session.machine, session.program))
+    golden = run_graph(graph, inputs, *exact_functions(graph, session.machine))
     gaps = [np.abs(found[name] - golden[name]).max() for name in graph.outputs]
     return [
         {

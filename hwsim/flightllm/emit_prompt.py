@@ -97,11 +97,11 @@ def _fused(b: BodyBuilder, layer: Layer) -> None:
             release = bits(MISC) if channel == A_CHANNELS - 1 else 0
             part = Fraction(size * b.spec.mpe.mm_columns, A_CHANNELS)
             b.load(part, _ROWS, mode=_A, channel=channel, release=release)
-    for index in range(layer.misc):
+    for index, function in enumerate(layer.functions):
         wait = bits(MM) if index == 0 else 0
         wait |= bits(LD) if index < layer.operands else 0
         release = bits(ST) if index == layer.misc - 1 else 0
-        b.misc("mul" if layer.operands else "silu", size, wait=wait, release=release)
+        b.misc(function, size, wait=wait, release=release)
 
 
 def _store(b: BodyBuilder, size: int, wait: int, is_end: bool) -> None:
@@ -120,7 +120,6 @@ def _row_by_row(b: BodyBuilder, layer: Layer) -> None:
     """Append an SFU operation on every row: a load, the operation, a store."""
     heads = ceil_div(layer.heads, b.spec.shares) if layer.heads else 1
     rows = _row_groups(b, layer) * b.spec.mpe.mm_rows * heads
-    name = layer.function or ("softmax" if layer.kind == "softmax" else "mul")
 
     def emit(row: int) -> None:
         for operand in range(max(1, layer.operands)):
@@ -129,7 +128,7 @@ def _row_by_row(b: BodyBuilder, layer: Layer) -> None:
                 layer.n, _ROW, mode=_A, channel=row % A_CHANNELS,
                 wait=_start(row + operand == 0), release=bits(MISC) * is_loaded,
             )  # fmt: skip
-        b.misc(name, layer.n, wait=bits(LD), release=bits(ST))
+        b.misc(layer.function, layer.n, wait=bits(LD), release=bits(ST))
         is_end = row == rows - 1
         b.store(layer.n, _ROW, wait=bits(MISC), release=bits(SYS) * is_end)
 

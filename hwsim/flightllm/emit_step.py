@@ -115,11 +115,11 @@ def _fused(b: BodyBuilder, layer: Layer, columns: int, *, is_end: bool) -> None:
             release = bits(MISC) if channel == A_CHANNELS - 1 else 0
             size = Fraction(columns, A_CHANNELS)
             b.load(size, _VECTOR, mode=_B, channel=channel, release=release)
-    for index in range(layer.misc):
+    for index, function in enumerate(layer.functions):
         wait = bits(MV) if index == 0 else 0
         wait |= bits(LD) if index < layer.operands else 0
         release = bits(ST) if is_end and index == layer.misc - 1 else 0
-        b.misc("mul" if layer.operands else "silu", columns, wait=wait, release=release)
+        b.misc(function, columns, wait=wait, release=release)
 
 
 def _norm(b: BodyBuilder, layer: Layer) -> None:
@@ -148,7 +148,7 @@ def _eltwise(b: BodyBuilder, layer: Layer) -> None:
         is_loaded = index == loads - 1
         wait = bits(SYS) * (index == 0)
         b.load(size, _VECTOR, mode=_B, wait=wait, release=bits(MISC) * is_loaded)
-    b.misc("mul", size, wait=bits(LD), release=bits(ST))
+    b.misc(layer.function, size, wait=bits(LD), release=bits(ST))
     b.store(size, _RESULT, wait=bits(MISC), release=bits(SYS))
 
 

@@ -66,6 +66,8 @@ def _operands(
 ) -> Iterator[tuple[str, Codes, Codes]]:
     """Yield name, activations [groups, m, k] and masked weights [groups, k, n] of every op."""
     for key, a in inputs.items():
+        if not key.endswith(".a"):  # vectors of the special function unit
+            continue
         name = key.removesuffix(".a")
         b = program.tensors[f"{name}.b"].astype(np.int64)
         mask = program.tensors.get(f"{name}.mask")

@@ -41,7 +41,8 @@ OPCODES = {LD: 0b0001, ST: 0b0010, MM: 0b0011, MV: 0b0100, MISC: 0b0101, SYS: 0b
 WORDS = {LD: 7, ST: 3, MM: 4, MV: 4, MISC: 3, SYS: 1}
 """Words per instruction: 28, 12, 16, 16, 12 and 4 bytes."""
 LD_MODES = ("b", "meta", "bias", "fsb", "a", "global")
-MISC_OPS = ("add", "mul", "softmax", "layernorm", "rmsnorm", "silu")
+MISC_OPS = ("add", "mul", "softmax", "layernorm", "rmsnorm", "silu", "gelu")
+"""By code; gelu is this project's, the others are the artifact's."""
 
 CODE = np.dtype(
     [

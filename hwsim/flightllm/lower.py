@@ -20,7 +20,7 @@ from hwsim.flightllm.body import Body, BodyBuilder, bits
 from hwsim.flightllm.emit_prompt import PROMPT_BUCKET, emit_prompt
 from hwsim.flightllm.emit_step import STEP_BUCKET, emit_step
 from hwsim.flightllm.isa import LD, MISC, SYS, UNITS, encode
-from hwsim.flightllm.plan import Layer, PlannedLayer, plan_layers
+from hwsim.flightllm.plan import Layer, PlannedLayer, plan_layers, sfu_op
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.storage import at_length
 
@@ -29,13 +29,17 @@ __all__ = ["FlightProgram", "Run", "lower_graph"]
 
 @dataclass(frozen=True)
 class Run:
-    """A layer at its place: the ops it stands for, its code, and the steps that run it."""
+    """A layer at its place: the ops it stands for, its code, and the steps that run it.
+
+    ``by_sfu`` are the ops that its SFU instructions do, in turn.
+    """
 
     op: str
     fused: tuple[str, ...]
     layer: Layer
     body: int
     steps: int
+    by_sfu: tuple[str, ...] = ()
 
 
 @dataclass
@@ -148,7 +152,8 @@ def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], 
         if key not in known:
             known[key] = len(bodies)
             bodies.append(_body(*key, spec))
-        runs.append(Run(one.op, tuple(one.fused), one.layer, known[key], one.steps))
+        place = (known[key], one.steps, one.by_sfu)
+        runs.append(Run(one.op, tuple(one.fused), one.layer, *place))
     return bodies, runs
 
 
@@ -197,6 +202,7 @@ def _facts(graph: OpGraph, mappings: list[Mapping]) -> list[dict[str, Any]]:
                 "name": op.name,
                 "kind": op.kind.value,
                 "stage": op.stage.value,
+                "sfu": sfu_op(op),
                 "dims": dict(op.dims),
                 "mapping": {"dataflow": mapping.dataflow},
                 "macs": op.macs(),

@@ -138,15 +138,24 @@ class FlightMachine(Machine):
         self, program: Program, inputs: MappingType[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         from hwsim.flightllm.functional import exact_products
+        from hwsim.flightllm.functional_sfu import vector_names, vector_operands
+        from hwsim.flightllm.sfu_golden import exact_vectors
 
-        return {**exact_products(_own(program), inputs)}
+        function_of = {fact["name"]: fact["sfu"] for fact in program.meta["ops"]}
+        vectors = {
+            name: exact_vectors(self.spec.sfu, function_of[name], *vector_operands(name, inputs))
+            for name in vector_names(inputs)
+        }
+        return {**exact_products(_own(program), inputs), **vectors}
 
     def execute(
         self, program: Program, inputs: MappingType[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         from hwsim.flightllm.functional import core_products
+        from hwsim.flightllm.functional_sfu import core_vectors
 
-        return {**core_products(_own(program), inputs)}
+        own = _own(program)
+        return {**core_products(own, inputs), **core_vectors(own, inputs, self.spec.sfu)}
 
     def run(
         self,

@@ -16,7 +16,7 @@ from hwsim.core.sparsity import NM, Unstructured
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["Layer", "PlannedLayer", "phase_of", "plan_layers", "prune_queries_and_keys"]
+__all__ = ["Layer", "PlannedLayer", "phase_of", "plan_layers", "prune_queries_and_keys", "sfu_op"]
 
 MAX_FUSED = 3
 """Element-wise ops behind one projection (rotary embedding has three)."""
@@ -27,6 +27,9 @@ _FLAG_FUNCTIONS = ("relu", "identity")
 _TABLE_FUNCTIONS = ("mul", "rotate_half_mul")
 """Of a graph input these are tables of positions."""
 
+_SFU_OPS = {"add": "add", "silu": "silu", "sigmoid": "silu", "gelu": "gelu", "gelu_tanh": "gelu"}
+"""Function of an element-wise op -> operation of the SFU; all others are charged as products."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -34,8 +37,9 @@ class Layer:
 
     ``kind`` is linear, norm, scores, mix, cache, softmax or eltwise. ``tokens`` run at once; a
     product has ``k`` and ``n``; attention has ``heads`` heads, ``group`` of which share keys and
-    values, and a ``context``. ``misc`` counts fused SFU instructions per tile, ``operands`` those
-    of their operands that are loaded. ``density`` is the share of kept weights.
+    values, and a ``context``. ``functions`` are the SFU's operations fused behind a tile,
+    ``operands`` counts those of their operands that are loaded; ``function`` is what a layer of the
+    SFU alone does. ``density`` is the share of kept weights.
     """
 
     kind: str
@@ -45,7 +49,7 @@ class Layer:
     heads: int = 0
     group: int = 1
     context: int = 0
-    misc: int = 0
+    functions: tuple[str, ...] = ()
     operands: int = 0
     density: Fraction = Fraction(1)
     is_sparse: bool = False
@@ -53,15 +57,24 @@ class Layer:
     has_relu: bool = False
     function: str = ""
 
+    @property
+    def misc(self) -> int:
+        """Return the fused SFU instructions per tile."""
+        return len(self.functions)
+
 
 @dataclass
 class PlannedLayer:
-    """A layer with its leading op, the ops fused into it and the steps that run it."""
+    """A layer with its leading op, the ops fused into it and the steps that run it.
+
+    ``by_sfu`` are those of its ops that an SFU instruction does, in that order.
+    """
 
     layer: Layer
     op: str
     fused: list[str] = field(default_factory=list)
     steps: int = 1
+    by_sfu: tuple[str, ...] = ()
 
     @property
     def phase(self) -> str:
@@ -100,10 +113,11 @@ def _plan(
     width = shape[-1]
     rows = max(1, op.dims["elems"] // (steps * width)) if "elems" in op.dims else 1
     if op.kind is OpKind.NORMALIZATION:
-        function = "rmsnorm" if op.attrs["function"] == "rms" else "layernorm"
-        return PlannedLayer(Layer("norm", rows, n=width, function=function), op.name, [], steps)
+        layer = Layer("norm", rows, n=width, function=sfu_op(op))
+        return PlannedLayer(layer, op.name, [], steps, (op.name,))
     if op.kind is OpKind.SOFTMAX:
-        return PlannedLayer(_softmax(graph, op, rows, width), op.name, [], steps)
+        layer = _softmax(graph, op, rows, width)
+        return PlannedLayer(layer, op.name, [], steps, (op.name,))
     if op.kind is OpKind.CONCAT and "grows" in op.attrs:
         context = shape[1]
         return PlannedLayer(
@@ -112,8 +126,8 @@ def _plan(
     if op.kind is OpKind.ELEMENTWISE and op.attrs["function"] not in _FLAG_FUNCTIONS:
         # Unfused, every operand comes from memory; else the first is on chip.
         operands = len(op.inputs) - spec.is_fused
-        layer = Layer("eltwise", rows, n=width, operands=operands)
-        return PlannedLayer(layer, op.name, [], steps)
+        layer = Layer("eltwise", rows, n=width, operands=operands, function=sfu_op(op))
+        return PlannedLayer(layer, op.name, [], steps, (op.name,))
     return None
 
 
@@ -123,7 +137,7 @@ def _linear(
     dims = op.gemm()
     tokens = dims.m // steps
     most = MAX_FUSED if spec.is_fused else 0
-    fused, operands, misc, relu = _followers(graph, op, ready, tokens, most)
+    fused, operands, by_sfu, relu = _followers(graph, op, ready, tokens, most)
     taken.update(fused)
     density, is_sparse = _density(op)
     layer = Layer(
@@ -131,22 +145,32 @@ def _linear(
         tokens,
         k=dims.k,
         n=dims.n,
-        misc=misc,
+        functions=tuple(sfu_op(graph.op(name)) for name in by_sfu),
         operands=operands,
         density=density,
         is_sparse=is_sparse,
         has_relu=relu,
     )
-    return PlannedLayer(layer, op.name, fused, steps)
+    return PlannedLayer(layer, op.name, fused, steps, tuple(by_sfu))
+
+
+def sfu_op(op: Op) -> str:
+    """Return the operation of the special function unit that does ``op``, "" for a product."""
+    if op.kind is OpKind.SOFTMAX:
+        return "softmax"
+    if op.kind is OpKind.NORMALIZATION:
+        return "rmsnorm" if op.attrs["function"] == "rms" else "layernorm"
+    return _SFU_OPS.get(op.attrs["function"], "mul") if op.kind is OpKind.ELEMENTWISE else ""
 
 
 def _softmax(graph: OpGraph, op: Op, rows: int, width: int) -> Layer:
     """Return the softmax of a router, or of attention's scores: rows of every head and token."""
     scores = graph.producer(op.inputs[0].tensor)
     if scores is None or scores.kind is not OpKind.MATMUL:
-        return Layer("softmax", rows, n=width)
+        return Layer("softmax", rows, n=width, function="softmax")
     heads = int(scores.attrs.get("heads", 1))
-    return Layer("softmax", rows // heads, n=width, heads=heads, context=width)
+    facts = {"heads": heads, "context": width}
+    return Layer("softmax", rows // heads, n=width, function="softmax", **facts)
 
 
 def prune_queries_and_keys(graph: OpGraph, spec: FlightSpec) -> OpGraph:
@@ -188,8 +212,8 @@ def _density(op: Op) -> tuple[Fraction, bool]:
 
 def _followers(
     graph: OpGraph, op: Op, ready: set[str], tokens: int, most: int
-) -> tuple[list[str], int, int, bool]:
-    """Return the element-wise ops fused behind ``op``, loaded operands, SFU ops, a ReLU flag.
+) -> tuple[list[str], int, list[str], bool]:
+    """Return the element-wise ops fused behind ``op``, loaded operands, SFU's ops, a ReLU flag.
 
     At most ``most`` are done by the SFU; flags of the instruction cost nothing.
 
@@ -197,10 +221,11 @@ def _followers(
     """
     fused: list[str] = []
     inside = {op.output}
-    operands = misc = 0
+    operands = 0
+    by_sfu: list[str] = []
     has_relu = False
     frontier = list(graph.consumers(op.output))
-    while frontier and misc <= most:
+    while frontier and len(by_sfu) <= most:
         nxt = frontier.pop(0)
         if nxt.name in fused or nxt.kind is not OpKind.ELEMENTWISE:
             continue
@@ -208,16 +233,16 @@ def _followers(
         if any(tensor not in ready for tensor in outside):
             continue
         is_flag = nxt.attrs["function"] in _FLAG_FUNCTIONS
-        if not is_flag and misc == most:
+        if not is_flag and len(by_sfu) == most:
             continue
         has_relu |= is_flag
-        misc += not is_flag
+        by_sfu += [] if is_flag else [nxt.name]
         is_table = nxt.attrs["function"] in _TABLE_FUNCTIONS and tokens == 1
         operands += sum(not (is_table and tensor in graph.inputs) for tensor in outside)
         fused.append(nxt.name)
         inside.add(nxt.output)
         frontier += graph.consumers(nxt.output)
-    return fused, operands, misc, has_relu
+    return fused, operands, by_sfu, has_relu
 
 
 def _attention(
@@ -235,5 +260,8 @@ def _attention(
     follow = graph.consumers(op.output) if spec.is_fused else []
     fused = [o.name for o in follow if o.kind is OpKind.SOFTMAX]
     taken.update(fused)
-    layer = Layer("scores", tokens, k=dims.k, n=dims.n, context=dims.n, misc=len(fused), **facts)
-    return PlannedLayer(layer, op.name, fused, steps)
+    functions = ("softmax",) * len(fused)
+    layer = Layer(
+        "scores", tokens, k=dims.k, n=dims.n, context=dims.n, functions=functions, **facts
+    )
+    return PlannedLayer(layer, op.name, fused, steps, tuple(fused))

@@ -6,7 +6,8 @@ said so; everything else is this project's choice, with its reason in DEVIATIONS
 
 from __future__ import annotations
 
-from typing import Self
+from math import erf, exp, sqrt
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +17,7 @@ __all__ = [
     "DSP_A_BITS",
     "DSP_B_BITS",
     "DSP_P_BITS",
+    "GATE_RANGE",
     "CsdChainSpec",
     "DequantSpec",
     "DspSpec",
@@ -32,6 +34,9 @@ DSP_A_BITS = 27
 DSP_B_BITS = 18
 
 DSP_P_BITS = 48
+
+GATE_RANGE = 8
+"""Where the tables of silu's and gelu's gates end: beyond it both are 1 within 2**-11."""
 
 
 class _Part(BaseModel):
@@ -174,7 +179,7 @@ class SfuSpec(_Part):
     scale_fraction_bits: int = Field(12, ge=8, le=15, description="of softmax's scale (assumed)")
     table_bits: int = Field(8, ge=2, le=8, description="log2 of the table of exp2 (assumed)")
     reciprocal_bits: int = Field(30, ge=16, le=30, description="numerator is 2**this (assumed)")
-    norm_fraction_bits: int = Field(4, ge=0, le=7, description="of a normalised output (assumed)")
+    norm_fraction_bits: int = Field(8, ge=0, le=9, description="of a normalised output (assumed)")
 
     @property
     def elems_bits(self) -> int:
@@ -187,10 +192,36 @@ class SfuSpec(_Part):
         # Squares are at most 2**14, their sum elems times that, and elems once more.
         return (14 + 2 * self.elems_bits + 1) // 2
 
+    @property
+    def output_bits(self) -> int:
+        """Return the width of an output: 16, as norms are FP16 (Zeng et al. 2024)."""
+        return 16
+
+    @property
+    def tail_bits(self) -> int:
+        """Return the width of the number of lanes that a vector's last beat uses."""
+        return max(1, (self.lanes - 1).bit_length())
+
     def exp2_table(self) -> tuple[int, ...]:
         """Return 2**15 * 2**(-f / entries), rounded, for every fraction f."""
         entries = 1 << self.table_bits
         return tuple(round(2 ** (15 - f / entries)) for f in range(entries))
+
+    @property
+    def gate_shift(self) -> int:
+        """Return by how much a fixed-point t is shifted to index a gate's table."""
+        return self.scale_fraction_bits + GATE_RANGE.bit_length() - 1 - self.table_bits
+
+    def gate_table(self, op: Literal["silu", "gelu"]) -> tuple[int, ...]:
+        """Return 2**15 times what multiplies x, in the middle of every step of t in 0 to 8.
+
+        The gate is 1 / (1 + exp(-t)) in silu, the normal distribution's integral in gelu.
+        """
+        entries = 1 << self.table_bits
+        middles = [(step + 0.5) * GATE_RANGE / entries for step in range(entries)]
+        if op == "silu":
+            return tuple(round(2**15 / (1 + exp(-t))) for t in middles)
+        return tuple(round(2**14 * (1 + erf(t / sqrt(2)))) for t in middles)
 
 
 class QMoeSpec(_Part):

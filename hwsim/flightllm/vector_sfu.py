@@ -31,10 +31,10 @@ __all__ = [
     "timing",
 ]
 
-SfuOp = Literal["add", "mul", "softmax", "layernorm", "rmsnorm"]
+SfuOp = Literal["add", "mul", "softmax", "layernorm", "rmsnorm", "silu", "gelu"]
 
 OPS: tuple[SfuOp, ...] = get_args(SfuOp)
-"""By the code of a MISC instruction (artifact)."""
+"""By the code of a MISC instruction (artifact; gelu is this project's)."""
 
 LATENCY_CYCLES = 5
 """Multiply; subtract; exp2; multiply or sum; saturate or accumulate."""
@@ -42,22 +42,28 @@ LATENCY_CYCLES = 5
 EMPTY_CYCLES = 2
 """From the last beat of a pass leaving the pipeline to what follows it."""
 
+_TWO_PASS = ("softmax", "layernorm", "rmsnorm")
+
 Pattern = NDArray[np.bool_]
 Cycles = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class SfuJob:
-    """One vector: ``scale`` is softmax's log2(e) times the input's scale, in fixed point."""
+    """One vector of ``beats``, of the last one ``tail`` lanes only (0: all).
+
+    ``scale`` is the input's scale in fixed point, in softmax times log2(e).
+    """
 
     op: SfuOp
     beats: int
     scale: int = 0
+    tail: int = 0
 
     @property
     def is_two_pass(self) -> bool:
         """Return whether the vector is read twice."""
-        return self.op not in ("add", "mul")
+        return self.op in _TWO_PASS
 
     @property
     def input_beats(self) -> int:
@@ -73,7 +79,7 @@ def timing(spec: SfuSpec) -> UnitTiming:
 
 def solve_cycles(spec: SfuSpec, op: SfuOp) -> int:
     """Return the cycles between the passes that find root and reciprocal, a digit per cycle."""
-    if op in ("add", "mul"):
+    if op not in _TWO_PASS:
         return 0
     root = 0 if op == "softmax" else spec.root_bits
     return 1 + root + spec.reciprocal_bits + 1
@@ -94,7 +100,8 @@ def job_interval(spec: SfuSpec, job: SfuJob) -> int:
 
 
 def run_job(spec: SfuSpec, job: SfuJob, x: NDArray[np.integer], y: NDArray[np.integer]) -> Cycles:
-    """Return the outputs int64[beats, lanes]: 0 to 255 of softmax (of 256), else INT8.
+    """Return the outputs int64[beats, lanes]: 0 to 255 of softmax (of 256), norms of
+    ``output_bits``, else INT8.
 
     Parameters
     ----------
@@ -107,41 +114,57 @@ def run_job(spec: SfuSpec, job: SfuJob, x: NDArray[np.integer], y: NDArray[np.in
     least integer not below any t so far, a term 2**(t - M) comes from the table, cut to 15
     fraction bits, and the sum is shifted right when M grows. Norms: (n x - S) / sqrt(n Q - S * S)
     with S the sum, Q the sum of squares (S = 0 in rmsnorm), the root cut to an integer of at least
-    1 and its reciprocal to ``reciprocal_bits``; cut to ``norm_fraction_bits``, saturated.
+    1 and its reciprocal to ``reciprocal_bits``; cut to ``norm_fraction_bits``, saturated. silu and
+    gelu: x times a gate of t = x * scale, to nearest; the table holds gates of 0 to 8, the gate of
+    -t is 1 less that of t. Lanes beyond the vector read x as 0 and have no share in softmax.
     """
     x, y = x.astype(np.int64), y.astype(np.int64)
+    beyond = np.zeros(x.shape, np.bool_)
+    beyond[-1, job.tail or spec.lanes :] = True
+    x[beyond] = 0
     if job.op == "add":
         return _saturate(x + y)
     if job.op == "mul":
         return _saturate(x * y >> 7)
     if job.op == "softmax":
-        return _softmax(spec, job, x)
-    elems = job.beats * spec.lanes
+        return _softmax(spec, job, x, beyond)
+    if job.op == "silu" or job.op == "gelu":
+        gates = _gates(spec, job.op, x * job.scale)
+        return _saturate(x * gates + (1 << 14) >> 15)
+    elems = int((~beyond).sum())
     total = int(x.sum()) if job.op == "layernorm" else 0
     root = max(isqrt(elems * int((x * x).sum()) - total * total), 1)
     reciprocal = (1 << spec.reciprocal_bits) // root
     shift = spec.reciprocal_bits - spec.norm_fraction_bits
-    return _saturate((elems * x - total) * reciprocal >> shift)
+    return _saturate((elems * x - total) * reciprocal >> shift, spec.output_bits)
 
 
-def _softmax(spec: SfuSpec, job: SfuJob, x: Cycles) -> Cycles:
+def _gates(spec: SfuSpec, op: Literal["silu", "gelu"], t: Cycles) -> Cycles:
+    """Return 2**15 times the gate of every fixed-point ``t``."""
+    table = np.array(spec.gate_table(op), dtype=np.int64)
+    step = np.minimum(np.abs(t) >> spec.gate_shift, len(table) - 1)
+    return np.where(t < 0, (1 << 15) - table[step], table[step])
+
+
+def _softmax(spec: SfuSpec, job: SfuJob, x: Cycles, beyond: Pattern) -> Cycles:
     fraction = spec.scale_fraction_bits
     table = np.array(spec.exp2_table(), dtype=np.int64)
-    scaled = x * job.scale
+    scaled = np.where(beyond, lowest_exponent(spec) << fraction, x * job.scale)
 
-    def terms(beat: Cycles, highest: int) -> Cycles:
+    def terms(beat: Cycles, is_beyond: Pattern, highest: int) -> Cycles:
         below = (highest << fraction) - beat
         index = below >> (fraction - spec.table_bits) & ((1 << spec.table_bits) - 1)
         found: Cycles = table[index] >> np.minimum(below >> fraction, 31)
-        return found
+        return np.where(is_beyond, 0, found)
 
     highest, total = lowest_exponent(spec), 0
-    for beat in scaled:
+    for beat, is_beyond in zip(scaled, beyond, strict=True):
         reached = max(highest, -(-int(beat.max()) >> fraction))
-        total = (total >> (reached - highest)) + int(terms(beat, reached).sum())
+        total = (total >> (reached - highest)) + int(terms(beat, is_beyond, reached).sum())
         highest = reached
     reciprocal = (1 << spec.reciprocal_bits) // total
-    return np.minimum(terms(scaled, highest) * reciprocal >> (spec.reciprocal_bits - 8), 255)
+    shares = terms(scaled, beyond, highest) * reciprocal >> (spec.reciprocal_bits - 8)
+    return np.minimum(shares, 255)
 
 
 def lowest_exponent(spec: SfuSpec) -> int:
@@ -149,8 +172,8 @@ def lowest_exponent(spec: SfuSpec) -> int:
     return -(1 << (23 - spec.scale_fraction_bits))
 
 
-def _saturate(values: Cycles) -> Cycles:
-    return np.clip(values, -128, 127)
+def _saturate(values: Cycles, bits: int = 8) -> Cycles:
+    return np.clip(values, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 def play_sfu(

@@ -98,7 +98,7 @@ FLIGHTLLM_UNITS = (
     ),
     Unit(
         "flightllm/vector_sfu",
-        "softmax, norms, add and multiply on 16 lanes, in two passes or one",
+        "softmax, norms, SiLU, GELU, add and multiply on 16 lanes, in two passes or one",
         SfuSpec(),
         vector_sfu.VectorSfu,
         vector_sfu.timing,

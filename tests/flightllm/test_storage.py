@@ -37,10 +37,19 @@ def size(workload: Workload) -> int:
 @pytest.mark.parametrize(
     "layer",
     [
-        Layer("linear", 1, k=688, n=1280, misc=1, operands=1),
-        Layer("scores", 1, k=128, n=1040, heads=8, group=2, context=1040, misc=1),
-        Layer("linear", 640, k=256, n=64, misc=1, operands=1),
-        Layer("scores", 256, k=128, n=256, heads=5, context=256, misc=1, is_causal=True),
+        Layer("linear", 1, k=688, n=1280, functions=("mul",), operands=1),
+        Layer("scores", 1, k=128, n=1040, heads=8, group=2, context=1040, functions=("softmax",)),
+        Layer("linear", 640, k=256, n=64, functions=("mul",), operands=1),
+        Layer(
+            "scores",
+            256,
+            k=128,
+            n=256,
+            heads=5,
+            context=256,
+            functions=("softmax",),
+            is_causal=True,
+        ),
         Layer("norm", 384, n=512, function="rmsnorm"),
     ],
 )

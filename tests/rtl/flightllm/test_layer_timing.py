@@ -31,11 +31,11 @@ from rtl.flightllm.token_scoreboard import TokenScoreboard
 SPEC = PRESETS["u280"]
 assert isinstance(SPEC, FlightSpec)
 LAYERS = [
-    Layer("linear", 1, k=512, n=3000, misc=1),
-    Layer("scores", 1, k=128, n=48, heads=6, group=2, context=48, misc=1),
+    Layer("linear", 1, k=512, n=3000, functions=("silu",)),
+    Layer("scores", 1, k=128, n=48, heads=6, group=2, context=48, functions=("softmax",)),
     Layer("mix", 1, k=48, n=128, heads=6, group=2, context=48),
     Layer("norm", 1, n=512, function="rmsnorm"),
-    Layer("linear", 128, k=512, n=96, misc=2, operands=1),
+    Layer("linear", 128, k=512, n=96, functions=("silu", "mul"), operands=1),
 ]
 
 

@@ -30,7 +30,8 @@ def random_sfu_jobs(rng: np.random.Generator, spec: SfuSpec, count: int) -> list
             x = rng.choice([-128, 127], shape)
         elif number % 7 == 0:
             x = np.full(shape, rng.integers(-128, 128))
-        drawn.append((SfuJob(op, beats, scale), x[0], x[1]))
+        tail = int(rng.integers(spec.lanes)) if number % 2 else 0
+        drawn.append((SfuJob(op, beats, scale, tail), x[0], x[1]))
     return drawn
 
 
@@ -42,12 +43,13 @@ def vector_sfu_case(
     jobs, beats, expected = [], [], []
     for job, x, y in drawn:
         fields = [(OPS.index(job.op), 3), (job.beats, spec.max_beats.bit_length())]
-        jobs.append(pack_fields([*fields, (job.scale, 16)]))
+        jobs.append(pack_fields([*fields, (job.scale, 16), (job.tail, spec.tail_bits)]))
         lanes = np.concatenate([x, y], axis=1).tolist()
         vector = [pack_fields([(value, 8) for value in row]) for row in lanes]
         beats += vector * (2 if job.is_two_pass else 1)
         result = run_job(spec, job, x, y).tolist()
-        expected += [pack_fields([(value, 8) for value in row]) for row in result]
+        bits = spec.output_bits
+        expected += [pack_fields([(value, bits) for value in row]) for row in result]
     length = 4 * (len(beats) + len(expected)) + 80 * len(jobs)
     gaps = {name: random_stalls(rng, length, stall_share) for name in ("job", "i")}
     stalls = random_stalls(rng, length, stall_share)
