@@ -6,6 +6,7 @@ as a wrong output. Nothing here is shared with a simulator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.formats.block_mask import read_mask_text
 from hwsim.core.gemm import activation_matrix, output_tensor, weight_matrix
 from hwsim.core.graph import Op, OpGraph, OpKind
 from models.reference_functions import FUNCTIONS, pool_windows, resize_axis
 
-__all__ = ["GemmFunction", "VectorFunction", "execute", "execute_op"]
+__all__ = ["GemmFunction", "VectorFunction", "execute", "execute_op", "seen_elements"]
 
 Array = NDArray[Any]
 VectorFunction = Callable[[Op, list[Array], tuple[int, ...]], "Array | None"]
@@ -134,13 +136,24 @@ def _normalization(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Arr
     return np.asarray(out + operands[2] if len(operands) > 2 else out)
 
 
+def seen_elements(op: Op, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which scores of ``shape`` [.., rows, tokens] the op's block mask keeps, causally."""
+    tokens = shape[-1]
+    heads = math.prod(shape[:-1]) // tokens
+    mask = read_mask_text(op.attrs["kept_blocks"], heads, tokens)
+    return np.stack([mask.elements(head) for head in range(heads)]).reshape(shape)
+
+
 def _softmax(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
     axes = tuple(op.attrs["axes"])
     scores = operands[0] * operands[0].dtype.type(op.attrs.get("scale", 1.0))
     if op.attrs.get("is_causal"):  # row i of each head sees the columns up to i
         tokens = scores.shape[-1]
         rows = np.arange(scores.shape[-2])[:, None] % tokens
-        scores = np.where(np.arange(tokens) <= rows, scores, scores.dtype.type(-np.inf))
+        seen = np.broadcast_to(np.arange(tokens) <= rows, scores.shape)
+        if "kept_blocks" in op.attrs:
+            seen = seen & seen_elements(op, scores.shape)
+        scores = np.where(seen, scores, scores.dtype.type(-np.inf))
     x = np.exp(scores - scores.max(axis=axes, keepdims=True))
     result: Array = x / x.sum(axis=axes, keepdims=True)
     return result

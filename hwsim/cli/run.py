@@ -67,6 +67,10 @@ def run(
     ] = "schedule",
     sparsity: Sparsity = "dense",
     pruner: Pruner = "magnitude",
+    attention: Annotated[
+        str,
+        typer.Option("--attention", help="Of prompts: dense, block:64x64:S (dropped), masks.npz."),
+    ] = "dense",
     training: Annotated[
         str, typer.Option("--training", help="dense, sr-ste, sdgp, sdwp or bdwp (phase train).")
     ] = "dense",
@@ -143,6 +147,7 @@ def run(
         mapper=mapper,
         sparsity=sparsity,
         pruner=pruner,
+        attention=attention,
         phase=phase,
         training=training,
         is_pregenerated=is_pregenerated,

@@ -196,6 +196,7 @@ class Capabilities:
     several. ``has_dense_baseline`` says that a run can be set beside the same model kept dense;
     ``needs_masks`` that :meth:`Machine.lower` wants to know which weights are kept. ``operands`` is
     the dtype of products' operands, float16 or int8 (codes of -127 to 127, scales outside).
+    ``has_attention_masks`` says that blocks dropped from attention are skipped.
     """
 
     op_kinds: frozenset[str]
@@ -209,6 +210,7 @@ class Capabilities:
     has_dense_baseline: bool = True
     needs_masks: bool = False
     operands: str = "float16"
+    has_attention_masks: bool = False
 
 
 class OpEstimate(NamedTuple):

@@ -10,6 +10,7 @@ from hwsim.experiments import (
     flightllm_codecs,
     flightllm_experts,
     flightllm_profile,
+    flightllm_sparsity,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ _UNCHECKED = (
 
 def claims() -> list[Claim]:
     """Return the claims of all parts."""
-    parts = (flightllm_profile, flightllm_boards, flightllm_codecs, flightllm_experts)
+    parts = (
+        flightllm_profile,
+        flightllm_boards,
+        flightllm_sparsity,
+        flightllm_codecs,
+        flightllm_experts,
+    )
     return [claim for part in parts for claim in part.claims()]
 
 

@@ -24,6 +24,7 @@ from hwsim.experiments.evidence import tier_of
 from mappers.greedy import map_graph
 from mappers.schedule import Schedule, schedule_graph
 from models.onnx_import.report import unmodelled_report
+from models.sparsify.attention import mask_attention
 from models.sparsify.magnitude import layer_mask
 from models.sparsify.mask_file import prune_by_masks
 from models.sparsify.pruners import METHODS, prune
@@ -59,6 +60,7 @@ class RunRequest:
     mapper: str = "schedule"
     sparsity: str = "dense"
     pruner: str = "magnitude"
+    attention: str = "dense"
     phase: str = "infer"
     training: str = "dense"
     is_pregenerated: bool = True
@@ -145,6 +147,9 @@ def prepare(request: RunRequest) -> Session:
     elif request.sparsity != "dense":
         rng = np.random.default_rng(request.seed)
         graph = prune(graph, _pattern(request), method=request.pruner, rng=rng)
+    if request.attention != "dense" and not machine.capabilities().has_attention_masks:
+        raise InputError("--attention", f"dense on {machine.name}", repr(request.attention))
+    graph = mask_attention(graph, request.attention, np.random.default_rng(request.seed))
     graph = machine.adapt(graph, kernel=request.kernel, dataflow=request.dataflow)
     schedule = None
     if request.mapper == "schedule" and machine.capabilities().has_slots:
@@ -275,6 +280,7 @@ def execute(
     result.extra |= {
         "sparsity": request.sparsity,
         "pruner": request.pruner,
+        "attention": request.attention,
         "phase": request.phase,
         "dataflow": request.dataflow,
         "mapper": request.mapper,

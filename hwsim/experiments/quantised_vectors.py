@@ -20,7 +20,7 @@ from hwsim.core.program import Program
 from hwsim.flightllm.plan import sfu_op
 from hwsim.flightllm.sfu_golden import exact_vectors
 from hwsim.flightllm.unit_spec import SfuSpec
-from models.reference import VectorFunction
+from models.reference import VectorFunction, seen_elements
 from models.reference_functions import FUNCTIONS
 
 __all__ = ["Vectors", "exact_vector", "vectors_by_program", "vectors_on_codes"]
@@ -103,13 +103,21 @@ def _norm(op: Op, operands: list[Array], compute: Vectors, spec: SfuSpec) -> Arr
 def _softmax(op: Op, operand: Array, compute: Vectors, spec: SfuSpec) -> Array:
     width = operand.shape[-1]
     rows = operand.reshape(-1, width)
-    length = np.full(len(rows), width)
+    seen = np.ones(rows.shape, np.bool_)
     if op.attrs.get("is_causal"):
-        length = np.arange(len(rows)) % width + 1
-    x, scales = int8_codes(np.where(np.arange(width) < length[:, None], rows, 0), 1)
+        seen = np.arange(width) <= (np.arange(len(rows)) % width)[:, None]
+    if "kept_blocks" in op.attrs:
+        seen = seen & seen_elements(op, operand.shape).reshape(rows.shape)
+    # A row's vector is what it sees, one behind the other.
+    length = seen.sum(axis=1)
+    order = np.argsort(~seen, axis=1, kind="stable")
+    packed = np.take_along_axis(np.where(seen, rows, 0), order, axis=1)
+    x, scales = int8_codes(packed, 1)
     factor = float(op.attrs.get("scale", 1.0)) * np.log2(np.e)
     found = compute(op, x, np.zeros_like(x), _fixed(scales, factor, spec), length)
-    return np.asarray(found / np.float32(256))
+    shares = np.zeros(rows.shape, np.float32)
+    np.put_along_axis(shares, order, found / np.float32(256), axis=1)
+    return shares
 
 
 def _fixed(scales: Array, factor: float, spec: SfuSpec) -> Array:

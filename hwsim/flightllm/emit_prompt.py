@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 from hwsim.core.units import ceil_div
+from hwsim.flightllm.attention_view import group_view, heads_of_core
 from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Transfer, bits
 from hwsim.flightllm.emit_step import k_tiles
 from hwsim.flightllm.isa import LD, MISC, MM, ST, SYS
@@ -135,19 +137,10 @@ def _row_by_row(b: BodyBuilder, layer: Layer) -> None:
     b.repeat(rows, emit)
 
 
-def _kept(b: BodyBuilder, layer: Layer, group: int) -> list[int]:
-    """Return the keys that each block of rows of ``group`` attends to, in whole mask blocks."""
-    rows, block = b.spec.mpe.mm_rows, b.spec.mask_block
-    context = ceil_div(layer.context, rows) * rows
-    if not layer.is_causal:
-        return [context] * ceil_div(rows, block)
-    return [min(context, group * rows + first + block) for first in range(0, rows, block)]
-
-
 def _scores(b: BodyBuilder, layer: Layer) -> None:
     """Append, per head and group of rows, products with the keys they may see, and softmax."""
     spec, rows = b.spec, b.spec.mpe.mm_rows
-    heads = ceil_div(layer.heads, spec.shares)
+    heads = heads_of_core(layer, spec)
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = _row_groups(b, layer)
     halves = _Halves()
@@ -155,60 +148,78 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
 
     def emit(head: int) -> None:
         for group in range(groups):
-            kept = _kept(b, layer, group)
+            view = group_view(layer, heads[head], group, spec)
             for channel in range(A_CHANNELS):
                 size = Fraction(rows * layer.k, A_CHANNELS)
                 b.load(
                     size, _INDEX, mode=_A, channel=channel, wait=_start(head + group + channel == 0)
                 )
-            steps = ceil_div(max(kept), spec.mpe.mm_columns)
+            steps = ceil_div(view.union, spec.mpe.mm_columns)
             for step in range(steps):
                 size = spec.mpe.mm_columns * layer.k
                 b.load(size, _KEYS, mode=_B, wait=halves.wait(), release=bits(MM))
                 release = bits(LD) | done * (step == steps - 1)
                 b.matrix(MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release)
             for row in range(rows * layer.misc):
-                width = kept[row // spec.mask_block]
+                width = view.kept[row // spec.mask_block]
                 release = bits(ST) if row == rows - 1 else 0
                 b.misc("softmax", width, wait=bits(MM) if row == 0 else 0, release=release)
-            is_end = head == heads - 1 and group == groups - 1
-            _store(b, sum(kept) * spec.mask_block, bits(MISC if layer.misc else MM), is_end)
+            is_end = head == len(heads) - 1 and group == groups - 1
+            size = sum(view.kept) * spec.mask_block
+            _store(b, size, bits(MISC if layer.misc else MM), is_end)
 
-    b.repeat(heads, emit)
+    _each_head(b, layer, len(heads), emit)
+
+
+def _each_head(b: BodyBuilder, layer: Layer, heads: int, emit: Callable[[int], None]) -> None:
+    """Append every head; without a mask they are alike."""
+    if not layer.mask:
+        b.repeat(heads, emit)
+        return
+    for head in range(heads):
+        emit(head)
 
 
 def _mix(b: BodyBuilder, layer: Layer) -> None:
     """Append, per head and group of rows, products with the values; unseen blocks are zeros."""
     spec, rows = b.spec, b.spec.mpe.mm_rows
-    heads = ceil_div(layer.heads, spec.shares)
+    heads = heads_of_core(layer, spec)
     groups = _row_groups(b, layer)
     per_channel = rows // A_CHANNELS
     halves = _Halves()
 
     def emit(head: int) -> None:
         for group in range(groups):
-            kept = _kept(b, layer, group)
+            view = group_view(layer, heads[head], group, spec)
+            spans = [view.spans[c * per_channel // spec.mask_block] for c in range(A_CHANNELS)]
             for channel in range(A_CHANNELS):
-                width = kept[channel * per_channel // spec.mask_block]
-                b.load(
-                    per_channel * width, _ROWS, mode=_A, channel=channel,
-                    wait=_start(head + group + channel == 0),
-                )  # fmt: skip
+                for index, width in enumerate(spans[channel][::2]):
+                    if width:
+                        is_first = head + group + channel + index == 0
+                        b.load(
+                            per_channel * width, _ROWS, mode=_A, channel=channel,
+                            wait=_start(is_first),
+                        )  # fmt: skip
             for channel in range(A_CHANNELS):
-                missing = max(kept) - kept[channel * per_channel // spec.mask_block]
-                if missing:
+                for missing in filter(None, spans[channel][1::2]):
                     b.zero_fill(per_channel * missing)
             steps = ceil_div(layer.n, spec.mpe.mm_columns)
-            k_blocks = ceil_div(max(kept), spec.mpe.block)
+            k_blocks = ceil_div(view.union, spec.mpe.block)
             for step in range(steps):
-                size = spec.mpe.mm_columns * max(kept)
-                b.load(size, _KEYS, mode=_B, wait=halves.wait(), release=bits(MM))
+                _load_values(b, [spec.mpe.mm_columns * keys for keys in view.runs], halves.wait())
                 release = bits(LD) | bits(ST) * (step == steps - 1)
                 b.matrix(MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release)
-            is_end = head == heads - 1 and group == groups - 1
+            is_end = head == len(heads) - 1 and group == groups - 1
             _store(b, rows * layer.n, bits(MM), is_end)
 
-    b.repeat(heads, emit)
+    _each_head(b, layer, len(heads), emit)
+
+
+def _load_values(b: BodyBuilder, sizes: list[int], wait: int) -> None:
+    """Append the loads of one tile of values, one per stretch of rows that some query sees."""
+    for index, size in enumerate(sizes):
+        release = bits(MM) if index == len(sizes) - 1 else 0
+        b.load(size, _KEYS, mode=_B, wait=wait if index == 0 else 0, release=release)
 
 
 _EMITTERS = {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hwsim.core.errors import InputError
 from hwsim.core.formats import encode_nm
 from hwsim.flightllm.csd_chain import split_lanes, split_segment
+from hwsim.flightllm.functional_attention import exact_attention, masked_attention
 from hwsim.flightllm.isa import MM, MV
 from hwsim.flightllm.lower import FlightProgram
 from hwsim.flightllm.unit_spec import CsdChainSpec
@@ -28,9 +29,11 @@ def exact_products(
     program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.int32]]:
     """Return ``inputs[op.a] @ tensors[op.b]`` of every op in exact integers, [groups, m, n]."""
+    masked = {run.op: run.layer for run in program.runs if run.layer.mask}
     found = {}
     for name, a, b in _operands(program, inputs):
-        found[name] = (a @ b).astype(np.int32)
+        exact = exact_attention(masked[name], a, b) if name in masked else a @ b
+        found[name] = exact.astype(np.int32)
     return found
 
 
@@ -48,7 +51,13 @@ def core_products(
         if name not in runs:
             raise InputError(f"op {name}", "instructions in the program", "none")
         run = runs[name]
-        tiles = _tiles(program.bodies[run.body].code, a.shape[2])
+        code = program.bodies[run.body].code
+        if run.layer.mask:
+            rows = program.meta["mm_rows"]
+            part = masked_attention(run.layer, a, b, code, rows, _whole_product)
+            found[name] = part.astype(np.int32)
+            continue
+        tiles = _tiles(code, a.shape[2])
         mask = program.tensors.get(f"{name}.mask")
         nm_n = run.layer.density * _CHAIN.choices if mask is not None else _CHAIN.choices
         # An average density is of blocks of several N; any mask fits one that keeps all places.
@@ -100,6 +109,11 @@ def _tiles(code: NDArray[np.void], k: int) -> list[slice]:
     if first < k:
         raise InputError("program", f"instructions over k of {k}", str(first))
     return tiles
+
+
+def _whole_product(a: Codes, b: Codes) -> Codes:
+    """Return the dense product of one instruction over all of k."""
+    return _product(a, b, np.ones(b.shape, np.bool_), _CHAIN.choices, [slice(0, len(b))])
 
 
 def _product(a: Codes, b: Codes, mask: NDArray[np.bool_], nm_n: int, tiles: list[slice]) -> Codes:

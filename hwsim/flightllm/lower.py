@@ -133,7 +133,8 @@ def lower_graph(
         channels=[],
         instructions=code,
         tensors=dict(tensors or {}),
-        meta={"model": graph.name, "notes": graph.notes, "ops": _facts(graph, mappings)},
+        meta={"model": graph.name, "notes": graph.notes, "ops": _facts(graph, mappings)}
+        | {"mm_rows": spec.mpe.mm_rows},
         bodies=bodies,
         runs=runs,
     )

@@ -79,6 +79,7 @@ class FlightMachine(Machine):
             phases=("prefill", "decode", "request"),
             has_dense_baseline=False,
             operands="int8",
+            has_attention_masks=True,
         )
 
     def adapt(self, graph: OpGraph, *, kernel: str = "auto", dataflow: str = "auto") -> OpGraph:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from hwsim.core.errors import InputError
+from hwsim.core.formats.block_mask import MASK_BLOCK
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.sparsity import NM, Unstructured
 from hwsim.core.units import ceil_div
@@ -39,7 +41,8 @@ class Layer:
     product has ``k`` and ``n``; attention has ``heads`` heads, ``group`` of which share keys and
     values, and a ``context``. ``functions`` are the SFU's operations fused behind a tile,
     ``operands`` counts those of their operands that are loaded; ``function`` is what a layer of the
-    SFU alone does. ``density`` is the share of kept weights.
+    SFU alone does. ``density`` is the share of kept weights. ``mask`` names the kept blocks of
+    attention over ``mask_tokens`` (:func:`hwsim.core.formats.block_mask.mask_text`), "" all.
     """
 
     kind: str
@@ -56,6 +59,8 @@ class Layer:
     is_causal: bool = False
     has_relu: bool = False
     function: str = ""
+    mask: str = ""
+    mask_tokens: int = 0
 
     @property
     def misc(self) -> int:
@@ -254,6 +259,12 @@ def _attention(
     group = max(1, heads // groups)
     tokens = ceil_div(dims.m, group)
     facts = {"heads": heads, "group": group, "is_causal": bool(op.attrs.get("is_causal"))}
+    if "kept_blocks" in op.attrs:
+        if not spec.is_fused or spec.mask_block != MASK_BLOCK or spec.mpe.mm_rows % MASK_BLOCK:
+            need = f"is_fused, mask_block {MASK_BLOCK} and rows of MM in whole blocks"
+            found = f"{spec.is_fused}, {spec.mask_block} and {spec.mpe.mm_rows}"
+            raise InputError("--attention", need, found)
+        facts |= {"mask": op.attrs["kept_blocks"], "mask_tokens": tokens}
     if op.attrs.get("grows") == "k":
         layer = Layer("mix", tokens, k=dims.k, n=dims.n, context=dims.k, **facts)
         return PlannedLayer(layer, op.name, [], steps)

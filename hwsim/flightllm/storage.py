@@ -97,7 +97,8 @@ def storage_of_lengths(
     Parameters
     ----------
     step, prompt : layers
-        Of one step and of one prompt, each as often as it occurs, at any length.
+        Of one step and of one prompt, each as often as it occurs, at any length; masks of
+        attention are those of their length and left out.
 
     Returns
     -------
@@ -122,7 +123,7 @@ def storage_of_lengths(
 
 def _bucket_bytes(layers: Iterable[Layer], bucket: int, spec: FlightSpec) -> list[int]:
     """Return the bytes of one core's program for each bucket of lengths."""
-    times = Counter(layers)
+    times = Counter(replace(layer, mask="", mask_tokens=0) for layer in layers)
     known: dict[Layer, int] = {}
 
     def size(layer: Layer) -> int:

@@ -17,6 +17,8 @@ __all__ = [
     "causal_blocks",
     "decode_mask",
     "encode_mask",
+    "mask_text",
+    "read_mask_text",
     "sample_mask",
 ]
 
@@ -44,6 +46,11 @@ class BlockMask:
             raise InputError("mask", f"{blocks} x {blocks} blocks", str(self.kept.shape[1:]))
         if np.triu(self.kept, 1).any():
             raise InputError("mask", "no block above the diagonal", "one that looks ahead")
+
+    @property
+    def block(self) -> int:
+        """Return the tokens along a block's side."""
+        return MASK_BLOCK
 
     @property
     def causal_density(self) -> float:
@@ -90,6 +97,16 @@ def encode_mask(mask: BlockMask) -> NDArray[np.uint8]:
     """Return one bit per causal block, rows of the lower triangle one after the other."""
     rows, columns = np.tril_indices(mask.kept.shape[1])
     return pack_bits(mask.kept[:, rows, columns], 1)
+
+
+def mask_text(mask: BlockMask) -> str:
+    """Return :func:`encode_mask` as hexadecimal digits."""
+    return encode_mask(mask).tobytes().hex()
+
+
+def read_mask_text(text: str, heads: int, tokens: int) -> BlockMask:
+    """Return the mask that :func:`mask_text` wrote."""
+    return decode_mask(np.frombuffer(bytes.fromhex(text), np.uint8), heads, tokens)
 
 
 def decode_mask(packed: NDArray[np.uint8], heads: int, tokens: int) -> BlockMask:
