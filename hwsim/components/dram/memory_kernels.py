@@ -57,6 +57,7 @@ from hwsim.components.dram.layout import (
     RING_FIRST,
     RING_LENGTH,
     SKIP_PERIOD,
+    SKIP_REQUEST,
     STREAM_FIRST,
     STREAM_LENGTH,
     STREAM_OFFSET,
@@ -68,7 +69,7 @@ from hwsim.components.dram.scheduler_kernels import enqueue, step_controller
 from hwsim.components.dram.skip_kernels import try_skip
 from hwsim.components.dram.timing_kernels import earliest
 from hwsim.components.dram.transfer_kernels import convert, push_ring
-from hwsim.components.jit import njit_entry, njit_inline, njit_outline
+from hwsim.components.jit import as_index, njit_entry, njit_inline, njit_outline
 
 __all__ = [
     "dram_data_cycles",
@@ -111,11 +112,12 @@ def feed(d, kind, t):
     """Let bursts of ``kind`` enter their queues until one finds no room."""
     rings, requests, now = d.rings, d.requests, d.now
     while rings[FEED + kind, RING_LENGTH] > 0:
-        request = rings[FEED + kind, RING + rings[FEED + kind, RING_FIRST]]
+        first = as_index(rings[FEED + kind, RING_FIRST])
+        request = as_index(rings[FEED + kind, RING + first])
         if now[PENDING_BANK + kind] < 0:
             decode(d, kind, requests[request, CURSOR])
-        bank = now[PENDING_BANK + kind]
-        g = bank >> d.fixed[CONTROLLER_SHIFT]
+        bank = as_index(now[PENDING_BANK + kind])
+        g = as_index(bank >> d.fixed[CONTROLLER_SHIFT])
         if d.controllers[g, COUNT + kind] >= d.fixed[READ_ENTRIES + kind]:
             return
         enqueue(d, g, kind, bank, now[PENDING_ROW + kind], request, t)
@@ -232,7 +234,7 @@ def dram_submit(d, requester, tag, address, size_bytes, kind, t):
     d.now[NOW] = max(d.now[NOW], clock)
     free = rings[FREE, RING_LENGTH] - 1
     rings[FREE, RING_LENGTH] = free
-    request = rings[FREE, RING + free]
+    request = as_index(rings[FREE, RING + as_index(free)])
     first = address >> fixed[BURST_SHIFT]
     bursts = (address + size_bytes - 1 >> fixed[BURST_SHIFT]) - first + 1
     requests[request, REQUESTER] = requester
@@ -242,6 +244,8 @@ def dram_submit(d, requester, tag, address, size_bytes, kind, t):
     requests[request, LEFT] = bursts
     requests[request, KIND] = kind
     requests[request, SUBMITTED] = t
+    if d.skip[SKIP_REQUEST] == request:  # a saved state is of the row's last request
+        d.skip[SKIP_REQUEST] = NONE
     d.now[LIVE] += 1
     d.now[FREE_REQUESTS] -= 1
     push_ring(rings, FEED + kind, request)
@@ -292,8 +296,9 @@ def dram_pop(d, until):
     request = first_done(d)
     if request < 0 or d.requests[request, DONE_CYCLE] > until:
         return NONE
-    drop_first(d.rings, DONE + d.requests[request, KIND])
-    d.rings[FREE, RING + d.rings[FREE, RING_LENGTH]] = request
+    drop_first(d.rings, DONE + as_index(d.requests[as_index(request), KIND]))
+    request = as_index(request)
+    d.rings[FREE, RING + as_index(d.rings[FREE, RING_LENGTH])] = request
     d.rings[FREE, RING_LENGTH] += 1
     d.now[LIVE] -= 1
     d.now[FREE_REQUESTS] += 1

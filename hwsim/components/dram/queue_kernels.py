@@ -46,7 +46,7 @@ from hwsim.components.dram.layout import (
     TAIL,
     WRITE,
 )
-from hwsim.components.jit import njit_inline
+from hwsim.components.jit import as_index, njit_inline
 
 __all__ = [
     "ROW_COMMAND",
@@ -76,7 +76,8 @@ def insert(d, g, kind, bank, row, request):
     It may also if the last access to a row is to close it.
     """
     controllers, banks, entries = d.controllers, d.banks, d.entries
-    e = controllers[g, FREE_ENTRY]
+    g, bank, kind = as_index(g), as_index(bank), as_index(kind)
+    e = as_index(controllers[g, FREE_ENTRY])
     controllers[g, FREE_ENTRY] = entries[e, NEXT]
     tail = banks[bank, TAIL + kind]
     is_changed = banks[bank, QUEUED + kind] == 0
@@ -84,7 +85,7 @@ def insert(d, g, kind, bank, row, request):
         banks[bank, HEAD + kind] = e
         tail = NONE
     else:
-        entries[tail, NEXT] = e
+        entries[as_index(tail), NEXT] = e
     entries[e, ROW] = row
     entries[e, NEXT] = NONE
     entries[e, PREVIOUS] = tail
@@ -113,14 +114,15 @@ def update_needs(d, g, bank, first, end):
 def update_need(d, g, kind, bank):
     """List ``bank`` under the command that its queue of ``kind`` needs next."""
     banks, entries, candidates = d.banks, d.entries, d.candidates
+    bank, kind = as_index(bank), as_index(kind)
     e, key, need = banks[bank, OLDEST_HIT + kind], np.int64(0), RD + kind
-    wanted = LISTS * (2 * g + kind) + 2
+    wanted = as_index(LISTS * (2 * g + kind) + 2)
     if d.fixed[IS_FCFS] != 0 and e != banks[bank, HEAD + kind]:
         e = NONE
     if e < 0:
         e, key = banks[bank, HEAD + kind], ROW_COMMAND
         need = ACT if banks[bank, OPEN_ROW] < 0 else PRE
-        wanted += need - 2
+        wanted = as_index(wanted + need - 2)
     elif d.fixed[IS_CLOSED] != 0 and is_last_hit(d, bank, kind, e):
         need += RDA - RD
         wanted += 1
@@ -129,9 +131,10 @@ def update_need(d, g, kind, bank):
         banks[bank, LIST + kind] = wanted
         banks[bank, POSITION + kind] = d.listed[wanted]
         d.listed[wanted] += 1
-    k = banks[bank, POSITION + kind]
-    candidates[wanted, k, KEY] = key + entries[e, ORDER]
-    candidates[wanted, k, BANK_READY] = d.ready[d.nodes[bank, BANK_LEVEL], need]
+    k = as_index(banks[bank, POSITION + kind])
+    candidates[wanted, k, KEY] = key + entries[as_index(e), ORDER]
+    node = as_index(d.nodes[bank, BANK_LEVEL])
+    candidates[wanted, k, BANK_READY] = d.ready[node, as_index(need)]
     candidates[wanted, k, BANK] = bank
     candidates[wanted, k, GROUP_NODE] = d.nodes[bank, GROUP_LEVEL]
 
@@ -140,13 +143,15 @@ def update_need(d, g, kind, bank):
 def withdraw(d, kind, bank):
     """Remove ``bank`` from its list of candidates, if any: the list's last takes its place."""
     banks, candidates = d.banks, d.candidates
+    bank, kind = as_index(bank), as_index(kind)
     at = banks[bank, LIST + kind]
     if at < 0:
         return
-    position, last = banks[bank, POSITION + kind], d.listed[at] - 1
+    at = as_index(at)
+    position, last = as_index(banks[bank, POSITION + kind]), as_index(d.listed[at] - 1)
     d.listed[at] = last
     banks[bank, LIST + kind] = NONE
-    moved = candidates[at, last, BANK]
+    moved = as_index(candidates[at, last, BANK])
     banks[moved, POSITION + kind] = position
     candidates[at, position, KEY] = candidates[at, last, KEY]
     candidates[at, position, BANK_READY] = candidates[at, last, BANK_READY]
@@ -157,9 +162,11 @@ def withdraw(d, kind, bank):
 @njit_inline
 def is_last_hit(d, bank, kind, e):
     """Return whether no other queued burst hits the row that entry ``e`` hits."""
+    e = as_index(e)
     after = d.entries[e, NEXT]
-    while after >= 0 and d.entries[after, ROW] != d.entries[e, ROW]:
-        after = d.entries[after, NEXT]
+    row = d.entries[e, ROW]
+    while after >= 0 and d.entries[as_index(after), ROW] != row:
+        after = d.entries[as_index(after), NEXT]
     return after < 0 and d.banks[bank, OLDEST_HIT + 1 - kind] < 0
 
 
@@ -167,13 +174,14 @@ def is_last_hit(d, bank, kind, e):
 def unlink(d, g, kind, bank, e):
     """Remove entry ``e`` from its bank's queue and find the next hit."""
     controllers, banks, entries = d.controllers, d.banks, d.entries
+    g, bank, kind, e = as_index(g), as_index(bank), as_index(kind), as_index(e)
     before, after = entries[e, PREVIOUS], entries[e, NEXT]
     if before >= 0:
-        entries[before, NEXT] = after
+        entries[as_index(before), NEXT] = after
     else:
         banks[bank, HEAD + kind] = after
     if after >= 0:
-        entries[after, PREVIOUS] = before
+        entries[as_index(after), PREVIOUS] = before
     else:
         banks[bank, TAIL + kind] = before
     banks[bank, QUEUED + kind] -= 1
@@ -181,8 +189,8 @@ def unlink(d, g, kind, bank, e):
     entries[e, NEXT] = controllers[g, FREE_ENTRY]
     controllers[g, FREE_ENTRY] = e
     row = banks[bank, OPEN_ROW]
-    while after >= 0 and entries[after, ROW] != row:
-        after = entries[after, NEXT]
+    while after >= 0 and entries[as_index(after), ROW] != row:
+        after = entries[as_index(after), NEXT]
     banks[bank, OLDEST_HIT + kind] = after
     if banks[bank, QUEUED + kind] == 0:
         withdraw(d, kind, bank)
@@ -191,22 +199,23 @@ def unlink(d, g, kind, bank, e):
 @njit_inline
 def open_bank(d, bank, e):
     """Open the row of entry ``e`` and find which bursts of each kind hit it."""
-    banks, entries = d.banks, d.entries
+    banks, entries, bank, e = d.banks, d.entries, as_index(bank), as_index(e)
     row = entries[e, ROW]
-    d.ranks[bank >> d.fixed[RANK_SHIFT], OPEN_BANKS] += 1
+    d.ranks[as_index(bank >> d.fixed[RANK_SHIFT]), OPEN_BANKS] += 1
     banks[bank, OPEN_ROW] = row
     entries[e, OUTCOME] = max(entries[e, OUTCOME], MISS)
     for kind in range(2):
         hit = banks[bank, HEAD + kind] if banks[bank, QUEUED + kind] > 0 else NONE
-        while hit >= 0 and entries[hit, ROW] != row:
-            hit = entries[hit, NEXT]
+        while hit >= 0 and entries[as_index(hit), ROW] != row:
+            hit = entries[as_index(hit), NEXT]
         banks[bank, OLDEST_HIT + kind] = hit
 
 
 @njit_inline
 def close_bank(d, bank):
     """Note that no row of ``bank`` is open."""
-    rank = bank >> d.fixed[RANK_SHIFT]
+    bank = as_index(bank)
+    rank = as_index(bank >> d.fixed[RANK_SHIFT])
     if d.banks[bank, OPEN_ROW] >= 0:
         d.ranks[rank, OPEN_BANKS] -= 1
     d.banks[bank, OPEN_ROW] = NONE

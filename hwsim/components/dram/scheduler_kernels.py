@@ -24,6 +24,7 @@ from hwsim.components.dram.layout import (
     BANK_READY,
     BANKS_PER_RANK,
     CONFLICT,
+    CONTROLLER_SHIFT,
     COUNT,
     COUNTS,
     DRAIN_LEFT,
@@ -90,7 +91,7 @@ from hwsim.components.dram.queue_kernels import (
 )
 from hwsim.components.dram.timing_kernels import apply_rules, earliest, earliest_outside
 from hwsim.components.dram.transfer_kernels import transfer
-from hwsim.components.jit import njit_inline
+from hwsim.components.jit import as_index, njit_inline
 
 __all__ = ["enqueue", "make_plan", "step_controller"]
 
@@ -102,7 +103,7 @@ REFRESH_KEY = np.int64(-1)
 @njit_inline
 def enqueue(d, g, kind, bank, row, request, t):
     """Append a burst to its bank's queue at clock ``t``, and let it change the plan."""
-    c = d.controllers
+    c, g, kind = d.controllers, as_index(g), as_index(kind)
     is_changed = insert(d, g, kind, bank, row, request)
     is_served = kind == c[g, DRAINING]
     if kind == WRITE and c[g, COUNT + WRITE] == 1:
@@ -121,15 +122,15 @@ def enqueue(d, g, kind, bank, row, request, t):
 @njit_inline
 def revise_plan(d, g, kind, bank, t):
     """Let another need of ``bank`` change the plan."""
-    c, plan_time = d.controllers, d.plan_time
+    c, plan_time, g, bank = d.controllers, d.plan_time, as_index(g), as_index(bank)
     if c[g, PLAN_BANK] == bank:
         plan_time[g] = min(plan_time[g], t)
         c[g, PLAN_COMMAND] = NONE
         return
     if d.fixed[HAS_REFRESH] != 0 and is_refreshing(d, bank, t):
         return
-    at = d.banks[bank, LIST + kind]
-    key, need = d.candidates[at, d.banks[bank, POSITION + kind], KEY], command_of(at, kind)
+    at, k = as_index(d.banks[bank, LIST + kind]), as_index(d.banks[bank, POSITION + kind])
+    key, need = d.candidates[at, k, KEY], command_of(at, kind)
     time = max(earliest(d, need, bank), t)
     if time < plan_time[g] or (time == plan_time[g] and key < c[g, PLAN_KEY]):
         plan_time[g] = time
@@ -142,7 +143,7 @@ def revise_plan(d, g, kind, bank, t):
 @njit_inline
 def choose_kind(d, g, t):
     """Switch between reads and writes by the watermarks; return the clock to look again."""
-    c, fixed = d.controllers, d.fixed
+    c, fixed, g = d.controllers, d.fixed, as_index(g)
     reads, writes = c[g, COUNT + READ], c[g, COUNT + WRITE]
     if c[g, DRAINING] == WRITE:
         if writes == 0 or (c[g, DRAIN_LEFT] <= 0 and reads > 0):
@@ -165,7 +166,7 @@ def refresh_candidate(d, g, t):
     """Return what a due refresh needs next (time, command, bank) and when another is due."""
     best, command, bank, wake = NEVER, NONE, NONE, NEVER
     ranks = d.fixed[RANKS]
-    for rank in range(g * ranks, (g + 1) * ranks):
+    for rank in range(as_index(g * ranks), (g + 1) * ranks):
         if d.ranks[rank, DUE] > t:
             wake = min(wake, d.ranks[rank, DUE])
             continue
@@ -183,7 +184,7 @@ def refresh_candidate(d, g, t):
 @njit_inline
 def is_refreshing(d, bank, t):
     """Return whether a due refresh keeps other commands from ``bank``."""
-    rank = bank >> d.fixed[RANK_SHIFT]
+    rank = as_index(bank >> d.fixed[RANK_SHIFT])
     if d.ranks[rank, DUE] > t:
         return False
     return d.fixed[IS_PER_BANK] == 0 or d.ranks[rank, NEXT_BANK] == bank
@@ -207,12 +208,13 @@ def scan_lists(d, g, t, best, is_due):
 
     Each is clocks from ``t`` and key in one number; the list is -1 if ``best`` is the least.
     """
-    kind = d.controllers[g, DRAINING]
+    kind = as_index(d.controllers[g, DRAINING])
     only = oldest_key(d, g, kind) if d.fixed[IS_FCFS] != 0 else NONE
     is_checked = is_due or only >= 0 or d.fixed[RANKS] > 1
     chosen, place = NONE, NONE
-    first = LISTS * (2 * g + kind)
-    for at in range(first + LISTS - 1, first - 1, -1):  # columns first: they are often the earliest
+    first, bank = LISTS * (2 * g + kind), g << d.fixed[CONTROLLER_SHIFT]
+    for which in range(LISTS):  # columns first: they are often the earliest
+        at = as_index(first + LISTS - 1 - which)
         count = d.listed[at]
         if count == 0:
             continue
@@ -220,8 +222,8 @@ def scan_lists(d, g, t, best, is_due):
         if is_checked:
             least, k = scan_checked(d, at, command, only, is_due, t)
         else:
-            shared = max(t, earliest_outside(d, command, d.candidates[at, 0, BANK]))
-            if (shared - t) << KEY_BITS > best:
+            shared = max(t, earliest_outside(d, command, bank))
+            if (shared - t) << KEY_BITS | (ROW_COMMAND if command <= PRE else 0) > best:
                 continue
             least, k = scan_list(d, at, count, command, shared, t)
         if least < best:
@@ -232,13 +234,14 @@ def scan_lists(d, g, t, best, is_due):
 @njit_inline
 def scan_list(d, at, count, command, shared, t):
     """Return the least candidate of a list and its position; rules outside allow ``shared``."""
-    candidates, ready = d.candidates[at], d.ready
+    candidates, ready, command = d.candidates[at], d.ready, as_index(command)
     best, place = NEVER, NONE
     for k in range(count):
-        own, group = candidates[k, BANK_READY], ready[candidates[k, GROUP_NODE], command]
-        # Maxima by arithmetic and selects: nobody could predict branches.
-        own -= (own - group) & ((own - group) >> 63)
-        own -= (own - shared) & ((own - shared) >> 63)
+        own, group = candidates[k, BANK_READY], ready[as_index(candidates[k, GROUP_NODE]), command]
+        # Maxima by arithmetic: nobody could predict branches, which LLVM makes of maxima, known to
+        # it by a shift by 63; clocks differ by less than 2^62.
+        own -= (own - group) & ((own - group) >> 62)
+        own -= (own - shared) & ((own - shared) >> 62)
         value = (own - t) << KEY_BITS | candidates[k, KEY]
         is_first = value < best
         best = value if is_first else best
@@ -264,7 +267,7 @@ def scan_checked(d, at, command, only, is_due, t):
 @njit_inline
 def make_plan(d, g, t):
     """Find what controller ``g`` does next, at clock ``t`` or later, if nothing arrives."""
-    c = d.controllers
+    c, g = d.controllers, as_index(g)
     wake = choose_kind(d, g, t)
     best, time, key, command, bank, entry = NEVER, NEVER, NEVER, NONE, NONE, NONE
     is_due = False
@@ -277,9 +280,9 @@ def make_plan(d, g, t):
             best = ((time - t) << KEY_BITS) + key
     best, chosen, place = scan_lists(d, g, t, best, is_due)
     if chosen >= 0:
-        kind = c[g, DRAINING]
+        kind, chosen, place = as_index(c[g, DRAINING]), as_index(chosen), as_index(place)
         time, key = t + (best >> KEY_BITS), best & ((np.int64(1) << KEY_BITS) - 1)
-        command, bank = command_of(chosen, kind), d.candidates[chosen, place, BANK]
+        command, bank = command_of(chosen, kind), as_index(d.candidates[chosen, place, BANK])
         entry = d.banks[bank, (HEAD if command <= PRE else OLDEST_HIT) + kind]
     d.plan_time[g] = min(time, wake)
     c[g, PLAN_KEY] = key
@@ -304,8 +307,8 @@ def record(d, command, bank, e, t):
 @njit_inline
 def issue(d, g, t):
     """Issue the planned command at clock ``t``."""
-    c = d.controllers
-    command, bank, e = c[g, PLAN_COMMAND], c[g, PLAN_BANK], c[g, PLAN_ENTRY]
+    c, g = d.controllers, as_index(g)
+    command, bank, e = as_index(c[g, PLAN_COMMAND]), as_index(c[g, PLAN_BANK]), c[g, PLAN_ENTRY]
     first, end = bank, bank + 1  # the banks whose needs change
     apply_rules(d, command, bank, t)
     c[g, COUNTS + command] += 1
@@ -316,8 +319,8 @@ def issue(d, g, t):
     elif command == ACT:
         open_bank(d, bank, e)
     elif command == PRE and e >= 0:
-        d.entries[e, OUTCOME] = CONFLICT
-    rank = bank >> d.fixed[RANK_SHIFT]
+        d.entries[as_index(e), OUTCOME] = CONFLICT
+    rank = as_index(bank >> d.fixed[RANK_SHIFT])
     if command in (PREA, REFAB):
         first = d.ranks[rank, FIRST_BANK]
         end = first + d.fixed[BANKS_PER_RANK]
@@ -343,7 +346,7 @@ def next_refresh(d, rank, bank, command):
 @njit_inline
 def step_controller(d, g, t):
     """Do all that controller ``g`` does at clock ``t``, at which its plan is due."""
-    c, is_alone = d.controllers, d.fixed[PSEUDO_CHANNELS] == 1
+    c, is_alone, g = d.controllers, d.fixed[PSEUDO_CHANNELS] == 1, as_index(g)
     while d.plan_time[g] == t:
         command = c[g, PLAN_COMMAND]
         # The other data buses of the channel may have taken the command bus since.

@@ -22,7 +22,7 @@ from hwsim.components.dram.layout import (
     REFPB,
     WINDOW,
 )
-from hwsim.components.jit import njit_inline
+from hwsim.components.jit import as_index, njit_inline
 
 __all__ = ["apply_rules", "earliest", "earliest_outside"]
 
@@ -30,18 +30,19 @@ __all__ = ["apply_rules", "earliest", "earliest_outside"]
 @njit_inline
 def earliest(d, command, bank):
     """Return the first clock at which every rule allows ``command`` at ``bank``."""
-    ready, nodes = d.ready, d.nodes
-    own = max(ready[nodes[bank, BANK_LEVEL], command], ready[nodes[bank, GROUP_LEVEL], command])
+    ready, nodes, bank, command = d.ready, d.nodes, as_index(bank), as_index(command)
+    node, group = as_index(nodes[bank, BANK_LEVEL]), as_index(nodes[bank, GROUP_LEVEL])
+    own = max(ready[node, command], ready[group, command])
     return max(own, earliest_outside(d, command, bank))
 
 
 @njit_inline
 def earliest_outside(d, command, bank):
     """Return the first clock that the rules of channel, data bus and rank of ``bank`` allow."""
-    ready, nodes = d.ready, d.nodes
-    first = ready[bank >> d.fixed[RANK_SHIFT], command]  # the nodes of ranks come first
+    ready, nodes, bank, command = d.ready, d.nodes, as_index(bank), as_index(command)
+    first = ready[as_index(bank >> d.fixed[RANK_SHIFT]), command]  # the nodes of ranks come first
     for i in range(d.levels.shape[0] - 3):
-        first = max(first, ready[nodes[bank, d.levels[i]], command])
+        first = max(first, ready[as_index(nodes[bank, as_index(d.levels[i])]), command])
     return first
 
 
@@ -49,9 +50,10 @@ def earliest_outside(d, command, bank):
 def apply_rules(d, command, bank, t):
     """Note what the issue of ``command`` at ``bank`` at clock ``t`` forbids."""
     ready, gaps, levels = d.ready, d.gaps, d.levels
+    bank, command = as_index(bank), as_index(command)
     for i in range(levels.shape[0]):
-        level = levels[i]
-        node = d.nodes[bank, level]
+        level = as_index(levels[i])
+        node = as_index(d.nodes[bank, level])
         for following in range(PLAIN_COMMANDS):
             time = t + gaps[command, level, following]
             ready[node, following] = max(ready[node, following], time)
@@ -66,9 +68,11 @@ def apply_rules(d, command, bank, t):
 def apply_special(d, k, bank, t):
     """Apply a rule with a window, or one that holds at the other ranks."""
     ready, history, rule = d.ready, d.history, d.special[k]
-    node, following, since = d.nodes[bank, rule[LEVEL]], rule[FOLLOWING], t
+    node = as_index(d.nodes[as_index(bank), as_index(rule[LEVEL])])
+    following, since = as_index(rule[FOLLOWING]), t
     if rule[WINDOW] > 1:
-        h, position = rule[HISTORY], history[rule[HISTORY], node, 0]
+        h = as_index(rule[HISTORY])
+        position = as_index(history[h, node, 0])
         history[h, node, position] = t
         position = position + 1 if position < rule[WINDOW] else 1
         history[h, node, 0] = position

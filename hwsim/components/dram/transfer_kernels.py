@@ -35,7 +35,7 @@ from hwsim.components.dram.layout import (
     SKIP_MARKED,
 )
 from hwsim.components.dram.queue_kernels import unlink
-from hwsim.components.jit import njit_inline
+from hwsim.components.jit import as_index, njit_inline
 
 __all__ = ["convert", "mark_data", "push_ring", "transfer"]
 
@@ -45,7 +45,7 @@ def push_ring(rings, ring, item):
     """Append ``item``; there must be room."""
     at = rings[ring, RING_FIRST] + rings[ring, RING_LENGTH]
     size = rings.shape[1] - RING
-    rings[ring, RING + (at if at < size else at - size)] = item
+    rings[ring, RING + as_index(at if at < size else at - size)] = item
     rings[ring, RING_LENGTH] += 1
 
 
@@ -97,8 +97,9 @@ def note_move(d, begin, end):
 def transfer(d, g, kind, bank, e, t):
     """Move the burst of entry ``e``; complete its request if it was the last one."""
     fixed, requests = d.fixed, d.requests
-    request = d.entries[e, REQUEST]
-    d.controllers[g, OUTCOMES + 3 * kind + d.entries[e, OUTCOME]] += 1
+    g, e, kind = as_index(g), as_index(e), as_index(kind)
+    request = as_index(d.entries[e, REQUEST])
+    d.controllers[g, OUTCOMES + 3 * kind + as_index(d.entries[e, OUTCOME])] += 1
     begin = t + (fixed[CL] if kind == READ else fixed[CWL])
     end = begin + fixed[BL]
     unlink(d, g, kind, bank, e)
@@ -110,7 +111,7 @@ def transfer(d, g, kind, bank, e, t):
         cycle = convert(end, fixed[CLOCK_DEN], fixed[CLOCK_NUM]) + fixed[PATH_CYCLES]
         requests[request, DONE_CLOCK] = end
         requests[request, DONE_CYCLE] = cycle
-        push_ring(d.rings, DONE + requests[request, KIND], request)
+        push_ring(d.rings, DONE + as_index(requests[request, KIND]), request)
     if fixed[MARKS] > 0:
         mark_data(d, requests[request, REQUESTER], begin, end)
         note_move(d, begin, end)

@@ -39,11 +39,16 @@ def future(dram: Dram) -> dict[str, list]:
     }
 
 
-def skipped(device: Device, rows: list[tuple[int, int, int, int]], controller: Controller) -> int:
+def skipped(
+    device: Device,
+    rows: list[tuple[int, int, int, int]],
+    controller: Controller,
+    in_flight: int = 1024,
+) -> int:
     """Serve ``rows`` both ways, compare everything, and return the bursts that were skipped."""
     fast, plain = requests_of(rows), requests_of(rows)
-    forwarded = serve(device, fast, controller)
-    stepped = serve(device, plain, controller, fast_forward=False)
+    forwarded = serve(device, fast, controller, in_flight=in_flight)
+    stepped = serve(device, plain, controller, in_flight=in_flight, fast_forward=False)
     assert fast["done"].tolist() == plain["done"].tolist()
     assert count_events(forwarded) == count_events(stepped)
     assert future(forwarded) == future(stepped)
@@ -79,7 +84,14 @@ def test_streams_mixed_with_other_requests_are_the_same(data: st.DataObject) -> 
         is_hashed=data.draw(st.booleans(), label="hashed"),
         mapping=data.draw(st.sampled_from(["", "RoBaRaCoChCo2", "ChRaBaRoCo"]), label="mapping"),
     )
-    skipped(device, rows, controller)
+    skipped(device, rows, controller, data.draw(st.sampled_from([1, 2, 1024]), label="in flight"))
+
+
+def test_a_request_is_not_compared_with_the_last_one_in_its_place() -> None:
+    """Each request takes the only row of the table and goes on where the one before ended."""
+    device = load_device("ddr4-2400", 1)
+    rows = [(0, 2560 * i, 2560, 0) for i in range(60)]
+    skipped(device, rows, Controller(read_entries=4), in_flight=1)
 
 
 def test_most_of_a_stream_in_long_rows_is_skipped() -> None:
