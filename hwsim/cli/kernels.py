@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hwsim.cpu.execute.calls import Call
     from hwsim.cpu.microkernel.target import Target
+    from hwsim.cpu.spec import CpuSpec
     from hwsim.experiments.cpu_wasm import KernelTime
 
 __all__ = ["app", "bench", "build", "list_kernels", "run"]
@@ -90,7 +91,7 @@ def run(
     width: Annotated[int, typer.Option(help="Of the input.")] = 14,
     sparsity: Annotated[float, typer.Option(help="Fraction of zero weights.")] = 0.8,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="Also simulate it on this core (aarch64).")
+        str | None, typer.Option("--preset", help="Also simulate it on this core.")
     ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -100,13 +101,14 @@ def run(
     from hwsim.cpu.microkernel.target import find_target
 
     chosen = find_target(target)
-    if preset is not None and chosen.name != "aarch64":
-        raise InputError("--preset", "--target aarch64, whose instructions are simulated", target)
+    spec = None if preset is None else _core(preset, chosen)
     shape = TrialShape(co, ci, height, width, sparsity)
     trial = draw_trial(kernel, chosen, shape, np.random.default_rng(seed))
     facts: dict[str, Any] = {"kernel": trial.call.kernel.name, "target": chosen.name}
     facts |= vars(shape) | {"seed": seed, "macs": trial.call.macs}
-    output, found = _executed(trial.call, chosen, preset)
+    output, found = _executed(trial.call, chosen)
+    if spec is not None:
+        found |= {"preset": preset, **_simulated(trial.call, spec)}
     worst = trial.worst(output)
     facts |= found | {"worst_error_of_bound": worst, "is_equal": worst <= 1}
     if as_json:
@@ -119,9 +121,24 @@ def run(
     return 0 if worst <= 1 else 1
 
 
-def _executed(
-    call: Call, target: Target, preset: str | None
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
+def _core(preset: str, target: Target) -> CpuSpec:
+    """Return a preset that runs the code of ``target``; raise InputError with those that do."""
+    from hwsim.cpu.spec import PRESETS
+
+    if preset not in PRESETS:
+        raise unknown_name("--preset", preset, PRESETS)
+    fitting = [name for name, spec in PRESETS.items() if spec.backend == target.name]
+    if not fitting:
+        raise InputError(
+            "--preset", "--target aarch64 or wasm, whose code is simulated", target.name
+        )
+    if preset not in fitting:
+        need = f"a core that runs {target.name} ({', '.join(fitting)})"
+        raise InputError("--preset", need, preset)
+    return PRESETS[preset]
+
+
+def _executed(call: Call, target: Target) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Return the output of a call that was run for real, and what the run was."""
     if target.name != "aarch64":
         from hwsim.cpu.execute.wasm_engine import engine_version, run_wasm
@@ -130,22 +147,19 @@ def _executed(
     from hwsim.cpu.execute.aarch64_emulator import run_aarch64
 
     execution = run_aarch64(call, is_traced=True)
-    facts: dict[str, Any] = {"instructions": len(execution.addresses)}
-    return execution.output, facts | (_simulated(call, preset) if preset is not None else {})
+    return execution.output, {"instructions": len(execution.addresses)}
 
 
-def _simulated(call: Call, preset: str) -> dict[str, Any]:
+def _simulated(call: Call, spec: CpuSpec) -> dict[str, Any]:
     """Return the cycles of a call on a modelled core: caches empty, and warm."""
     from hwsim.cpu.execute.simulated import simulate_calls
-    from hwsim.cpu.spec import PRESETS
 
-    if preset not in PRESETS:
-        raise unknown_name("--preset", preset, PRESETS)
-    spec = PRESETS[preset]
-    if spec.backend != "aarch64":
-        raise InputError("--preset", "a core that runs AArch64", preset)
     cold, warm = simulate_calls(call, spec)
-    return {"preset": preset, "cold_cycles": cold.cycles, "warm_cycles": warm.cycles}
+    return {
+        "simulated_instructions": warm.instructions,
+        "cold_cycles": cold.cycles,
+        "warm_cycles": warm.cycles,
+    }
 
 
 @app.command("bench")

@@ -1,14 +1,14 @@
 """Time the generated WebAssembly kernels on this machine, sparse against dense, in one process.
 
 Every figure is a wall-clock measurement of the machine it ran on; nothing here gates a test. Each
-round calls every kernel once, so that a slow phase of the machine meets all of them, and the median
-over rounds is taken of the CPU time of the calling thread.
+round runs every kernel for a few milliseconds, so that a slow phase of the machine meets all of
+them, and the median over rounds is taken of the CPU time of the calling thread.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,6 +34,14 @@ Measured once with the kernels of google/XNNPACK compiled by zig -O2 and run by 
 x86-64 core of the Zen 4 class.
 """
 PEER_TOLERANCE = 0.25
+
+SAMPLE_S = 2e-3
+"""What the calls of one sample take together, at least."""
+
+_MOST_CALLS = 1 << 16
+
+Timer = Callable[[int], float]
+"""Seconds of one call, measured over so many."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +106,36 @@ def measure(
 
 def _times(trials: dict[str, Trial], target: Target, rounds: int) -> dict[str, float]:
     """Return kernel -> median seconds; every kernel's output is checked first."""
-    modules = {}
-    for name, trial in trials.items():
-        arena = Arena(trial.call.arrays)
-        module = WasmModule([trial.call.kernel], target, arena)
-        arguments = (trial.call.kernel.name, trial.call.values(arena.address))
-        modules[name] = (module, arguments)
-        module.call(*arguments, trial.call.clamp_limits)
-        worst = trial.worst(module.read(trial.call.output))
-        if worst > 1:
-            raise InputError(f"kernel {name}", "golden's output", f"{worst:.3g} x rounding off")
+    timers = {name: _timer(name, trial, target) for name, trial in trials.items()}
+    times = {name: _repetitions(timer) for name, timer in timers.items()}
     seconds: dict[str, list[float]] = {name: [] for name in trials}
     for turn in range(-3, rounds):  # three rounds warm up
-        for name, (module, arguments) in modules.items():
-            took = module.seconds_of(*arguments, trials[name].call.clamp_limits)
+        for name, timer in timers.items():
+            took = timer(times[name])
             if turn >= 0:
                 seconds[name].append(took)
     return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+def _timer(name: str, trial: Trial, target: Target) -> Timer:
+    """Return the function that times a kernel, after a check of its output."""
+    call = trial.call
+    arena = Arena(call.arrays)
+    module = WasmModule([call.kernel], target, arena, is_timed=True)
+    values = call.values(arena.address)
+    module.call(call.kernel.name, values, call.clamp_limits)
+    worst = trial.worst(module.read(call.output))
+    if worst > 1:
+        raise InputError(f"kernel {name}", "golden's output", f"{worst:.3g} x rounding off")
+    return lambda n: module.seconds_of(call.kernel.name, values, call.clamp_limits, times=n)
+
+
+def _repetitions(timer: Timer) -> int:
+    """Return how many calls of a kernel, a power of two, take ``SAMPLE_S``."""
+    times = 1
+    while times < _MOST_CALLS and times * timer(times) < SAMPLE_S:
+        times *= 2
+    return times
 
 
 def claims(rows: Sequence[KernelTime]) -> list[Claim]:

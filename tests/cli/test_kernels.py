@@ -58,6 +58,29 @@ def test_what_the_emulator_ran_is_simulated_on_a_core(capsys: pytest.CaptureFixt
     assert facts["instructions"] / 3 < facts["warm_cycles"] < facts["cold_cycles"]
 
 
+def test_a_wasm_kernel_is_simulated_as_an_engine_compiles_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    extents = (
+        "--co",
+        "9",
+        "--ci",
+        "7",
+        "--height",
+        "4",
+        "--width",
+        "4",
+        "--sparsity",
+        "0",
+        "--json",
+    )
+    facts = json.loads(run(capsys, "run", "16x1", "--preset", "wasm-x86", *extents)[1])
+    assert facts["is_equal"] is True
+    # One strip of 9 x 7 nonzeros: four loads, products with sums, at least, each.
+    assert facts["simulated_instructions"] > 9 * 7 * 8
+    assert facts["warm_cycles"] < facts["cold_cycles"]
+
+
 def test_an_output_that_differs_is_status_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +132,15 @@ def test_a_bench_document_names_host_engine_and_every_kernel(
         (("run", "16x1", "--co", "0"), "co: need at least 1, found 0"),
         (
             ("run", "16x1", "--preset", "sd835"),
-            "--preset: need --target aarch64, whose instructions are simulated, found wasm",
+            "--preset: need a core that runs wasm (wasm-x86), found sd835",
+        ),
+        (
+            ("run", "16x1", "--target", "aarch64", "--preset", "wasm-x86"),
+            "--preset: need a core that runs aarch64 (sd835, ",
+        ),
+        (
+            ("run", "16x1", "--target", "wasm-relaxed", "--preset", "wasm-x86"),
+            "--preset: need --target aarch64 or wasm, whose code is simulated, found wasm-relaxed",
         ),
         (
             ("run", "16x1", "--target", "aarch64", "--preset", "sd83"),

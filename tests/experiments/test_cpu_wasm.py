@@ -14,7 +14,7 @@ def test_each_sparsity_has_the_best_dense_kernel_and_all_sparse_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = {"gemm_4x8": 4e-3, "gemm_5x8": 3e-3, "gemm_6x8": 5e-3, "spmm_16x1": 1e-3}
-    monkeypatch.setattr(WasmModule, "seconds_of", lambda self, name, *_: seconds[name])
+    monkeypatch.setattr(WasmModule, "seconds_of", lambda self, name, *_, times: seconds[name])
     rows = measure(co=8, ci=8, pixels=20, sparsities=(0.5, 0.9), sparse=("16x1",), rounds=2)
     assert [row.kernel for row in rows] == ["gemm-5x8", "16x1"] * 2
     assert [row.sparsity for row in rows] == [0.0, 0.5, 0.0, 0.9]

@@ -1,7 +1,9 @@
 """Lower a description to WebAssembly text: SIMD128, or with relaxed fused multiply-adds.
 
 Every register becomes a local and every kernel one exported function of a module with one
-exported memory; pointers are 32-bit. Prefetches do not exist and are left out.
+exported memory; pointers are 32-bit. Prefetches do not exist and are left out. A value is spread to
+all lanes as ``f32x4.splat (f32.load)``, which wasmtime turns into one broadcast from memory; of
+``v128.load32_splat`` it makes a load, a move between register files and a shuffle.
 """
 
 from __future__ import annotations
@@ -11,29 +13,59 @@ from collections.abc import Iterator, Sequence
 from hwsim.cpu.microkernel.ir import If, Instr, Kernel, Loop, Node, Reg
 from hwsim.cpu.microkernel.target import Target
 
-__all__ = ["PAGE_BYTES", "emit_module"]
+__all__ = ["PAGE_BYTES", "REPEATED", "emit_module"]
 
 PAGE_BYTES = 65536
+
+REPEATED = "repeated_"
+"""Before the name of a kernel: the function that calls it as often as its last argument says."""
 
 _LOADS = {4: "v128.load", 2: "v128.load64_zero", 1: "v128.load32_zero"}
 _BINARY = {"mul": "f32x4.mul", "add": "f32x4.add", "and": "v128.and"}
 _INTEGER = {"add": "i32.add", "sub": "i32.sub", "mul": "i32.mul"}
 
 
-def emit_module(kernels: Sequence[Kernel], target: Target, *, pages: int = 1) -> str:
-    """Return the text of a module that exports ``kernels`` by name and ``memory``."""
-    functions = "\n".join(_function(kernel, target) for kernel in kernels)
-    return f'(module\n  (memory (export "memory") {pages})\n{functions}\n)\n'
+def emit_module(
+    kernels: Sequence[Kernel], target: Target, *, pages: int = 1, is_repeated: bool = False
+) -> str:
+    """Return the text of a module that exports ``kernels`` by name and ``memory``.
+
+    With ``is_repeated`` it also exports, per kernel, the ``REPEATED`` function for timing.
+    """
+    functions = [_function(kernel, target) for kernel in kernels]
+    if is_repeated:
+        functions += map(_repeated, kernels)
+    body = "\n".join(functions)
+    return f'(module\n  (memory (export "memory") {pages})\n{body}\n)\n'
+
+
+def _repeated(kernel: Kernel) -> str:
+    passed = [f"$x{i}" for i in range(len(kernel.arguments))]
+    passed += ["$low", "$high"] if kernel.uses_clamp else []
+    values = " ".join(f"(local.get {name})" for name in passed)
+    left = "(local.tee $times (i32.sub (local.get $times) (i32.const 1)))"
+    return (
+        f'  (func (export "{REPEATED}{kernel.name}"){_parameters(kernel)} (param $times i32)\n'
+        f"    (if (local.get $times) (then (loop $again\n"
+        f"      (call ${kernel.name} {values})\n"
+        f"      (br_if $again {left})))))"
+    )
+
+
+def _parameters(kernel: Kernel) -> str:
+    found = "".join(f" (param $x{i} i32)" for i in range(len(kernel.arguments)))
+    return found + (" (param $low f32) (param $high f32)" if kernel.uses_clamp else "")
 
 
 def _function(kernel: Kernel, target: Target) -> str:
     writer = _Writer(target)
-    arguments = "".join(f" (param $x{i} i32)" for i in range(len(kernel.arguments)))
-    if kernel.uses_clamp:
-        arguments += " (param $low f32) (param $high f32)"
+    arguments = _parameters(kernel)
     scalars = "".join(f" (local $x{i} i32)" for i in range(len(kernel.arguments), kernel.integers))
     vectors = "".join(f" (local $v{i} v128)" for i in range(kernel.vectors))
-    lines = [f'  (func (export "{kernel.name}"){arguments}', f"   {scalars}{vectors}"]
+    lines = [
+        f'  (func ${kernel.name} (export "{kernel.name}"){arguments}',
+        f"   {scalars}{vectors}",
+    ]
     if kernel.uses_clamp:
         lines += [f"    {_put(f'v{i}', f'(f32x4.splat (local.get ${n}))')}" for i, n in _LIMITS]
     lines += [f"    {line}" for line in writer.block(kernel.body)]
@@ -121,7 +153,7 @@ class _Writer:
         if node.op in ("load_u32", "load_s32"):
             return _put(node.dst[0], f"(i32.load {at})")
         if node.op == "load_dup":
-            return _put(node.dst[0], f"(v128.load32_splat {at})")
+            return _put(node.dst[0], f"(f32x4.splat (f32.load {at}))")
         if node.op == "load":
             return _put(node.dst[0], f"({_LOADS[node.lanes]} {at})")
         value = _get(node.src[0])

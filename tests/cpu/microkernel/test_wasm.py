@@ -26,6 +26,8 @@ def test_a_module_exports_its_kernels_and_its_memory() -> None:
     assert '(memory (export "memory") 3)' in text
     assert '(export "spmm_8x1")' in text
     assert '(export "spmm_8x1_u2")' in text
+    assert "repeated" not in text
+    assert '(export "repeated_spmm_8x1")' in emit_module(kernels, WASM, is_repeated=True)
     assert text.count("(") == text.count(")")
 
 
