@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hwsim.experiments import piuma_counts, piuma_runs
-from hwsim.experiments.piuma_counts import stencil_counts
+from hwsim.experiments.piuma_counts import mycielskian_counts, stencil_counts
 from hwsim.experiments.piuma_laws import knuth_probes
 from hwsim.experiments.piuma_runs import PIECE_ROWS, calibrated, sampled_rows
+from hwsim.experiments.spgemm_counts import product_counts
 from models.sparse.generators import generate
 
 
@@ -18,6 +19,20 @@ def test_stencil_counts_are_those_of_the_matrix(side: int) -> None:
     products = int(np.diff(a.indptr)[a.indices].sum())
     a.data[:] = 1
     assert stencil_counts(side) == (products, (a @ a).nnz)
+
+
+@pytest.mark.parametrize("order", [2, 3, 4, 8])
+def test_mycielskian_counts_are_those_of_the_matrix(order: int) -> None:
+    a = generate(f"mycielskian:{order}")
+    assert mycielskian_counts(order) == product_counts(a, a)
+
+
+def test_a_matrix_read_wrongly_misses_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = piuma_counts.read_matrix
+    monkeypatch.setattr(piuma_counts, "read_matrix", lambda source: right(source)[:-1, :-1])
+    claims = piuma_counts._not_executed()
+    assert len(claims) == 4
+    assert not any(claim.passed for claim in claims)
 
 
 def test_knuth_probes_average_what_insertions_take() -> None:
