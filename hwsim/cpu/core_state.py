@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from hwsim.core.errors import HwsimError, InputError
 from hwsim.core.result import STALL_REASONS
 from hwsim.cpu import cache_kernels as c
-from hwsim.cpu import pipeline_kernels as k
+from hwsim.cpu import pipeline_state as k
 from hwsim.cpu.isa import MAX_LOOP_DEPTH, OPCODES, UopKernel
 from hwsim.cpu.kernel_run import COUNT_NAMES, KernelRun, empty_accounts
+from hwsim.cpu.memo import Memo
+from hwsim.cpu.pipeline_kernels import run_code
 from hwsim.cpu.rules import Pipeline, bind, load_pipeline
 from hwsim.cpu.spec import CacheSpec, CpuSpec
 
@@ -37,10 +39,14 @@ class Core:
         Of the core and its memory.
     is_ideal : bool
         Every access hits the L1: the pipeline alone, as static analysers see it.
+    is_stepping : bool
+        Step every instruction. Otherwise segments that the pipeline has met in the same state,
+        with every access served as a hit, are not stepped again; the results are the same.
     """
 
     spec: CpuSpec
     is_ideal: bool = False
+    is_stepping: bool = False
     pipeline: Pipeline = field(init=False)
     _bound: dict[int, tuple[UopKernel, NDArray[np.int64]]] = field(default_factory=dict)
 
@@ -55,6 +61,7 @@ class Core:
         self._rings = [zeros(k.RING) for _ in range(4)]
         self._params = self._make_params()
         self._make_caches()
+        self.memo = Memo(self.pipeline.dispatch_width)
 
     @property
     def cycle(self) -> int:
@@ -84,11 +91,11 @@ class Core:
         pointers = np.array([_of(addresses, name, kernel) for name in kernel.pointers], np.int64)
         lost = _zeros(len(STALL_REASONS), self._params[k.P_WIDTH] + 1)
         before, counts = self._state.copy(), self._counts.copy()
-        k.run_code(
+        run_code(
             code, self._params, self._state, self._registers, self._calendar, self._hints,
             *self._rings, lost, pointers, values, first, first.copy(), _strides(len(code)),
             _zeros(MAX_LOOP_DEPTH), _zeros(2 * MAX_LOOP_DEPTH + 2), np.full(len(code), -1),
-            *self._memory,
+            *self.memo.tables, _zeros(len(code)), _zeros(len(code)), *self._memory,
         )  # fmt: skip
         if self._state[k.S_ERROR]:
             raise HwsimError(kernel.name, f"ports within {k.CALENDAR} cycles", "a longer wait")
@@ -106,7 +113,9 @@ class Core:
     def _code(self, kernel: UopKernel) -> NDArray[np.int64]:
         if id(kernel) not in self._bound:
             kernel.verify()
-            self._bound[id(kernel)] = (kernel, bind(kernel, self.pipeline))
+            code = bind(kernel, self.pipeline)
+            self.memo.add_kernel(code)
+            self._bound[id(kernel)] = (kernel, code)
         return self._bound[id(kernel)][1]
 
     def _make_params(self) -> NDArray[np.int64]:
@@ -115,6 +124,7 @@ class Core:
         values = (
             *(pipe.dispatch_width, pipe.window_uops, is_in_order, pipe.mispredict_cycles),
             *(core.predicted_trips, core.load_queue, core.store_queue, self.is_ideal),
+            not self.is_stepping,
         )
         return np.array(values, dtype=np.int64)
 

@@ -15,79 +15,103 @@ A loop that is left unpredicted (longer than the predictor's history, or other t
 refills the front end ``mispredict`` cycles after its last branch has issued.
 
 ``code`` has a row per instruction and the ``K_`` columns, ``params`` the ``P_`` entries, ``state``
-the ``S_`` scalars that outlive a kernel. ``lost[reason, used]`` counts cycles that ended with
-``used`` slots taken because of ``reason``. Register 64 is always ready and 65 takes what nobody
-reads.
+the ``S_`` scalars that outlive a kernel (``pipeline_state.py``). ``lost[reason, used]`` counts
+cycles that ended with ``used`` slots taken because of ``reason``. Register 64 is always ready and
+65 takes what nobody reads. What the pipeline has met before is not stepped again
+(``memo_kernels.py``).
 """
 
 from __future__ import annotations
 
-from hwsim.components.jit import njit_entry, njit_inline
+from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 from hwsim.core.result import STALL_REASONS
 from hwsim.cpu.cache_kernels import C_MISS, W_AHEAD, W_MISS, access_lines, stride_prefetch
-
-__all__ = ["CALENDAR", "CODE_COLUMNS", "RING", "STATES", "run_code"]
-
-(
-    K_KIND,
-    K_UOPS,
-    K_LATENCY,
+from hwsim.cpu.memo_kernels import (
+    E_BRANCH,
+    E_CYCLES,
+    E_NEXT,
+    E_OFFSETS,
+    E_TIMES,
+    G_ACTIONS,
+    G_ACTIONS_END,
+    G_END,
+    M_EDGES,
+    M_OFFSETS,
+    M_TOUCHED,
+    account_edges,
+    add_edge,
+    branch_key,
+    find_edge,
+    forget,
+    keep_state,
+    restore_state,
+)
+from hwsim.cpu.pipeline_state import (
+    CALENDAR,
     K_ACCUMULATE,
-    K_MASK_A,
-    K_CYCLES_A,
-    K_MASK_B,
-    K_CYCLES_B,
-    K_MASK_C,
-    K_CYCLES_C,
-    K_HINT,
-    K_DST0,
-    K_DST1,
-    K_SRC0,
-    K_SRC1,
-    K_SRC2,
-    K_SRC3,
-    K_IS_FMA,
-    K_MEMORY,
-    K_POINTER,
-    K_OFFSET,
-    K_SIZE,
     K_BASE,
     K_BASE_LATENCY,
+    K_COUNT,
+    K_CYCLES_A,
+    K_CYCLES_B,
+    K_CYCLES_C,
+    K_DST0,
+    K_DST1,
+    K_HINT,
+    K_IS_BRANCH,
+    K_IS_FMA,
+    K_KIND,
+    K_LATENCY,
+    K_MACS,
+    K_MASK_A,
+    K_MASK_B,
+    K_MASK_C,
+    K_MATCH,
+    K_MEMORY,
+    K_OFFSET,
+    K_POINTER,
+    K_SEGMENT,
+    K_SIZE,
+    K_SRC0,
+    K_SRC1,
+    K_SRC3,
+    K_STEP,
+    K_UOPS,
     K_UPDATE,
     K_UPDATED,
-    K_STEP,
-    K_COUNT,
-    K_MATCH,
-    K_MACS,
-    K_IS_BRANCH,
-    CODE_COLUMNS,
-) = range(32)
-
-(P_WIDTH, P_WINDOW, P_IS_IN_ORDER, P_MISPREDICT, P_TRIPS, P_LOADS, P_STORES, P_IDEAL) = range(8)
-(
+    LOAD,
+    P_IDEAL,
+    P_IS_IN_ORDER,
+    P_LOADS,
+    P_MEMO,
+    P_MISPREDICT,
+    P_STORES,
+    P_TRIPS,
+    P_WIDTH,
+    P_WINDOW,
+    PORT_BITS,
+    PREFETCH,
+    RING,
+    S_ACCESS,
+    S_BOOKED,
     S_CYCLE,
-    S_USED,
-    S_FLOOR,
-    S_RETIRED,
-    S_WHY,
-    S_SLOTS,
-    S_LOADS,
-    S_STORES,
     S_DRAINED,
-    S_MACS,
-    S_INSTRUCTIONS,
-    S_UOPS,
     S_ERROR,
-    S_FULL,
-    STATES,
-) = range(15)
+    S_FLOOR,
+    S_INSTRUCTIONS,
+    S_LOADS,
+    S_MACS,
+    S_REPLAY,
+    S_RETIRED,
+    S_SLOTS,
+    S_STORES,
+    S_UOPS,
+    S_USED,
+    S_WHY,
+    STORE,
+)
 
-LOAD, STORE, PREFETCH = 1, 2, 3
-CALENDAR = 1 << 13
-"""Cycles that the calendar of ports reaches ahead."""
-RING = 1 << 10
-"""Entries kept of the window and of the load and store queues; none may be larger."""
-_PORT_BITS = 16
+__all__ = ["run_code"]
 
 _RESOURCE = STALL_REASONS.index("resource")
 _QUEUE = STALL_REASONS.index("queue_full")
@@ -98,6 +122,8 @@ _CACHE = STALL_REASONS.index("cache")
 _DRAM = STALL_REASONS.index("dram")
 
 _LOOP, _END = -1, -2
+_WHY_BITS = 5
+_WHY = (1 << _WHY_BITS) - 1
 _STEP, _STEP_STREAM, _REWIND = 1, 2, 3
 _DEPTH = 8
 
@@ -111,7 +137,7 @@ def _free(calendar, t, cycles, mask):
     end = t + cycles
     while mask != 0 and t < end:
         entry = calendar[t & (CALENDAR - 1)]
-        if entry >> _PORT_BITS == t:
+        if entry >> PORT_BITS == t:
             mask &= ~entry
         t += 1
     return mask
@@ -123,13 +149,13 @@ def _book(calendar, t, cycles, port):
     while cycles > 0:
         index = t & (CALENDAR - 1)
         entry = calendar[index]
-        calendar[index] = (entry if entry >> _PORT_BITS == t else t << _PORT_BITS) | port
+        calendar[index] = (entry if entry >> PORT_BITS == t else t << PORT_BITS) | port
         t += 1
         cycles -= 1
 
 
 @njit_inline
-def _place(code, pc, ready, calendar, hints):
+def _place(code, pc, ready, state, calendar, hints):
     """Return the first cycle from ``ready`` on with free ports for row ``pc``, and book them."""
     hint = code[pc, K_HINT]
     t = ready
@@ -156,6 +182,7 @@ def _place(code, pc, ready, calendar, hints):
         _book(calendar, t, cycles_b, b)
     if mask_c != 0:
         _book(calendar, t, cycles_c, c)
+    state[S_BOOKED] = max(state[S_BOOKED], t + max(cycles_a, cycles_b, cycles_c))
     if hints[hint, 0] <= ready <= hints[hint, 1]:
         hints[hint, 1] = max(t, hints[hint, 1])
     elif t - ready > hints[hint, 1] - hints[hint, 0] or ready > hints[hint, 1]:
@@ -179,9 +206,12 @@ def _operands(code, pc, registers, floor):
     return ready, why
 
 
-@njit_inline
-def _fetch(code, pc, t, latency, pointers, strides, memory):
-    """Access memory for row ``pc`` issued at ``t``; return (cycle complete, reason of a wait)."""
+@njit_outline
+def _fetch(code, pc, t, pointers, strides, memory):
+    """Access memory for row ``pc`` issued at ``t``; return its outcome.
+
+    That is by how many cycles it is served later than a hit, and in the lowest bits why.
+    """
     miss_queue, walk, counts = memory[7], memory[8], memory[9]
     kind = code[pc, K_MEMORY]
     address = pointers[code[pc, K_POINTER]] + code[pc, K_OFFSET]
@@ -192,10 +222,11 @@ def _fetch(code, pc, t, latency, pointers, strides, memory):
     if kind == LOAD and walk[W_AHEAD] > 0:
         stride_prefetch(pc, address, t, strides, memory)
     if kind == PREFETCH:  # holds its place in the load queue until a miss can be taken
-        return max(t, accepted if counts[C_MISS] > misses else 0) + latency, _HAZARD
+        late = accepted - t if counts[C_MISS] > misses and accepted > t else 0
+        return late << _WHY_BITS | _HAZARD
     if done <= t:
-        return t + latency, _HAZARD
-    return done + latency, _DRAM if source else _CACHE
+        return _HAZARD
+    return (done - t) << _WHY_BITS | (_DRAM if source else _CACHE)
 
 
 @njit_inline
@@ -249,8 +280,9 @@ def _advance(state, t, why, width, lost):
 
 @njit_inline
 def _execute(
-    code, pc, params, state, registers, calendar, hints, rings, lost, pointers, strides, memory
-):
+    code, pc, params, state, registers, calendar, hints, rings, lost, pointers, strides, memory,
+    times, outcomes,
+):  # fmt: skip
     """Dispatch, issue and retire row ``pc``; return the cycle it issues in."""
     window, window_why, loads, stores = rings
     width, uops = params[P_WIDTH], code[pc, K_UOPS]
@@ -272,7 +304,7 @@ def _execute(
             entry = stores[(state[S_STORES] - params[P_STORES]) & (RING - 1)]
             if entry > ready:
                 ready, why = entry, _QUEUE
-    t = _place(code, pc, ready, calendar, hints)
+    t = _place(code, pc, ready, state, calendar, hints)
     why = _RESOURCE if t > ready else why
     if is_in_order:
         if t > state[S_CYCLE]:
@@ -288,7 +320,12 @@ def _execute(
     complete, missed = t + latency, _HAZARD
     kind = code[pc, K_MEMORY]
     if kind != 0 and not params[P_IDEAL]:
-        complete, missed = _fetch(code, pc, t, latency, pointers, strides, memory)
+        access = state[S_ACCESS]
+        state[S_ACCESS] = access + 1
+        times[access] = t
+        if access >= state[S_REPLAY]:
+            outcomes[access] = _fetch(code, pc, t, pointers, strides, memory)
+        complete, missed = complete + (outcomes[access] >> _WHY_BITS), outcomes[access] & _WHY
     data_at = complete
     if kind in (STORE, PREFETCH):  # both leave the window without waiting for data
         complete = t + latency
@@ -324,10 +361,43 @@ def _execute(
     return t
 
 
+@njit_inline
+def _follow(
+    code, edge, segment, base, outcomes, tables, segments, actions, is_ideal, pointers, streams,
+    stream_first, stream_at, strides, memory,
+):  # fmt: skip
+    """Make the accesses of ``edge``, branching off where outcomes differ.
+
+    Return (edge, row, accesses made): the row is -1, or the one whose outcome no edge has.
+    """
+    edges, offsets = tables[3], tables[5]
+    place = edges[edge, E_OFFSETS]
+    access = 0
+    for i in range(segments[segment, G_ACTIONS], segments[segment, G_ACTIONS_END]):
+        pc = actions[i]
+        if code[pc, K_MEMORY] != 0 and not is_ideal:
+            t = base + offsets[place + access, 0]
+            outcome = _fetch(code, pc, t, pointers, strides, memory)
+            outcomes[access] = outcome
+            if outcome != offsets[place + access, 1]:
+                number, label = branch_key(edge, access, outcome)
+                other = find_edge(number, label, tables)
+                if other < 0:
+                    return edge, pc, access + 1
+                edge = other
+                place = edges[edge, E_OFFSETS]
+            access += 1
+        if code[pc, K_UPDATE] != 0:
+            _update(code, pc, pointers, streams, stream_first, stream_at)
+    return edge, -1, access
+
+
 @njit_entry
 def run_code(
     code, params, state, registers, calendar, hints, window, window_why, loads, stores, lost,
     pointers, streams, stream_first, stream_at, strides, loop_start, loop_left, last_trips,
+    segments, actions, words, first, state_slots, edges, edge_slots, offsets, edge_lost, touched,
+    memo, lost_before, times, outcomes,
     geometry, tags, stamps, fill, flags, written, recent, miss_queue, walk, counts, pages,
     page_stamps, followed,
 ):  # fmt: skip
@@ -337,33 +407,20 @@ def run_code(
         geometry, tags, stamps, fill, flags, written, recent, miss_queue, walk, counts, pages,
         page_stamps, followed,
     )  # fmt: skip
+    tables = (
+        words, first, state_slots, edges, edge_slots, offsets, edge_lost, touched, memo
+    )  # fmt: skip
+    is_ideal = params[P_IDEAL] != 0
+    known = -1  # number of the pipeline's state, if it is one that is kept
+    is_behind = False  # the pipeline's arrays do not hold the state yet
+    refill = 0  # cycle before which nothing is dispatched, not in ``state`` yet
     depth = 0
     branch = 0
     pc = 0
     rows = code.shape[0]
     while pc < rows:
         kind = code[pc, K_KIND]
-        if kind >= 0:
-            t = _execute(
-                code,
-                pc,
-                params,
-                state,
-                registers,
-                calendar,
-                hints,
-                rings,
-                lost,
-                pointers,
-                strides,
-                memory,
-            )
-            if code[pc, K_IS_BRANCH]:
-                branch = t
-            if code[pc, K_UPDATE] != 0:
-                _update(code, pc, pointers, streams, stream_first, stream_at)
-            pc += 1
-        elif kind == _LOOP:
+        if kind == _LOOP:
             trips = code[pc, K_COUNT]
             if trips < 0:
                 stream = -1 - trips
@@ -381,17 +438,120 @@ def run_code(
                     last_trips[pc] = trips
                 loop_left[_DEPTH + depth] = 0 if is_known else 1
                 pc += 1
-        elif kind == _END:
+            continue
+        if kind == _END:
             loop_left[depth - 1] -= 1
             if loop_left[depth - 1] > 0:
                 pc = loop_start[depth - 1] + 1
             else:
                 if loop_left[_DEPTH + depth] and branch > 0:
-                    state[S_FLOOR] = max(state[S_FLOOR], branch + params[P_MISPREDICT])
+                    refill = max(refill, branch + params[P_MISPREDICT])
                 depth -= 1
                 pc += 1
-        else:
-            _update(code, pc, pointers, streams, stream_first, stream_at)
+            continue
+        segment = code[pc, K_SEGMENT]
+        base = state[S_CYCLE]
+        label = segment << 20 | (refill - base if refill > base else 0)
+        number, missed = known, -1
+        state[S_ACCESS] = state[S_REPLAY] = 0
+        if known >= 0:
+            edge = find_edge(known, label, tables)
+            if edge >= 0:
+                edge, missed, replayed = _follow(
+                    code,
+                    edge,
+                    segment,
+                    base,
+                    outcomes,
+                    tables,
+                    segments,
+                    actions,
+                    is_ideal,
+                    pointers,
+                    streams,
+                    stream_first,
+                    stream_at,
+                    strides,
+                    memory,
+                )
+                if missed < 0:
+                    if edges[edge, E_TIMES] == 0:
+                        touched[memo[M_TOUCHED]] = edge
+                        memo[M_TOUCHED] += 1
+                    edges[edge, E_TIMES] += 1
+                    state[S_CYCLE] = base + edges[edge, E_CYCLES]
+                    known = edges[edge, E_NEXT]
+                    if edges[edge, E_BRANCH] >= 0:
+                        branch = base + edges[edge, E_BRANCH]
+                    is_behind, refill = True, 0
+                    pc = segments[segment, G_END]
+                    continue
+                state[S_REPLAY] = replayed
+                number, label = branch_key(edge, replayed - 1, outcomes[replayed - 1])
+        if is_behind:
+            restore_state(known, params, state, registers, calendar, hints, rings, tables)
+            is_behind = False
+        state[S_FLOOR] = max(state[S_FLOOR], refill)
+        refill = 0
+        if known >= 0:
+            for reason in range(lost.shape[0]):
+                for used in range(lost.shape[1]):
+                    lost_before[reason, used] = lost[reason, used]
+        last_branch = -1
+        while pc < segments[segment, G_END]:
+            if code[pc, K_KIND] >= 0:
+                t = _execute(
+                    code,
+                    pc,
+                    params,
+                    state,
+                    registers,
+                    calendar,
+                    hints,
+                    rings,
+                    lost,
+                    pointers,
+                    strides,
+                    memory,
+                    times,
+                    outcomes,
+                )
+                if code[pc, K_IS_BRANCH]:
+                    branch, last_branch = t, t - base
+            if code[pc, K_UPDATE] != 0 and pc >= missed:
+                _update(code, pc, pointers, streams, stream_first, stream_at)
             pc += 1
+        if params[P_MEMO] == 0:
+            continue
+        following = keep_state(params, state, registers, calendar, rings, tables)
+        room = len(offsets) - memo[M_OFFSETS]
+        if following == -2 or memo[M_EDGES] + 1 >= len(edges) or room < code.shape[0]:
+            account_edges(segments, state, lost, tables)
+            forget(tables)
+            following = -1
+        elif known >= 0 and following >= 0:
+            for access in range(state[S_ACCESS]):
+                times[access] -= base
+            for reason in range(lost.shape[0]):
+                for used in range(lost.shape[1]):
+                    gained = lost[reason, used] - lost_before[reason, used]
+                    edge_lost[memo[M_EDGES], reason, used] = gained
+            add_edge(
+                number,
+                label,
+                following,
+                state[S_CYCLE] - base,
+                last_branch,
+                segment,
+                state[S_ACCESS],
+                times,
+                outcomes,
+                tables,
+            )
+        known = following
+    if is_behind:
+        restore_state(known, params, state, registers, calendar, hints, rings, tables)
+    state[S_FLOOR] = max(state[S_FLOOR], refill)
+    account_edges(segments, state, lost, tables)
     end = max(state[S_RETIRED], state[S_CYCLE] + 1)
     _advance(state, end, _DRAIN, params[P_WIDTH], lost)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import SpecError
-from hwsim.cpu.isa import END, LOOP, NO_REGISTER, OPCODES, REGISTERS, UopKernel
+from hwsim.cpu import pipeline_state as k
+from hwsim.cpu.isa import END, LOOP, NO_REGISTER, OPCODES, UopKernel
 
 __all__ = ["Pipeline", "Rule", "bind", "load_pipeline"]
 
 _FILE = "pipelines.toml"
-_ALWAYS_READY, _SINK = REGISTERS, REGISTERS + 1
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,6 @@ def _rule(value: list[Any], groups: Mapping[str, list[str]], ports: tuple[str, .
 
 def bind(kernel: UopKernel, pipeline: Pipeline) -> NDArray[np.int64]:
     """Return the code matrix of ``kernel`` for the compiled pipeline (see ``K_`` columns there)."""
-    from hwsim.cpu import pipeline_kernels as k  # numba is imported only when something runs
-
     rows = kernel.rows
     code = np.zeros((len(rows), k.CODE_COLUMNS), dtype=np.int64)
     code[:, k.K_KIND] = rows["opcode"]
@@ -132,26 +130,22 @@ def bind(kernel: UopKernel, pipeline: Pipeline) -> NDArray[np.int64]:
         (k.K_MACS, "macs"),
     ):
         code[:, column] = rows[name]
-    _bind_registers(code, rows, pipeline, k)
-    _bind_rules(code, rows, pipeline, k)
+    _bind_registers(code, rows, pipeline)
+    _bind_rules(code, rows, pipeline)
     code[:, k.K_MATCH] = _matches(rows["opcode"].tolist())
     return code
 
 
-def _bind_registers(
-    code: NDArray[np.int64], rows: NDArray[np.void], pipeline: Pipeline, k: Any
-) -> None:
-    source = np.where(rows["src"] == NO_REGISTER, _ALWAYS_READY, rows["src"])
+def _bind_registers(code: NDArray[np.int64], rows: NDArray[np.void], pipeline: Pipeline) -> None:
+    source = np.where(rows["src"] == NO_REGISTER, k.ALWAYS_READY, rows["src"])
     code[:, k.K_SRC0 : k.K_SRC3 + 1] = source
-    code[:, k.K_DST0 : k.K_DST1 + 1] = np.where(rows["dst"] == NO_REGISTER, _SINK, rows["dst"])
+    code[:, k.K_DST0 : k.K_DST1 + 1] = np.where(rows["dst"] == NO_REGISTER, k.SINK, rows["dst"])
     has_base = (rows["has_write_back"] != 0) & (rows["src"][:, 0] >= 0)
-    code[:, k.K_BASE] = np.where(has_base, source[:, 0], _ALWAYS_READY)
+    code[:, k.K_BASE] = np.where(has_base, source[:, 0], k.ALWAYS_READY)
     code[:, k.K_BASE_LATENCY] = pipeline.write_back.latency_cycles
 
 
-def _bind_rules(
-    code: NDArray[np.int64], rows: NDArray[np.void], pipeline: Pipeline, k: Any
-) -> None:
+def _bind_rules(code: NDArray[np.int64], rows: NDArray[np.void], pipeline: Pipeline) -> None:
     hints: dict[tuple[int, int], int] = {}
     for index, row in enumerate(rows):
         opcode, has_write_back = int(row["opcode"]), int(row["has_write_back"])

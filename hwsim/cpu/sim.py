@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["DETAILS", "simulate"]
 
 DETAILS = ("fast", "tile", "estimate")
-"""``fast`` and ``tile`` step every instruction, nothing is forwarded; ``estimate`` counts only."""
+"""``tile`` steps every instruction; ``fast`` does not step again what it remembers, with the same
+result; ``estimate`` counts only."""
 
 _DRAIN = STALL_REASONS.index("drain")
 
@@ -62,7 +63,8 @@ def simulate(
     else:
         sink = builder or (trace if not isinstance(trace, bool) else None)
         calls = CallTrace(program, sink) if sink is not None else None
-        runs = _run_ops(program, machine.spec, calls)
+        core = Core(machine.spec, is_stepping=detail == "tile")
+        runs = _run_ops(program, core, calls)
     result = _to_result(machine, program, runs)
     result.fidelity = "estimate" if detail == "estimate" else "cycle"
     if builder is not None:
@@ -73,9 +75,8 @@ def simulate(
     return result
 
 
-def _run_ops(program: CpuProgram, spec: CpuSpec, calls: CallTrace | None) -> list[KernelRun]:
+def _run_ops(program: CpuProgram, core: Core, calls: CallTrace | None) -> list[KernelRun]:
     """Return one run per op, its calls together; the last op's stores reach the L1 inside it."""
-    core = Core(spec)
     pending = list(program.calls)
     runs = []
     for index in range(len(program.op_names)):

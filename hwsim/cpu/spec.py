@@ -28,8 +28,10 @@ class CoreSpec(_Part):
 
     rules: Literal["a53", "a55", "a57", "a73", "a75", "n1", "x86-sse"] = "a73"
     vector_registers: int = Field(32, ge=8, le=32, description="128-bit registers for kernels")
-    store_queue: int = Field(24, ge=1, description="stores between dispatch and the L1 (assumed)")
-    load_queue: int = Field(48, ge=1, description="loads in flight (assumed)")
+    store_queue: int = Field(
+        24, ge=1, le=1024, description="stores between dispatch and the L1 (assumed)"
+    )
+    load_queue: int = Field(48, ge=1, le=1024, description="loads in flight (assumed)")
     predicted_trips: int = Field(
         24, ge=0, description="longest loop whose exit is predicted from its history (assumed)"
     )
