@@ -9,6 +9,7 @@ from hwsim.experiments import (
     flightllm_boards,
     flightllm_codecs,
     flightllm_experts,
+    flightllm_gqsa,
     flightllm_profile,
     flightllm_sparsity,
 )
@@ -23,7 +24,7 @@ _UNCHECKED = (
     "perplexities and what compression costs: needs fine-tuning on the authors' data",
     "bandwidth utilisation 35.6 to 65.9 %: its definition is not known; ours is reported beside it",
     "density of the authors' attention masks: the masks are not part of this project",
-    "GQSA against 2-bit and 2:4 weights: GPU kernels are not simulated",
+    "GQSA on a GPU: its kernels are not simulated; its formats on a U280 are set beside the ratios",
 )
 
 
@@ -35,6 +36,7 @@ def claims() -> list[Claim]:
         flightllm_sparsity,
         flightllm_codecs,
         flightllm_experts,
+        flightllm_gqsa,
     )
     return [claim for part in parts for claim in part.claims()]
 

@@ -9,19 +9,22 @@ import numpy as np
 
 from hwsim.core.formats.qmoe import encode_rows
 from hwsim.core.result import Claim
+from hwsim.experiments.pipeline import RunRequest, execute
 from hwsim.flightllm.expert_stream import StreamRates, decoders_for, stream_rates
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
 
-__all__ = ["DECODERS", "charts", "claims", "independent_rows", "rates"]
+__all__ = ["DECODERS", "charts", "claims", "independent_rows", "machine_rate", "rates"]
 
 ZEROS = 0.885
 """Share of zeros that the dictionary is built for (QMoE's code)."""
 SHAPES = ((6144, 2080), (2080, 6144))
 """Expert matrices of Switch c2048, rows and columns."""
-DECODERS = tuple(1 << power for power in range(10))
+MODEL = "switch-c2048"
+DECODERS = tuple(3 << power for power in range(9))
+"""On the whole board, alike on its three cores."""
 _ROWS = 256
 """Rows that are drawn; all rows have one distribution."""
 
@@ -39,6 +42,26 @@ def rates() -> list[StreamRates]:
     """Return the rates of each number of decoders on a U280, mean of both matrices."""
     bits, weights = np.mean([independent_rows(columns) for _, columns in SHAPES], axis=0)
     return [stream_rates(_u280(), count, weights, bits) for count in DECODERS]
+
+
+@cache
+def machine_rate(decoders: int) -> float:
+    """Return the expert weights per second of a simulated step with ``decoders`` on a U280.
+
+    The machine's own time of the experts' layers: padding, vectors and barriers included.
+    """
+    per_core = decoders // _u280().cores
+    settings = ("experts.format=qmoe", f"experts.decoders_per_core={per_core}")
+    if not decoders:
+        settings = ("experts.format=plain", "experts.decoders_per_core=1")
+    result = execute(
+        RunRequest(
+            MODEL, "flightllm", "u280", phase="decode", kv_tokens=128, settings=settings
+        )
+    )  # fmt: skip
+    experts = [one for one in result.layers if one.kind == "linear" and ".moe.e" in one.name]
+    cycles = sum(one.cycles for one in experts)
+    return sum(one.macs for one in experts) * result.clock_hz / cycles
 
 
 def claims() -> list[Claim]:
@@ -77,6 +100,8 @@ def charts() -> list[Chart]:
     series = {
         "decoders": [one.decoders / giga for one in found],
         "stream (the least)": [one.weights_per_s / giga for one in found],
+        f"simulated, {MODEL}": [machine_rate(count) / giga for count in DECODERS],
+        "simulated, not coded": [machine_rate(0) / giga] * len(found),
         "HBM, codewords": [one.memory / giga for one in found],
         f"HBM, {bits:.1f}-bit weights": [plain / giga] * len(found),
         "MV": [one.engines / giga for one in found],

@@ -34,12 +34,14 @@ def bits(*units: int) -> int:
 class Transfer:
     """How a load or store is charged: where its bytes go and how many a byte of memory stands for.
 
-    ``parallel`` channels work at once; ``ratio`` is how many bytes on chip one byte of HBM gives.
+    ``parallel`` channels work at once; ``ratio`` is how many bytes on chip one byte of HBM gives;
+    ``is_coded`` says that decoders expand codewords on the way.
     """
 
     is_crossed: bool = False
     parallel: int = 1
     ratio: Fraction = Fraction(1)
+    is_coded: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class BodyBuilder:
 
     def _transfer(self, size: Fraction, how: Transfer, mode: int) -> int:
         """Return the index of the cost of ``size`` on-chip bytes."""
+        if how.is_coded:
+            coded = (size, how.ratio, how.parallel)
+            return self._cost(self.units.decoded(*coded, is_crossed=how.is_crossed))
         buffers = self.spec.buffers
         port = buffers.a_bytes_per_cycle if mode == _A else buffers.b_bytes_per_cycle
         cost = self.units.transfer(

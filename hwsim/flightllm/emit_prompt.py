@@ -8,7 +8,7 @@ from fractions import Fraction
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.attention_view import group_view, heads_of_core
 from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Transfer, bits
-from hwsim.flightllm.emit_step import k_tiles
+from hwsim.flightllm.emit_step import k_tiles, weight_ratio
 from hwsim.flightllm.isa import LD, MISC, MM, ST, SYS
 from hwsim.flightllm.plan import Layer
 
@@ -56,8 +56,7 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     steps = ceil_div(ceil_div(layer.n, spec.mpe.mm_columns), spec.shares)
     tiles = k_tiles(k_blocks, spec.buffers.b_block_addresses, spec.buffers.b_depth)
-    ratio = Fraction(80, spec.weight_bits_x10) / layer.density
-    weights = Transfer(is_crossed=True, ratio=ratio)
+    weights = Transfer(is_crossed=True, ratio=weight_ratio(layer, spec), is_coded=layer.is_coded)
     slots = layer.density if layer.is_sparse else Fraction(1)
     groups = _row_groups(b, layer)
     blocks = k_blocks * steps

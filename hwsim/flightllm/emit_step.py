@@ -13,8 +13,9 @@ from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Ring, Transfer, bits
 from hwsim.flightllm.isa import LD, MISC, MV, ST, SYS
 from hwsim.flightllm.plan import Layer
+from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["STEP_BUCKET", "emit_step"]
+__all__ = ["STEP_BUCKET", "emit_step", "k_tiles", "weight_ratio"]
 
 STEP_BUCKET = 16
 """Steps whose contexts round up to the same multiple share a program."""
@@ -43,6 +44,13 @@ def k_tiles(k_blocks: int, addresses: int, depth: int) -> list[int]:
     return [min(size, k_blocks - first) for first in range(0, k_blocks, size)]
 
 
+def weight_ratio(layer: Layer, spec: FlightSpec) -> Fraction:
+    """Return the weights, a byte each on chip, that a byte of memory holds."""
+    if layer.is_coded:
+        return 8 / spec.experts.bits_per_weight(layer.k)
+    return Fraction(80, spec.weight_bits_x10) / layer.density
+
+
 def _shared(b: BodyBuilder, count: int) -> int:
     """Return the largest share of ``count`` groups or heads that a core has."""
     return ceil_div(count, b.spec.shares)
@@ -53,8 +61,7 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = _shared(b, ceil_div(layer.n, columns))
     tiles = k_tiles(k_blocks, spec.buffers.a_block_addresses, spec.buffers.a_depth)
-    ratio = Fraction(80, spec.weight_bits_x10) / layer.density
-    weights = Transfer(parallel=8, ratio=ratio)
+    weights = Transfer(parallel=8, ratio=weight_ratio(layer, spec), is_coded=layer.is_coded)
     ring = Ring(spec.buffers.a_depth)
     bias_bytes = 4 * min(layer.n, groups * columns)
     pattern_slots = layer.density if layer.is_sparse else Fraction(1)

@@ -26,8 +26,10 @@ __all__ = [
     "fixed_scales",
     "fixup_timing",
     "play_reduction",
+    "row_split_cycles",
     "row_sums",
     "share_bounds",
+    "task_split_cycles",
 ]
 
 ENGINE_LATENCY_CYCLES = 4
@@ -96,6 +98,26 @@ def share_bounds(groups: int, engines: int) -> list[tuple[int, int]]:
     """Return which groups each engine takes: as many as the others, within one."""
     edges = [share * groups // engines for share in range(engines + 1)]
     return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def task_split_cycles(spec: GqsaSpec, groups: int, engines: int) -> int:
+    """Return the cycles from the first group to the last sum, groups split evenly over engines.
+
+    An engine has at most two rows that go on elsewhere: two more sums through the fix-up.
+    """
+    most = max(stop - start for start, stop in share_bounds(groups, engines))
+    return _stream_cycles(spec, most) + fixup_timing(spec).latency_cycles + 1
+
+
+def row_split_cycles(spec: GqsaSpec, row_groups: NDArray[np.integer], engines: int) -> int:
+    """Return the same if every engine has as many whole rows of ``row_groups`` as the others."""
+    edges = [start for start, _ in share_bounds(len(row_groups), engines)]
+    return _stream_cycles(spec, int(np.add.reduceat(row_groups, edges).max()))
+
+
+def _stream_cycles(spec: GqsaSpec, groups: int) -> int:
+    timing = engine_timing(spec)
+    return (groups - 1) * timing.interval_cycles + timing.latency_cycles
 
 
 def engine_partials(

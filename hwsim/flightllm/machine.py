@@ -19,7 +19,7 @@ from hwsim.core.trace import TraceSink
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.bounds import program_bounds
 from hwsim.flightllm.lower import FlightProgram, lower_graph
-from hwsim.flightllm.plan import prune_queries_and_keys
+from hwsim.flightllm.plan import check_experts, prune_queries_and_keys
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 
 __all__ = ["FlightMachine"]
@@ -84,7 +84,9 @@ class FlightMachine(Machine):
 
     def adapt(self, graph: OpGraph, *, kernel: str = "auto", dataflow: str = "auto") -> OpGraph:
         del kernel, dataflow
-        return prune_queries_and_keys(graph, self.spec)
+        notes = check_experts(graph, self.spec)
+        graph = prune_queries_and_keys(graph, self.spec)
+        return graph.replace(ops=list(graph.ops()), notes=notes) if notes else graph
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         pattern = op.weight.pattern if op.weight is not None else None

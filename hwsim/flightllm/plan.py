@@ -8,6 +8,7 @@ and gathers are the addresses of loads and stores and take no layer.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -18,13 +19,24 @@ from hwsim.core.sparsity import NM, Unstructured
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["Layer", "PlannedLayer", "phase_of", "plan_layers", "prune_queries_and_keys", "sfu_op"]
+__all__ = [
+    "Layer",
+    "PlannedLayer",
+    "check_experts",
+    "is_expert",
+    "phase_of",
+    "plan_layers",
+    "prune_queries_and_keys",
+    "sfu_op",
+]
 
 MAX_FUSED = 3
 """Element-wise ops behind one projection (rotary embedding has three)."""
 
 _FLAG_FUNCTIONS = ("relu", "identity")
 """Done by a flag of the matrix instruction, without the SFU."""
+
+_EXPERT = re.compile(r"\.moe\.e\d+\.")
 
 _TABLE_FUNCTIONS = ("mul", "rotate_half_mul")
 """Of a graph input these are tables of positions."""
@@ -41,8 +53,9 @@ class Layer:
     product has ``k`` and ``n``; attention has ``heads`` heads, ``group`` of which share keys and
     values, and a ``context``. ``functions`` are the SFU's operations fused behind a tile,
     ``operands`` counts those of their operands that are loaded; ``function`` is what a layer of the
-    SFU alone does. ``density`` is the share of kept weights. ``mask`` names the kept blocks of
-    attention over ``mask_tokens`` (:func:`hwsim.core.formats.block_mask.mask_text`), "" all.
+    SFU alone does. ``density`` is the share of kept weights; ``is_coded`` ones are codewords.
+    ``mask`` names the kept blocks of attention over ``mask_tokens``
+    (:func:`hwsim.core.formats.block_mask.mask_text`), "" all.
     """
 
     kind: str
@@ -59,6 +72,7 @@ class Layer:
     is_causal: bool = False
     has_relu: bool = False
     function: str = ""
+    is_coded: bool = False
     mask: str = ""
     mask_tokens: int = 0
 
@@ -155,8 +169,37 @@ def _linear(
         density=density,
         is_sparse=is_sparse,
         has_relu=relu,
+        is_coded=spec.experts.format == "qmoe" and is_expert(op),
     )
     return PlannedLayer(layer, op.name, fused, steps, tuple(by_sfu))
+
+
+def is_expert(op: Op) -> bool:
+    """Return whether ``op`` multiplies by the weights of a routed expert."""
+    return op.kind is OpKind.LINEAR and _EXPERT.search(op.name) is not None
+
+
+def check_experts(graph: OpGraph, spec: FlightSpec) -> list[str]:
+    """Return a note on compressed experts.
+
+    Raises :class:`InputError` if there are none, or their weights are pruned to N:M as well.
+    """
+    if spec.experts.format == "plain":
+        return []
+    experts = [op for op in graph.ops() if is_expert(op)]
+    if not experts:
+        raise InputError(
+            "experts.format", f"plain for {graph.name}, without routed experts", "qmoe"
+        )
+    for op in experts:
+        if op.weight is not None and not op.weight.pattern.is_dense:
+            need = "experts without another pattern for experts.format qmoe"
+            raise InputError("--sparsity", need, op.weight.pattern.kind)
+    bits = max(float(spec.experts.bits_per_weight(op.gemm().k)) for op in experts)
+    count = spec.experts.decoders_per_core
+    return [
+        f"routed experts in QMoE's codewords: {bits:.2f} bits a weight, {count} decoders a core"
+    ]
 
 
 def sfu_op(op: Op) -> str:

@@ -14,9 +14,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.core.machine import Spec
-from hwsim.flightllm.unit_spec import CsdChainSpec, DequantSpec, SfuSpec, TokenSpec
+from hwsim.flightllm.unit_spec import CsdChainSpec, DequantSpec, QMoeSpec, SfuSpec, TokenSpec
 
-__all__ = ["PRESETS", "BufferSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec"]
+__all__ = ["PRESETS", "BufferSpec", "ExpertSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec"]
 
 
 class _Part(BaseModel):
@@ -69,6 +69,28 @@ class HbmSpec(_Part):
         return self.channels * self.channel_bytes_per_s
 
 
+class ExpertSpec(_Part):
+    """How routed experts lie in memory, and what expands QMoE's codewords behind it."""
+
+    format: Literal["plain", "qmoe"] = Field("plain", description="as other weights, or codewords")
+    decoders_per_core: int = Field(6, ge=1, description="20 fit a U280's free URAM (estimate)")
+    weights_per_codeword_x10: int = Field(
+        217, ge=10, le=280, description="tenths; 21.7 at 88.5 % independent zeros (measured)"
+    )
+    codeword_bits: int = Field(16, ge=1)
+    row_bits: int = Field(64, ge=0, description="minimum, maximum and offset of a row (artifact)")
+    unit: QMoeSpec = QMoeSpec()
+
+    def bits_per_weight(self, columns: int) -> Fraction:
+        """Return the bits that a weight takes in a row of ``columns``."""
+        return self.codeword_bits / self.weights_per_codeword + Fraction(self.row_bits, columns)
+
+    @property
+    def weights_per_codeword(self) -> Fraction:
+        """Return the mean number of weights of a codeword."""
+        return Fraction(self.weights_per_codeword_x10, 10)
+
+
 class PowerSpec(_Part):
     """Power of the board, and what is charged to its busiest parts."""
 
@@ -99,6 +121,7 @@ class FlightSpec(Spec):
     sfu: SfuSpec = SfuSpec()
     buffers: BufferSpec = BufferSpec()
     hbm: HbmSpec
+    experts: ExpertSpec = ExpertSpec()
     power: PowerSpec = PowerSpec()
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hwsim.core.errors import InputError
 from hwsim.core.units import ceil_div
-from hwsim.flightllm import dequant, token_scoreboard, vector_sfu
+from hwsim.flightllm import dequant, qmoe_decoder, token_scoreboard, vector_sfu
 from hwsim.flightllm.csd_chain import chain_timing
 from hwsim.flightllm.spec import FlightSpec
 
@@ -59,6 +59,16 @@ class UnitCosts:
             latency, whole = self._unpacked(size / ratio, port_bytes)
             return self._told(max(cycles, Fraction(whole - latency)), latency)
         return self._told(cycles, 0)
+
+    def decoded(self, size: Fraction, ratio: Fraction, parallel: int, *, is_crossed: bool) -> Cost:
+        """Return the cost of ``size`` weights in codewords: the slower of memory and decoders."""
+        experts = self.spec.experts
+        unit = qmoe_decoder.timing(experts.unit)
+        words = size / experts.weights_per_codeword
+        expanding = words * unit.interval_cycles / experts.decoders_per_core
+        efficiency = self.cross if is_crossed else self.same
+        cycles = max(expanding, size * self.byte_cycles / (parallel * efficiency * ratio))
+        return Cost(cycles, cycles) if self.is_profile else self._told(cycles, unit.latency_cycles)
 
     def _unpacked(self, size: Fraction, port_bytes: int) -> tuple[int, int]:
         """Return the latency of the unpackers, and their cycles for ``size`` bytes of memory."""
