@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwsim.core.errors import InputError
+
 if TYPE_CHECKING:
     from hwsim.components.dram.devices import Device
 
@@ -27,6 +29,12 @@ def memory(
     scheduler: Annotated[str, typer.Option(help="frfcfs or fcfs.")] = "frfcfs",
     page: Annotated[str, typer.Option(help="open or closed rows.")] = "open",
     refresh: Annotated[str, typer.Option(help="all_bank, per_bank or none.")] = "all_bank",
+    timing: Annotated[
+        list[str] | None, typer.Option(help="NAME=CLOCKS instead of the device's; repeatable.")
+    ] = None,
+    requests: Annotated[
+        Path | None, typer.Option(help="File of lines 'clock address bytes R|W' to serve.")
+    ] = None,
     mapping: Annotated[str, typer.Option(help="Address mapping, e.g. RoRaBaCoBgCh.")] = "",
     hashed: Annotated[bool, typer.Option(help="Hash banks with rows.")] = False,
     seed: Annotated[int, typer.Option(help="Of random addresses and arrivals.")] = 0,
@@ -48,7 +56,13 @@ def memory(
         mapping=mapping,
         is_hashed=hashed,
     )
-    document = _measure(load_device(device, channels), controller, pattern, seed)
+    chosen = load_device(device, channels).with_timings(_timings(timing or []))
+    if requests is not None:
+        if pattern or report is not None:
+            raise InputError("--requests", "neither --pattern nor --report", "both")
+        _print_served(_serve_file(chosen, controller, requests), as_json)
+        return 0
+    document = _measure(chosen, controller, pattern, seed)
     if report is not None:
         from hwsim import __version__
         from hwsim.report.memory import write_memory
@@ -61,6 +75,56 @@ def memory(
     else:
         _print_measured(document)
     return 0
+
+
+def _timings(settings: list[str]) -> dict[str, int]:
+    """Return the clocks by name of ``NAME=CLOCKS``."""
+    clocks = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if not value.isdecimal():
+            raise InputError("--timing", "NAME=CLOCKS", repr(setting))
+        clocks[name] = int(value)
+    return clocks
+
+
+def _serve_file(device: Device, controller: Any, path: Path) -> dict[str, Any]:
+    """Serve the requests of a file and return what ``--json`` prints."""
+    from hwsim.components.dram.controller import count_events, serve
+    from hwsim.components.dram.request_file import read_requests
+
+    requests = read_requests(path)
+    counts = count_events(serve(device, requests, controller))
+    waited = (requests["done"] - requests["arrival"]) * (1e9 / device.clock_hz)
+    clocks = int(requests["done"].max() - requests["arrival"][0])
+    moved = counts.bytes_read + counts.bytes_written
+    return {
+        "device": device.name,
+        "requests": len(requests),
+        "clocks": clocks,
+        "share": moved * device.clock_hz / clocks / device.peak_bytes_per_s,
+        "mean_ns": float(waited.mean()),
+        "slowest_ns": float(waited.max()),
+        "counts": vars(counts),
+    }
+
+
+def _print_served(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document, indent=1))
+        return
+    counts = document["counts"]
+    print(
+        f"{document['device']}: {document['requests']} requests in {document['clocks']} clocks, "
+        f"{document['share']:.1%} of the peak"
+    )
+    print(f"  latency {document['mean_ns']:.0f} ns mean, {document['slowest_ns']:.0f} ns at most")
+    print(f"  bytes   {counts['bytes_read']} read, {counts['bytes_written']} written")
+    print(
+        f"  bursts  {counts['hits']} hit, {counts['misses']} miss, {counts['conflicts']} conflict"
+    )
+    issued = [f"{count} {name}" for name, count in counts["commands"].items() if count]
+    print(f"  issued  {', '.join(issued)}")
 
 
 def _print_devices(devices: list[Device], as_json: bool) -> None:

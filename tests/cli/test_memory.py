@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwsim.cli.main import main
+from hwsim.components.dram.devices import load_device
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -60,6 +61,11 @@ def test_text_names_pattern_limit_and_latency(capsys: pytest.CaptureFixture[str]
         (("ddr4-2400", "--scheduler", "best"), "memory.scheduler: need one of frfcfs, fcfs"),
         (("ddr4-2400", "--refresh", "per_bank"), "memory.refresh: need all_bank or none"),
         (("ddr4-2400", "--mapping", "RoCo"), "memory.mapping: need a place for"),
+        (("ddr4-2400", "--timing", "RAS=60"), "dram.ddr4-2400.RC: need at least RAS + RP = 77"),
+        (("ddr4-2400", "--timing", "FAW=0"), "dram.ddr4-2400.FAW: need 1 to 131072 clocks"),
+        (("ddr4-2400", "--timing", "tRAS=40"), "dram.ddr4-2400.timings: need one of"),
+        (("ddr4-2400", "--timing", "RAS"), "--timing: need NAME=CLOCKS, found 'RAS'"),
+        (("ddr4-2400", "--requests", "/no/file"), "/no/file: need a file of text"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(
@@ -69,3 +75,41 @@ def test_wrong_input_is_one_line_and_status_2(
     assert (status, out) == (2, "")
     assert err.startswith(f"error: {named}")
     assert err.count("\n") == 1
+
+
+def test_requests_of_a_file_are_served(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One read alone takes ACT, tRCD, CL and its data; a longer tRCD adds its difference."""
+    trace = tmp_path / "trace.txt"
+    trace.write_text("# one block\n0 0 64 R\n")
+    timings = load_device("ddr4-2400").timings
+    alone = timings["RCD_RD"] + timings["CL"] + timings["BL"]
+    served = json.loads(run(capsys, "ddr4-2400", "--requests", str(trace), "--json")[1])
+    assert (served["requests"], served["clocks"], served["counts"]["misses"]) == (1, alone, 1)
+    slower = f"RCD_RD={timings['RCD_RD'] + 3}"
+    served = run(capsys, "ddr4-2400", "--requests", str(trace), "--timing", slower)[1]
+    assert f"1 requests in {alone + 3} clocks" in served
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("0 68719476736 64 R", "requests[1].address: need 0 to 68719476735"),
+        ("0 68719476735 2 R", "requests[1].address: need 0 to 68719476735"),
+        ("0 64 0 R", "requests[1].size_bytes: need at least 1"),
+    ],
+)
+def test_a_request_beyond_the_device_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, named: str
+) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_text(f"0 0 64 R\n{line}\n")
+    status, out, err = run(capsys, "ddr4-2400", "--requests", str(trace))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {named}")
+    assert err.count("\n") == 1
+
+
+def test_a_file_excludes_patterns(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "ddr4-2400", "--requests", "x", "--pattern", "stream")
+    assert status == 2
+    assert err.startswith("error: --requests: need neither --pattern nor --report")

@@ -170,6 +170,21 @@ class Device(BaseModel):
             return self
         return make_device({**self.model_dump(), "channels": channels})
 
+    def with_timings(self, clocks: Mapping[str, int]) -> Device:
+        """Return the same device with some timings, in clocks, given by the user.
+
+        Raises
+        ------
+        InputError
+            If there is no such timing, or if the timings contradict each other.
+        """
+        for name in clocks:
+            if name not in self.timings:
+                raise unknown_name(f"dram.{self.name}.timings", name, self.timings)
+        sources = {**self.timing_sources, **dict.fromkeys(clocks, "given by the user")}
+        timings = {**self.timings, **clocks}
+        return make_device({**self.model_dump(), "timings": timings, "timing_sources": sources})
+
 
 def _inconsistent(field: str, need: str, found: object) -> ValueError:
     return ValueError(f"{field}|{need}|{found}")
