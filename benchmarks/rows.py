@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Samples, run_child, time_command
+from benchmarks.sparse_products import WORKLOADS
 
 __all__ = ["GROUPS", "Row", "row"]
 
@@ -169,6 +170,10 @@ def piuma(n: int) -> Iterator[Row]:
     blocks = run_child("piuma-64-blocks", 0)
     name = "fv1 on 64 blocks (4,224 threads), values checked"
     yield row(name, blocks["first_s"], "s", n=1, detail=blocks)
+    for kernel in WORKLOADS:
+        chain = run_child(f"piuma-{kernel}", n)
+        name = f"{kernel} on 1000 vertices with 6000 edges, warm"
+        yield row(name, chain["samples"]["median_s"], "s", n=n, detail=chain)
 
 
 def kernels(n: int) -> Iterator[Row]:

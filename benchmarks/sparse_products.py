@@ -8,8 +8,10 @@ from typing import Any
 from benchmarks.measure import peak_rss_bytes, sample
 from hwsim.core.result import Result
 
-__all__ = ["PRODUCTS", "sparse_product"]
+__all__ = ["PRODUCTS", "WORKLOADS", "sparse_product"]
 
+WORKLOADS = ("ppr", "teddy", "khop", "gcn", "mlp")
+"""Chains of kernels on the matrix of docs/piuma.md."""
 PRODUCTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "piuma-fv1": ("stencil9:98", "smash-v3", ()),
     "piuma-uniform": ("uniform:n=1000,density=0.05", "smash-v3", ()),
@@ -17,12 +19,16 @@ PRODUCTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "piuma-rmat-v2": ("rmat", "smash-v2", ()),
     "piuma-rmat-v1": ("rmat", "smash-v1", ()),
     "piuma-64-blocks": ("stencil9:98", "smash-v3", ("blocks=64",)),
+    **{
+        f"piuma-{kernel}": ("powerlaw:n=1000,edges=6000,seed=1", kernel, ("smash.hash=mult",))
+        for kernel in WORKLOADS
+    },
 }
 """Workload -> matrix, kernel, settings."""
 
 
 def sparse_product(name: str, n: int) -> dict[str, Any]:
-    """Map, lower and simulate the square of a matrix, values checked in the first run."""
+    """Map, lower and simulate a product or workload, values checked in the first run."""
     from hwsim.experiments.pipeline import RunRequest, execute, prepare
 
     source, kernel, settings = PRODUCTS[name]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import benchmarks.rows as rows
+from benchmarks.sparse_products import PRODUCTS, WORKLOADS
 from hwsim.experiments import cpu_wasm
 from hwsim.experiments.cpu_wasm import KernelTime
 
@@ -62,6 +63,22 @@ def test_stepping_rows_are_rates_and_miss_their_target_when_slow(
     assert {row.measured for row in found[:-1]} == {500_000}
     assert found[-1].measured == 250
     assert {row.is_met for row in found} == {False, None}
+
+
+def test_every_workload_of_threads_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(name: str, n: int) -> dict[str, Any]:
+        assert name in PRODUCTS
+        asked.append(name)
+        return _facts(2.0, 1_000_000, instructions=500)
+
+    monkeypatch.setattr(rows, "run_child", run)
+    found = list(rows.piuma(1))
+    assert sorted(asked) == sorted(PRODUCTS)
+    chains = found[-len(WORKLOADS) :]
+    assert [row.metric.split()[0] for row in chains] == list(WORKLOADS)
+    assert {(row.measured, row.target) for row in chains} == {(2.0, None)}
 
 
 def test_kernel_rows_take_the_best_sparse_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
