@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwsim.core.result import Claim
-from hwsim.experiments.flightllm_runs import busy, milliseconds, run
+from hwsim.experiments.flightllm_runs import busy, linear_mv_cycles, milliseconds, run
 from hwsim.flightllm.isa import UNITS, WORDS
 
 __all__ = ["claims"]
@@ -24,7 +24,7 @@ _STEP_COUNTS = {
 """Context -> LD and MV; ST and SYS 418, MISC 4545 in all."""
 _STEP_MS = {16: 9.113573, 128: 9.260895, 144: 9.281941, 1024: 10.615256, 2048: 12.226162}
 _STEP_BYTES = {16: 2_509_316, 128: 2_710_020, 1024: 2_955_780, 2048: 3_447_300}
-_MV_MS = {144: 8.810382, 1024: 9.527182, 2048: 10.437404}
+_MV_MS = {128: 8.7990, 144: 8.810382, 1024: 9.527182, 2048: 10.437404}
 _LD_MS = {144: 6.704711, 1024: 7.670626, 2048: 8.794599}
 _PROMPT_COUNTS = {"LD": 728_024, "ST": 720_640, "MM": 127_952, "MISC": 248_960, "SYS": 354}
 _PROMPT_MS = {"ld": 104.406553, "st": 0.932377, "mm": 274.240853, "misc": 9.318400}
@@ -79,8 +79,11 @@ def _steps() -> Iterator[Claim]:
         units = busy(_PRESET, "decode", context)
         what = f"MV busy in a step at context {context}"
         yield _claim(f"decode{context}.mv_busy", what, units["mv"], reference, "ms", 1e-4)
-        what = f"LD busy in a step at context {context}"
-        yield _claim(f"decode{context}.ld_busy", what, units["ld"], _LD_MS[context], "ms", 1e-4)
+        if context in _LD_MS:
+            what = f"LD busy in a step at context {context}"
+            yield _claim(f"decode{context}.ld_busy", what, units["ld"], _LD_MS[context], "ms", 1e-4)
+    what = "MV cycles of a step's projections, before the division by 3.2"
+    yield _claim("decode.linear_mv", what, linear_mv_cycles(_PRESET), 6_204_211.2, "cycle", 1e-6)
 
 
 def _prompt() -> Iterator[Claim]:

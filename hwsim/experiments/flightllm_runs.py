@@ -6,11 +6,12 @@ from functools import cache
 
 from hwsim.core.result import Result
 from hwsim.experiments.pipeline import RunRequest, Session, execute, prepare
+from hwsim.flightllm.isa import MV
 from hwsim.flightllm.lower import FlightProgram
-from hwsim.flightllm.sim import busy_ms
+from hwsim.flightllm.sim import busy_ms, layer_times
 from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["MODEL", "busy", "milliseconds", "request", "run", "session"]
+__all__ = ["MODEL", "busy", "linear_mv_cycles", "milliseconds", "request", "run", "session"]
 
 MODEL = "llama2-7b"
 
@@ -51,3 +52,17 @@ def busy(preset: str, phase: str, first: int) -> dict[str, float]:
     assert isinstance(made.program, FlightProgram)
     assert isinstance(made.machine.spec, FlightSpec)
     return busy_ms(made.program, made.machine.spec)
+
+
+def linear_mv_cycles(preset: str) -> float:
+    """Return the cycles of MV in the projections of a step; they do not depend on its context."""
+    program = session(preset, "decode", 128).program
+    assert isinstance(program, FlightProgram)
+    times = layer_times(program)
+    return float(
+        sum(
+            time.busy[MV] * run.steps
+            for run, time in zip(program.runs, times, strict=True)
+            if run.layer.kind == "linear"
+        )
+    )

@@ -55,9 +55,12 @@ def _is_masked_product(op: Op) -> bool:
 
 
 def _kept(asked: str) -> float:
-    pattern = parse_pattern(asked)
+    need = f"dense, block:{MASK_BLOCK}x{MASK_BLOCK}:S (S = fraction dropped, 0 to 1) or masks.npz"
+    try:
+        pattern = parse_pattern(asked)
+    except InputError:
+        raise InputError("--attention", need, repr(asked)) from None
     if not isinstance(pattern, Block) or (pattern.rows, pattern.cols) != (MASK_BLOCK, MASK_BLOCK):
-        need = f"dense, block:{MASK_BLOCK}x{MASK_BLOCK}:S or masks.npz"
         raise InputError("--attention", need, repr(asked))
     return pattern.keep
 

@@ -145,7 +145,7 @@ def test_a_mask_that_fits_nothing_is_refused(
         run(folder, attention=str(tmp_path / "m.npz"), seq_tokens=300)
 
 
-@pytest.mark.parametrize("asked", ["block:32x64:0.5", "nm:4:16"])
+@pytest.mark.parametrize("asked", ["block:32x64:0.5", "nm:4:16", "block:64x64:1.5", "no"])
 def test_another_pattern_is_refused(folder: str, asked: str) -> None:
     with pytest.raises(InputError, match="--attention: need dense, block:64x64:S"):
         run(folder, attention=asked, seq_tokens=300)
