@@ -23,13 +23,22 @@ class GroupView:
 
     ``kept`` counts those of each block of rows, ``union`` those of any; ``spans`` are, for each
     block of rows, lengths over the union, in turn kept and not; ``runs`` are the union's pieces
-    that lie side by side in memory.
+    that lie side by side in memory, from ``starts`` on.
     """
 
     kept: tuple[int, ...]
     union: int
     spans: tuple[tuple[int, ...], ...]
     runs: tuple[int, ...]
+    starts: tuple[int, ...] = (0,)
+
+    def token(self, index: int) -> int:
+        """Return where the key number ``index`` of the union is in memory."""
+        for start, size in zip(self.starts, self.runs, strict=True):
+            if index < size:
+                return start + index
+            index -= size
+        raise IndexError(index)
 
 
 def group_view(layer: Layer, head: int, group: int, spec: FlightSpec) -> GroupView:
@@ -41,7 +50,9 @@ def group_view(layer: Layer, head: int, group: int, spec: FlightSpec) -> GroupVi
         union = seen.any(axis=0)
         spans = tuple(_lengths(row[union], block, True) for row in seen)
         kept = tuple(int(row.sum()) * block for row in seen)
-        return GroupView(kept, int(union.sum()) * block, spans, _lengths(union, block, True)[::2])
+        runs = _lengths(union, block, True)
+        starts = tuple(sum(runs[:place]) for place in range(0, len(runs), 2))
+        return GroupView(kept, int(union.sum()) * block, spans, runs[::2], starts)
     kept = (context,) * ceil_div(rows, block)
     if layer.is_causal:
         ends = range(group * rows + block, group * rows + block + rows, block)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.flightllm.isa import CODE, LD, MISC, MISC_OPS, MM, ST, SYS
+from hwsim.flightllm.isa import CODE, LD, MISC, MISC_OPS, MM, SPREAD, ST, STRIPED, SYS
+from hwsim.flightllm.places import NOWHERE, OPERANDS, Place
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.unit_costs import Cost, UnitCosts
 
-__all__ = ["A_CHANNELS", "Body", "BodyBuilder", "Ring", "Transfer", "bits"]
+__all__ = ["A_CHANNELS", "Body", "BodyBuilder", "Ring", "Transfer", "bits", "pieces"]
 
 _LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer")
 """Buffers by the mode of a load."""
@@ -23,6 +24,9 @@ _A = _LEVELS.index("a_buffer")
 
 A_CHANNELS = 8
 """Channels that an activation or weight tile of the A buffer is spread over."""
+
+
+_UNPLACED = Place()
 
 
 def bits(*units: int) -> int:
@@ -51,7 +55,8 @@ class Body:
     ``costs`` are the cycles that instructions occupy their units for, ``told`` those until one
     that waits for their token may start; an instruction names both by one index. Completions of a
     unit are ``completion_gap_cycles`` apart or more. ``hbm_read`` and ``hbm_write`` are bytes of
-    memory, ``filled`` bytes written to each buffer.
+    memory, ``filled`` bytes written to each buffer; ``extents`` are bytes per channel of each
+    operand (places.py).
     """
 
     code: NDArray[np.void]
@@ -63,6 +68,7 @@ class Body:
     filled: dict[str, int]
     drained: dict[str, int]
     issued_macs: int
+    extents: tuple[int, ...]
 
     def counts(self) -> NDArray[np.int64]:
         """Return the instructions per unit."""
@@ -103,7 +109,7 @@ class BodyBuilder:
         self.stores: dict[tuple[int, Transfer], list[int]] = {}
         self.issued = 0
         self._issued_before = 0
-        self.address = 0
+        self._copied: list[tuple[int, int, int]] = []
 
     def _transfer(self, size: Fraction, how: Transfer, mode: int) -> int:
         """Return the index of the cost of ``size`` on-chip bytes."""
@@ -127,8 +133,9 @@ class BodyBuilder:
         bank: int = 0,
         wait: int = 0,
         release: int = 0,
+        at: Place = _UNPLACED,
     ) -> None:
-        """Append a load of ``size`` on-chip bytes."""
+        """Append a load of ``size`` on-chip bytes to ``channel``'s part of a buffer."""
         key = (size, how, mode)
         known = self.loads.get(key)
         if known is None:  # [times, cost, bytes of memory per row]
@@ -136,18 +143,21 @@ class BodyBuilder:
             known = [0, self._transfer(exact, how, mode), _up(exact / how.ratio)]
             self.loads[key] = known
         known[0] += 1
-        self._add(LD, wait, release, known[1], mode, channel, 0, 0, known[2], bank)
+        self._move(LD, wait, release, known[1], mode, channel, known[2], bank, at)
 
     def repeat(self, count: int, emit: Callable[[int], None]) -> None:
         """Append what ``emit(index)`` appends for ``count`` indices, all alike but 0, 1 and last.
 
-        The others are copies of index 1's instructions, addresses included.
+        The others are copies of index 1's instructions; their addresses go on as from 0 to 1.
         """
+        starts = []
         for index in range(min(2, count)):
             first, before = len(self.rows), self._tally()
+            starts.append(first)
             emit(index)
         copies = count - 3
         if copies > 0:
+            self._copied.append((*starts, copies))
             self.rows += self.rows[first:] * copies
             for table, counts in zip((self.loads, self.stores), before, strict=True):
                 for key, entry in table.items():
@@ -165,10 +175,19 @@ class BodyBuilder:
 
     def zero_fill(self, size: int, bank: int = 0) -> None:
         """Append a load that writes zeros at the speed of the A buffer."""
-        self._add(LD, 0, 0, self._cost(self.units.zero_fill(size)), 4, 0, 0, 1, 0, bank)
+        cost = self._cost(self.units.zero_fill(size))
+        self._add(LD, 0, 0, cost, mode=4, flags=1, bank=bank)
 
     def store(
-        self, size: int, how: Transfer, *, channel: int = 0, wait: int = 0, release: int = 0
+        self,
+        size: int,
+        how: Transfer,
+        *,
+        channel: int = 0,
+        bank: int = 0,
+        wait: int = 0,
+        release: int = 0,
+        at: Place = _UNPLACED,
     ) -> None:
         """Append a store of ``size`` bytes of results."""
         known = self.stores.get((size, how))
@@ -176,7 +195,7 @@ class BodyBuilder:
             known = [0, self._transfer(Fraction(size), how, _A)]
             self.stores[size, how] = known
         known[0] += 1
-        self._add(ST, wait, release, known[1], 0, channel, 0, 0, size, 0)
+        self._move(ST, wait, release, known[1], 0, channel, size, bank, at)
 
     def matrix(
         self,
@@ -188,25 +207,40 @@ class BodyBuilder:
         wait: int,
         release: int,
         a: int = 0,
+        b: int = 0,
+        out: int = 0,
         slots: Fraction = Fraction(1),
     ) -> None:
-        """Append MM or MV over ``k_blocks``; ``slots`` scales the slots that are issued."""
+        """Append MM or MV over ``k_blocks``; ``slots`` scales the slots that are issued.
+
+        ``a``, ``b``, ``out`` are addresses of the A, B and global buffers.
+        """
         mpe = self.spec.mpe
         cycles = mpe.block_cycles * k_blocks
         rate = mpe.mm_macs_per_cycle if unit == MM else mpe.mv_macs_per_cycle
         self.issued += int(cycles * rate * slots)
         cost = self._cost(self.units.matrix(k_blocks, density))
-        self._add(unit, wait, release, cost, 0, 0, k_blocks, flags, 0, 0, a)
+        self._add(unit, wait, release, cost, k=k_blocks, flags=flags, bank=out, a=a, b=b)
 
-    def misc(self, op: str, elems: int, *, wait: int = 0, release: int = 0) -> None:
+    def misc(
+        self,
+        op: str,
+        elems: int,
+        *,
+        wait: int = 0,
+        release: int = 0,
+        a: int = 0,
+        b: int = 0,
+    ) -> None:
         """Append an SFU instruction over ``elems``; softmax and norms take two passes."""
         beats = -(-elems // self.spec.sfu.lanes)
         cost = self._cost(self.units.misc(op, elems))
-        self._add(MISC, wait, release, cost, MISC_OPS.index(op), 0, beats, 0, 0, 0)
+        index = MISC_OPS.index(op)
+        self._add(MISC, wait, release, cost, mode=index, k=beats, bank=a, a=a, b=b)
 
     def barrier(self, release: int) -> None:
         """Append the barrier that ends the layer."""
-        self._add(SYS, bits(ST), release, self._cost(self.units.barrier()), 0, 0, 0, 0, 0, 0)
+        self._add(SYS, bits(ST), release, self._cost(self.units.barrier()))
 
     def build(self) -> Body:
         """Return the finished layer."""
@@ -216,8 +250,10 @@ class BodyBuilder:
             filled[level] = filled.get(level, Fraction(0)) + times * Fraction(size) / how.ratio
         read = _up(sum(filled.values(), start=Fraction(0)))
         written = sum(times * size for (size, _), (times, _) in self.stores.items())
+        code = np.array(self.rows, dtype=CODE)
+        self._advance(code)
         return Body(
-            np.array(self.rows, dtype=CODE),
+            code,
             tuple(cost.busy for cost in self.costs),
             tuple(cost.told for cost in self.costs),
             self.units.completion_gap_cycles,
@@ -226,13 +262,25 @@ class BodyBuilder:
             _split(filled, read),
             {"global_buffer": written},
             self.issued,
+            _extents(code),
         )
+
+    def _advance(self, code: NDArray[np.void]) -> None:
+        """Give the copies of a repeated part the addresses that follow from its first two."""
+        for first, second, copies in self._copied:
+            size = second - first
+            parts = code[first : first + (2 + copies) * size].reshape(2 + copies, size)
+            turns = np.arange(1, 1 + copies)[:, None]
+            for field, period in _ADVANCING.items():
+                step = parts[field][1].astype(np.int64) - parts[field][0]
+                value = parts[field][1] + turns * step
+                parts[field][2:] = value % period if period else value
 
     def _cost(self, cost: Cost) -> int:
         """Return the index of ``cost`` in the layer's costs."""
         return self.costs.setdefault(cost, len(self.costs))
 
-    def _add(
+    def _move(
         self,
         unit: int,
         wait: int,
@@ -240,17 +288,67 @@ class BodyBuilder:
         cost: int,
         mode: int,
         channel: int,
-        k: int,
-        flags: int,
-        length: int,
+        size: int,
         bank: int,
-        a: int = 0,
+        at: Place,
     ) -> None:
-        address = self.address
-        self.address += length
+        """Append a transfer: from ``at``'s channel if it is on one, else to ``channel``'s part."""
+        row = -(-size // at.rows)
+        flags = STRIPED * at.is_striped | SPREAD * at.is_spread
+        where = channel if at.is_striped or at.operand == NOWHERE else at.channel
+        self._add(
+            unit, wait, release, cost, mode=mode, channel=where, flags=flags, length=row,
+            loops=at.loops, address=at.address, stride=at.stride, bank=bank, operand=at.operand,
+        )  # fmt: skip
+
+    def _add(
+        self,
+        unit: int,
+        wait: int,
+        release: int,
+        cost: int,
+        *,
+        mode: int = 0,
+        channel: int = 0,
+        k: int = 0,
+        flags: int = 0,
+        length: int = 0,
+        loops: int = 0,
+        address: int = 0,
+        stride: int = 0,
+        bank: int = 0,
+        a: int = 0,
+        b: int = 0,
+        operand: int = 0,
+    ) -> None:
         self.rows.append(
-            (unit, wait, release, cost, mode, channel, k, flags, length, 0, address, 0, bank, a, 0)
+            (
+                *(unit, wait, release, cost, mode, channel, k, flags, length, loops),
+                *(address, stride, bank, a, b, operand),
+            )
         )
+
+
+_ADVANCING = {"address": 0, "bank": 4096, "a": 4096, "b": 4096, "channel": 8}
+"""Fields that go on from one repetition to the next, and where they begin anew (0: nowhere)."""
+
+
+def pieces(code: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return how many pieces every transfer has."""
+    loops = code["loops"].astype(np.int64)
+    return np.maximum(loops & 255, 1) * np.maximum(loops >> 8, 1)
+
+
+def _extents(code: NDArray[np.void]) -> tuple[int, ...]:
+    """Return how many bytes of each channel the layer's operands take."""
+    length = np.where(code["flags"] & SPREAD > 0, -(-code["length"] // A_CHANNELS), code["length"])
+    ends = code["address"] + length + (pieces(code) - 1) * code["stride"]
+    ends = np.where(code["flags"] & STRIPED > 0, -(-ends // A_CHANNELS), ends)
+    found = np.zeros(OPERANDS, np.int64)
+    is_move = code["unit"] <= ST
+    np.maximum.at(found, code["operand"][is_move], ends[is_move])
+    found[NOWHERE] = 0
+    return tuple(found.tolist())
 
 
 def _up(value: Fraction) -> int:

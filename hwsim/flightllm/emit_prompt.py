@@ -6,10 +6,26 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from hwsim.core.units import ceil_div
-from hwsim.flightllm.attention_view import group_view, heads_of_core
+from hwsim.flightllm.attention_view import GroupView, group_view, heads_of_core
 from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Transfer, bits
-from hwsim.flightllm.emit_step import k_tiles, weight_ratio
+from hwsim.flightllm.emit_step import B_ADDRESSES, k_tiles
 from hwsim.flightllm.isa import LD, MISC, MM, ST, SYS
+from hwsim.flightllm.places import (
+    INDEX,
+    INPUT,
+    RESULT,
+    SECOND,
+    Place,
+    block_bytes,
+    head_rows,
+    prompt_keys,
+    prompt_values,
+    prompt_weights,
+    row_blocks,
+    tokens_of,
+    vector,
+    weight_ratio,
+)
 from hwsim.flightllm.plan import Layer
 
 __all__ = ["PROMPT_BUCKET", "emit_prompt"]
@@ -42,8 +58,14 @@ def _start(is_first: bool) -> int:
 class _Halves:
     """The halves of the B buffer: a tile waits for the product that last used its half."""
 
-    def __init__(self) -> None:
+    def __init__(self, b: BodyBuilder) -> None:
         self.tiles = 0
+        self.size = b.spec.buffers.b_depth // 2
+
+    @property
+    def bank(self) -> int:
+        """Return the first address of the latest tile's half."""
+        return (self.tiles - 1) % 2 * self.size
 
     def wait(self) -> int:
         """Return the mask of the next tile's load."""
@@ -60,21 +82,26 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
     slots = layer.density if layer.is_sparse else Fraction(1)
     groups = _row_groups(b, layer)
     blocks = k_blocks * steps
-    halves = _Halves()
+    block = block_bytes(layer, spec)
+    halves = _Halves(b)
 
     def emit(group: int) -> None:
         for channel in range(A_CHANNELS):
             size = Fraction(rows * layer.k, A_CHANNELS)
-            b.load(size, _ROWS, mode=_A, channel=channel, wait=_start(group + channel == 0))
+            at = row_blocks(INPUT, group, layer.k, channel)
+            b.load(size, _ROWS, mode=_A, wait=_start(group + channel == 0), at=at)
         if layer.is_sparse:  # one index byte per block of weights, twice (see DEVIATIONS)
-            b.load(blocks, _INDEX, mode=_FSB)
-            b.load(blocks, _INDEX, mode=_META)
+            b.load(blocks, _INDEX, mode=_FSB, at=vector(INDEX))
+            b.load(blocks, _INDEX, mode=_META, at=vector(INDEX, blocks))
         for step in range(steps):
             is_end = group == groups - 1 and step == steps - 1
+            first = 0
             for index, k in enumerate(tiles):
                 is_last = index == len(tiles) - 1
                 size = Fraction(k * spec.mpe.block * spec.mpe.mm_columns)
-                b.load(size, weights, mode=_B, wait=halves.wait(), release=bits(MM))
+                at = prompt_weights(step, first, k, k_blocks, block)
+                wait = halves.wait()
+                b.load(size, weights, mode=_B, bank=halves.bank, wait=wait, release=bits(MM), at=at)
                 b.matrix(
                     MM,
                     k,
@@ -83,35 +110,44 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
                     wait=bits(LD),
                     release=bits(LD) | (bits(MISC) if layer.misc else bits(ST)) * is_last,
                     slots=slots,
+                    a=first,
+                    b=halves.bank,
+                    out=step % B_ADDRESSES,
                 )
-            _fused(b, layer)
-            _store(b, rows * spec.mpe.mm_columns, bits(MISC if layer.misc else MM), is_end)
+                first += k
+            _fused(b, layer, group, step)
+            at = row_blocks(RESULT, group, layer.n, 0, step * spec.mpe.mm_columns)
+            size_stored = rows * spec.mpe.mm_columns
+            _store(b, size_stored, bits(MISC if layer.misc else MM), at, is_end=is_end)
 
     b.repeat(groups, emit)
 
 
-def _fused(b: BodyBuilder, layer: Layer) -> None:
+def _fused(b: BodyBuilder, layer: Layer, group: int, step: int) -> None:
     """Append what the SFU does with the columns of one step, its second operands loaded first."""
     size = b.spec.mpe.mm_rows
-    for _ in range(layer.operands):
+    place = ceil_div(layer.k, b.spec.mpe.block) % B_ADDRESSES
+    for operand in range(layer.operands):
         for channel in range(A_CHANNELS):
             release = bits(MISC) if channel == A_CHANNELS - 1 else 0
             part = Fraction(size * b.spec.mpe.mm_columns, A_CHANNELS)
-            b.load(part, _ROWS, mode=_A, channel=channel, release=release)
+            first = step * b.spec.mpe.mm_columns
+            at = row_blocks(SECOND + operand, group, layer.n, channel, first)
+            b.load(part, _ROWS, mode=_A, bank=place + operand, release=release, at=at)
     for index, function in enumerate(layer.functions):
         wait = bits(MM) if index == 0 else 0
         wait |= bits(LD) if index < layer.operands else 0
         release = bits(ST) if index == layer.misc - 1 else 0
-        b.misc(function, size, wait=wait, release=release)
+        b.misc(function, size, wait=wait, release=release, a=step % B_ADDRESSES, b=place)
 
 
-def _store(b: BodyBuilder, size: int, wait: int, is_end: bool) -> None:
-    """Append the stores of one step's results, one per channel."""
+def _store(b: BodyBuilder, size: int, wait: int, at: Place, *, is_end: bool) -> None:
+    """Append the stores of one step's results, one per channel, to the same place on each."""
     for channel in range(A_CHANNELS):
         b.store(
             size // A_CHANNELS,
             _RESULTS,
-            channel=channel,
+            at=at._replace(channel=channel),
             wait=wait if channel == 0 else 0,
             release=bits(SYS) if is_end and channel == A_CHANNELS - 1 else 0,
         )
@@ -120,29 +156,35 @@ def _store(b: BodyBuilder, size: int, wait: int, is_end: bool) -> None:
 def _row_by_row(b: BodyBuilder, layer: Layer) -> None:
     """Append an SFU operation on every row: a load, the operation, a store."""
     heads = ceil_div(layer.heads, b.spec.shares) if layer.heads else 1
-    rows = _row_groups(b, layer) * b.spec.mpe.mm_rows * heads
+    groups, rows = _row_groups(b, layer) * heads, b.spec.mpe.mm_rows
 
-    def emit(row: int) -> None:
-        for operand in range(max(1, layer.operands)):
-            is_loaded = operand == max(1, layer.operands) - 1
-            b.load(
-                layer.n, _ROW, mode=_A, channel=row % A_CHANNELS,
-                wait=_start(row + operand == 0), release=bits(MISC) * is_loaded,
-            )  # fmt: skip
-        b.misc(layer.function, layer.n, wait=bits(LD), release=bits(ST))
-        is_end = row == rows - 1
-        b.store(layer.n, _ROW, wait=bits(MISC), release=bits(SYS) * is_end)
+    def emit(group: int) -> None:
+        for row in range(group * rows, group * rows + rows):
+            for operand in range(max(1, layer.operands)):
+                is_loaded = operand == max(1, layer.operands) - 1
+                b.load(
+                    layer.n, _ROW, mode=_A, wait=_start(row + operand == 0),
+                    release=bits(MISC) * is_loaded,
+                    at=head_rows(SECOND + operand - 1 if operand else INPUT, row, layer.n),
+                )  # fmt: skip
+            b.misc(layer.function, layer.n, wait=bits(LD), release=bits(ST))
+            is_end = row == groups * rows - 1
+            release = bits(SYS) * is_end
+            at = head_rows(RESULT, row, layer.n)
+            b.store(layer.n, _ROW, wait=bits(MISC), release=release, at=at._replace(rows=1))
 
-    b.repeat(rows, emit)
+    b.repeat(groups, emit)
 
 
 def _scores(b: BodyBuilder, layer: Layer) -> None:
     """Append, per head and group of rows, products with the keys they may see, and softmax."""
     spec, rows = b.spec, b.spec.mpe.mm_rows
     heads = heads_of_core(layer, spec)
+    kv_heads = ceil_div(len(heads), layer.group)
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = _row_groups(b, layer)
-    halves = _Halves()
+    context = ceil_div(layer.context, rows) * rows
+    halves = _Halves(b)
     done = bits(MISC if layer.misc else ST)
 
     def emit(head: int) -> None:
@@ -150,22 +192,29 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
             view = group_view(layer, heads[head], group, spec)
             for channel in range(A_CHANNELS):
                 size = Fraction(rows * layer.k, A_CHANNELS)
-                b.load(
-                    size, _INDEX, mode=_A, channel=channel, wait=_start(head + group + channel == 0)
-                )
+                at = row_blocks(INPUT, group, len(heads) * layer.k, channel, head * layer.k)
+                wait = _start(head + group + channel == 0)
+                b.load(size, _INDEX, mode=_A, wait=wait, at=at)
             steps = ceil_div(view.union, spec.mpe.mm_columns)
             for step in range(steps):
                 size = spec.mpe.mm_columns * layer.k
-                b.load(size, _KEYS, mode=_B, wait=halves.wait(), release=bits(MM))
+                block = view.token(step * spec.mpe.mm_columns) // spec.mpe.block
+                at = prompt_keys(head // layer.group, block, layer.k, kv_heads)
+                wait = halves.wait()
+                b.load(size, _KEYS, mode=_B, bank=halves.bank, wait=wait, release=bits(MM), at=at)
                 release = bits(LD) | done * (step == steps - 1)
-                b.matrix(MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release)
+                b.matrix(
+                    MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release,
+                    b=halves.bank, out=step % B_ADDRESSES,
+                )  # fmt: skip
             for row in range(rows * layer.misc):
                 width = view.kept[row // spec.mask_block]
                 release = bits(ST) if row == rows - 1 else 0
                 b.misc("softmax", width, wait=bits(MM) if row == 0 else 0, release=release)
             is_end = head == len(heads) - 1 and group == groups - 1
+            at = row_blocks(RESULT, head * groups + group, context, 0)
             size = sum(view.kept) * spec.mask_block
-            _store(b, size, bits(MISC if layer.misc else MM), is_end)
+            _store(b, size, bits(MISC if layer.misc else MM), at, is_end=is_end)
 
     _each_head(b, layer, len(heads), emit)
 
@@ -183,42 +232,53 @@ def _mix(b: BodyBuilder, layer: Layer) -> None:
     """Append, per head and group of rows, products with the values; unseen blocks are zeros."""
     spec, rows = b.spec, b.spec.mpe.mm_rows
     heads = heads_of_core(layer, spec)
+    kv_heads = ceil_div(len(heads), layer.group)
     groups = _row_groups(b, layer)
     per_channel = rows // A_CHANNELS
-    halves = _Halves()
+    context = ceil_div(layer.context, rows) * rows
+    halves = _Halves(b)
 
     def emit(head: int) -> None:
         for group in range(groups):
             view = group_view(layer, heads[head], group, spec)
             spans = [view.spans[c * per_channel // spec.mask_block] for c in range(A_CHANNELS)]
             for channel in range(A_CHANNELS):
+                first = 0
                 for index, width in enumerate(spans[channel][::2]):
                     if width:
                         is_first = head + group + channel + index == 0
-                        b.load(
-                            per_channel * width, _ROWS, mode=_A, channel=channel,
-                            wait=_start(is_first),
-                        )  # fmt: skip
+                        at = row_blocks(INPUT, head * groups + group, context, channel, first)
+                        first += width
+                        b.load(per_channel * width, _ROWS, mode=_A, wait=_start(is_first), at=at)
             for channel in range(A_CHANNELS):
                 for missing in filter(None, spans[channel][1::2]):
                     b.zero_fill(per_channel * missing)
             steps = ceil_div(layer.n, spec.mpe.mm_columns)
             k_blocks = ceil_div(view.union, spec.mpe.block)
             for step in range(steps):
-                _load_values(b, [spec.mpe.mm_columns * keys for keys in view.runs], halves.wait())
+                at = prompt_values(head // layer.group, step, layer.n, kv_heads)
+                _load_values(b, view, at, halves)
                 release = bits(LD) | bits(ST) * (step == steps - 1)
-                b.matrix(MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release)
+                b.matrix(
+                    MM, k_blocks, Fraction(1), flags=8, wait=bits(LD), release=release,
+                    b=halves.bank, out=step % B_ADDRESSES,
+                )  # fmt: skip
             is_end = head == len(heads) - 1 and group == groups - 1
-            _store(b, rows * layer.n, bits(MM), is_end)
+            at = row_blocks(RESULT, group, len(heads) * layer.n, 0, head * layer.n)
+            _store(b, rows * layer.n, bits(MM), at, is_end=is_end)
 
     _each_head(b, layer, len(heads), emit)
 
 
-def _load_values(b: BodyBuilder, sizes: list[int], wait: int) -> None:
+def _load_values(b: BodyBuilder, view: GroupView, at: Place, halves: _Halves) -> None:
     """Append the loads of one tile of values, one per stretch of rows that some query sees."""
-    for index, size in enumerate(sizes):
-        release = bits(MM) if index == len(sizes) - 1 else 0
-        b.load(size, _KEYS, mode=_B, wait=wait if index == 0 else 0, release=release)
+    wait = halves.wait()
+    for index, (start, keys) in enumerate(zip(view.starts, view.runs, strict=True)):
+        release = bits(MM) if index == len(view.runs) - 1 else 0
+        b.load(
+            b.spec.mpe.mm_columns * keys, _KEYS, mode=_B, bank=halves.bank,
+            wait=wait if index == 0 else 0, release=release, at=tokens_of(at, start, keys),
+        )  # fmt: skip
 
 
 _EMITTERS = {

@@ -12,13 +12,28 @@ from fractions import Fraction
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Ring, Transfer, bits
 from hwsim.flightllm.isa import LD, MISC, MV, ST, SYS
+from hwsim.flightllm.places import (
+    BIAS,
+    CACHE,
+    INPUT,
+    RESULT,
+    SECOND,
+    Place,
+    block_bytes,
+    step_keys,
+    step_weights,
+    vector,
+    weight_ratio,
+)
 from hwsim.flightllm.plan import Layer
-from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["STEP_BUCKET", "emit_step", "k_tiles", "weight_ratio"]
+__all__ = ["STEP_BUCKET", "emit_step", "k_tiles"]
 
 STEP_BUCKET = 16
 """Steps whose contexts round up to the same multiple share a program."""
+
+B_ADDRESSES = 4096
+"""Of the B buffer as a field can say, each with a block of k of a vector."""
 
 _B, _BIAS, _A = 0, 2, 4
 _VECTOR = Transfer(is_crossed=True, parallel=8)
@@ -44,13 +59,6 @@ def k_tiles(k_blocks: int, addresses: int, depth: int) -> list[int]:
     return [min(size, k_blocks - first) for first in range(0, k_blocks, size)]
 
 
-def weight_ratio(layer: Layer, spec: FlightSpec) -> Fraction:
-    """Return the weights, a byte each on chip, that a byte of memory holds."""
-    if layer.is_coded:
-        return 8 / spec.experts.bits_per_weight(layer.k)
-    return Fraction(80, spec.weight_bits_x10) / layer.density
-
-
 def _shared(b: BodyBuilder, count: int) -> int:
     """Return the largest share of ``count`` groups or heads that a core has."""
     return ceil_div(count, b.spec.shares)
@@ -63,19 +71,22 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
     tiles = k_tiles(k_blocks, spec.buffers.a_block_addresses, spec.buffers.a_depth)
     weights = Transfer(parallel=8, ratio=weight_ratio(layer, spec), is_coded=layer.is_coded)
     ring = Ring(spec.buffers.a_depth)
+    block = block_bytes(layer, spec)
     bias_bytes = 4 * min(layer.n, groups * columns)
     pattern_slots = layer.density if layer.is_sparse else Fraction(1)
     _load_vector(b, layer)
     if not layer.is_sparse:
-        b.load(bias_bytes, _BIAS_LOAD, mode=_BIAS)
+        b.load(bias_bytes, _BIAS_LOAD, mode=_BIAS, at=Place(BIAS))
     is_first = True
     for group in range(groups):
+        first = 0
         for index, k in enumerate(tiles):
             is_last = index == len(tiles) - 1
             size = Fraction(k * spec.mpe.block * columns, A_CHANNELS)
-            _load_tile(b, ring, size, weights, k * spec.buffers.a_block_addresses)
+            at = step_weights(group, first, k_blocks, block, 0)
+            bank = _load_tile(b, ring, size, weights, k * spec.buffers.a_block_addresses, at)
             if is_first and layer.is_sparse:
-                b.load(bias_bytes, _BIAS_LOAD, mode=_BIAS)
+                b.load(bias_bytes, _BIAS_LOAD, mode=_BIAS, at=Place(BIAS))
             is_first = False
             release = bits(LD)
             if is_last:
@@ -88,24 +99,42 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
                 wait=bits(LD),
                 release=release,
                 slots=pattern_slots,
+                a=bank,
+                b=first,
+                out=group,
             )
-        _fused(b, layer, columns, is_end=group == groups - 1)
-    b.store(layer.n, _RESULT, wait=bits(MISC if layer.misc else MV), release=bits(SYS))
+            first += k
+        _fused(b, layer, columns, group, is_end=group == groups - 1)
+    wait = bits(MISC if layer.misc else MV)
+    b.store(layer.n, _RESULT, wait=wait, release=bits(SYS), at=vector(RESULT))
 
 
 def _load_vector(b: BodyBuilder, layer: Layer) -> None:
-    b.load(layer.k, _VECTOR, mode=_B, wait=bits(SYS))
+    b.load(layer.k, _VECTOR, mode=_B, wait=bits(SYS), at=vector(INPUT))
 
 
 def _load_tile(
-    b: BodyBuilder, ring: Ring, size: Fraction, how: Transfer, addresses: int, loads: int = 8
-) -> None:
-    """Append the loads of one tile, one per channel; the first ones wait for overwritten tiles."""
+    b: BodyBuilder,
+    ring: Ring,
+    size: Fraction,
+    how: Transfer,
+    addresses: int,
+    at: Place,
+    loads: int = A_CHANNELS,
+) -> int:
+    """Append the loads of one tile, one per channel; the first ones wait for overwritten tiles.
+
+    ``at`` is its place on each channel. Returns its first address in the A buffer.
+    """
     bank, waits = ring.place(addresses)
     for channel in range(loads):
         wait = bits(MV) if channel < waits else 0
         release = bits(MV) if channel == loads - 1 else 0
-        b.load(size, how, mode=_A, channel=channel, bank=bank % 4096, wait=wait, release=release)
+        b.load(
+            size, how, mode=_A, bank=bank, wait=wait, release=release,
+            at=at._replace(channel=channel),
+        )  # fmt: skip
+    return bank
 
 
 def _after(layer: Layer, *, is_end: bool) -> int:
@@ -115,37 +144,43 @@ def _after(layer: Layer, *, is_end: bool) -> int:
     return bits(ST) if is_end else 0
 
 
-def _fused(b: BodyBuilder, layer: Layer, columns: int, *, is_end: bool) -> None:
-    """Append what the SFU does with a group of columns, its second operands loaded first."""
-    for _ in range(layer.operands):
+def _fused(b: BodyBuilder, layer: Layer, columns: int, group: int, *, is_end: bool) -> None:
+    """Append what the SFU does with a group of columns, its second operands loaded first.
+
+    They lie in the B buffer behind the vector, a k block per address.
+    """
+    place = ceil_div(layer.k, b.spec.mpe.block)
+    for operand in range(layer.operands):
         for channel in range(A_CHANNELS):
             release = bits(MISC) if channel == A_CHANNELS - 1 else 0
             size = Fraction(columns, A_CHANNELS)
-            b.load(size, _VECTOR, mode=_B, channel=channel, release=release)
+            at = vector(SECOND + operand, group * columns + channel * int(size))
+            bank = place + operand * columns // b.spec.mpe.block
+            b.load(size, _VECTOR, mode=_B, channel=channel, bank=bank, release=release, at=at)
     for index, function in enumerate(layer.functions):
         wait = bits(MV) if index == 0 else 0
         wait |= bits(LD) if index < layer.operands else 0
         release = bits(ST) if is_end and index == layer.misc - 1 else 0
-        b.misc(function, columns, wait=wait, release=release)
+        b.misc(function, columns, wait=wait, release=release, a=group, b=place)
 
 
 def _norm(b: BodyBuilder, layer: Layer) -> None:
     wait = bits(SYS)
     if not b.spec.is_fused:
-        b.load(layer.n, _VECTOR, mode=_B, wait=wait, release=bits(MISC))
+        b.load(layer.n, _VECTOR, mode=_B, wait=wait, release=bits(MISC), at=vector(INPUT))
         wait = bits(LD)
     b.misc(layer.function, layer.n, wait=wait, release=bits(ST))
-    b.store(layer.n, _RESULT, wait=bits(MISC), release=bits(SYS))
+    b.store(layer.n, _RESULT, wait=bits(MISC), release=bits(SYS), at=vector(RESULT))
 
 
 def _softmax(b: BodyBuilder, layer: Layer) -> None:
     """Append the softmax of rows from memory: of a router, or of unfused scores."""
     rows = _shared(b, max(1, layer.heads))
-    b.load(layer.n * rows, _VECTOR, mode=_B, wait=bits(SYS), release=bits(MISC))
+    b.load(layer.n * rows, _VECTOR, mode=_B, wait=bits(SYS), release=bits(MISC), at=vector(INPUT))
     for row in range(rows):
         is_end = row == rows - 1
         b.misc("softmax", layer.n, wait=bits(LD) if row == 0 else 0, release=bits(ST) * is_end)
-    b.store(layer.n * rows, _RESULT, wait=bits(MISC), release=bits(SYS))
+    b.store(layer.n * rows, _RESULT, wait=bits(MISC), release=bits(SYS), at=vector(RESULT))
 
 
 def _eltwise(b: BodyBuilder, layer: Layer) -> None:
@@ -154,9 +189,10 @@ def _eltwise(b: BodyBuilder, layer: Layer) -> None:
     for index in range(loads):
         is_loaded = index == loads - 1
         wait = bits(SYS) * (index == 0)
-        b.load(size, _VECTOR, mode=_B, wait=wait, release=bits(MISC) * is_loaded)
+        at = vector(INPUT if index == 0 else SECOND + index - 1)
+        b.load(size, _VECTOR, mode=_B, wait=wait, release=bits(MISC) * is_loaded, at=at)
     b.misc(layer.function, size, wait=bits(LD), release=bits(ST))
-    b.store(size, _RESULT, wait=bits(MISC), release=bits(SYS))
+    b.store(size, _RESULT, wait=bits(MISC), release=bits(SYS), at=vector(RESULT))
 
 
 def _cache(b: BodyBuilder, layer: Layer) -> None:
@@ -166,8 +202,8 @@ def _cache(b: BodyBuilder, layer: Layer) -> None:
     for channel in range(A_CHANNELS):
         wait = bits(SYS) if channel == 0 else 0
         release = bits(ST) if channel == A_CHANNELS - 1 else 0
-        b.load(size, _TILE, mode=_A, channel=channel, wait=wait, release=release)
-    b.store(0, _RESULT, wait=bits(LD), release=bits(SYS))
+        b.load(size, _TILE, mode=_A, wait=wait, release=release, at=Place(CACHE, channel=channel))
+    b.store(0, _RESULT, wait=bits(LD), release=bits(SYS), at=Place(CACHE))
 
 
 def _scores(b: BodyBuilder, layer: Layer) -> None:
@@ -185,12 +221,16 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     per_channel = Fraction(layer.k, A_CHANNELS)
     for index in range(heads * A_CHANNELS):
         wait = bits(SYS) if index == 0 else 0
-        b.load(per_channel, _TILE, mode=_B, channel=index % A_CHANNELS, wait=wait)
+        at = vector(INPUT, index * int(per_channel))
+        b.load(per_channel, _TILE, mode=_B, channel=index % A_CHANNELS, wait=wait, at=at)
     for kv_head in range(kv_heads):
         for group in range(groups):
             width = min(columns, context - columns * group)
             size = Fraction(layer.k * width, loads)
-            _load_tile(b, ring, size, _TILE, k_blocks * spec.buffers.a_block_addresses, loads)
+            first, count = columns * group // spec.mpe.block, ceil_div(width, spec.mpe.block)
+            at = step_keys(kv_head, first, count, layer.k, kv_heads, 0)
+            addresses = k_blocks * spec.buffers.a_block_addresses
+            bank = _load_tile(b, ring, size, _TILE, addresses, at, loads)
             for query in range(layer.group):
                 is_last = group == groups - 1
                 b.matrix(
@@ -200,11 +240,15 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
                     flags=8,
                     wait=bits(LD) if query == 0 else 0,
                     release=(bits(LD) if query == layer.group - 1 else 0) | done * is_last,
+                    a=bank,
+                    b=(kv_head * layer.group + query) * k_blocks,
+                    out=query * groups + group,
                 )
         for query in range(layer.group * layer.misc):
             is_end = kv_head == kv_heads - 1 and query == layer.group - 1
-            b.misc("softmax", context, wait=bits(MV), release=bits(ST) * is_end)
-    b.store(heads * context, _RESULT, wait=bits(after), release=bits(SYS))
+            release = bits(ST) * is_end
+            b.misc("softmax", context, wait=bits(MV), release=release, a=query * groups)
+    b.store(heads * context, _RESULT, wait=bits(after), release=bits(SYS), at=vector(RESULT))
 
 
 def _mix(b: BodyBuilder, layer: Layer) -> None:
@@ -218,11 +262,14 @@ def _mix(b: BodyBuilder, layer: Layer) -> None:
     per_block = ceil_div(addresses * layer.n, spec.mpe.mv_columns)
     tiles = k_tiles(k_blocks, per_block, spec.buffers.a_depth)
     ring = Ring(spec.buffers.a_depth)
-    b.load(kv_heads * layer.group * context, _SCORES, mode=_B, wait=bits(SYS))
+    size = kv_heads * layer.group * context
+    b.load(size, _SCORES, mode=_B, wait=bits(SYS), at=vector(INPUT))
     for kv_head in range(kv_heads):
+        first = 0
         for index, k in enumerate(tiles):
-            size = Fraction(k * spec.mpe.block * layer.n, A_CHANNELS)
-            _load_tile(b, ring, size, _TILE, int(k * addresses * share))
+            part = Fraction(k * spec.mpe.block * layer.n, A_CHANNELS)
+            at = step_keys(kv_head, first, k, layer.n, kv_heads, 0)
+            bank = _load_tile(b, ring, part, _TILE, int(k * addresses * share), at)
             for query in range(layer.group):
                 is_tile_done = query == layer.group - 1
                 is_end = kv_head == kv_heads - 1 and index == len(tiles) - 1 and is_tile_done
@@ -233,8 +280,12 @@ def _mix(b: BodyBuilder, layer: Layer) -> None:
                     flags=8,
                     wait=bits(LD) if query == 0 else 0,
                     release=(bits(LD) if is_tile_done else 0) | bits(ST) * is_end,
+                    a=bank,
+                    b=((kv_head * layer.group + query) * k_blocks + first) % B_ADDRESSES,
+                    out=kv_head * layer.group + query,
                 )
-    b.store(layer.heads * layer.n, _RESULT, wait=bits(MV), release=bits(SYS))
+            first += k
+    b.store(layer.heads * layer.n, _RESULT, wait=bits(MV), release=bits(SYS), at=vector(RESULT))
 
 
 _EMITTERS = {

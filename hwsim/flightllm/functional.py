@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.formats import encode_nm
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.csd_chain import split_lanes, split_segment
+from hwsim.flightllm.fetch import met_operands
 from hwsim.flightllm.functional_attention import exact_attention, masked_attention
 from hwsim.flightllm.isa import MM, MV
 from hwsim.flightllm.lower import FlightProgram
+from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.unit_spec import CsdChainSpec
 
 __all__ = ["core_products", "exact_products"]
@@ -38,35 +41,42 @@ def exact_products(
 
 
 def core_products(
-    program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
+    program: FlightProgram, inputs: Mapping[str, NDArray[Any]], spec: FlightSpec
 ) -> dict[str, NDArray[np.int32]]:
     """Return the same sums, instruction by instruction over k, in the arithmetic of the chain.
 
+    A projection's operands are those that its loads and buffers bring together (:mod:`fetch`).
     Weights of an op with a mask pass the sparse multiplexers, N of 16 at a time. Raises
     :class:`InputError` if an op has no instructions, or its weights more than N of 16.
     """
-    runs = {run.op: run for run in program.runs}
+    runs = {run.op: number for number, run in enumerate(program.runs)}
     found = {}
     for name, a, b in _operands(program, inputs):
         if name not in runs:
             raise InputError(f"op {name}", "instructions in the program", "none")
-        run = runs[name]
+        run = program.runs[runs[name]]
         code = program.bodies[run.body].code
         if run.layer.mask:
             rows = program.meta["mm_rows"]
             part = masked_attention(run.layer, a, b, code, rows, _whole_product)
             found[name] = part.astype(np.int32)
             continue
-        tiles = _tiles(code, a.shape[2])
         mask = program.tensors.get(f"{name}.mask")
         nm_n = run.layer.density * _CHAIN.choices if mask is not None else _CHAIN.choices
         # An average density is of blocks of several N; any mask fits one that keeps all places.
         nm_n = int(nm_n) if nm_n in _CHAIN.modes else _CHAIN.choices
-        sums = []
-        for group, (rows, weights) in enumerate(zip(a, b, strict=True)):
-            kept = np.ones(weights.shape, np.bool_) if mask is None else mask[group]
-            sums.append(_product(rows, weights, kept, nm_n, tiles))
-        found[name] = np.stack(sums).astype(np.int32)
+        kept = np.ones(b.shape, np.bool_) if mask is None else mask
+        if run.layer.kind == "linear":
+            products = [
+                _fetched_product(program, runs[name], spec, nm_n, *operands)
+                for operands in zip(a, b, kept, strict=True)
+            ]
+        else:
+            tiles = _tiles(program.bodies[run.body].code, a.shape[2])
+            products = [
+                _product(*operands, nm_n, tiles) for operands in zip(a, b, kept, strict=True)
+            ]
+        found[name] = np.stack(products).astype(np.int32)
     return found
 
 
@@ -88,6 +98,48 @@ def _operands(
                 found = str(np.abs(values.astype(np.int64)).max())
                 raise InputError(what, "codes of -127 to 127", found)
         yield name, a.astype(np.int64), b
+
+
+def _fetched_product(
+    program: FlightProgram,
+    number: int,
+    spec: FlightSpec,
+    nm_n: int,
+    a: Codes,
+    b: Codes,
+    mask: NDArray[np.bool_],
+) -> Codes:
+    """Return a [m, k] times b [k, n] of the operands that meet, core after core."""
+    layer, (m, columns) = program.runs[number].layer, (len(a), b.shape[1])
+    sums = np.zeros((m, columns), np.int64)
+    width = spec.mpe.mv_columns if layer.tokens == 1 else spec.mpe.mm_columns
+    share = ceil_div(ceil_div(layer.n, width), spec.shares) * width
+    for met in met_operands(program, number, spec, m, min(share, columns)):
+        tiles, end = [], 0
+        for size in met.tiles:
+            tiles.append(slice(end, end + size))
+            end += size
+        if layer.tokens == 1:
+            rows, x = np.arange(m), _taken(a, np.arange(m)[:, None], met.columns)
+        else:
+            is_row = (met.rows[:, 0] >= 0) & (met.rows[:, 0] < m)
+            rows = met.rows[is_row, 0]
+            x = _taken(a, met.rows[is_row], met.columns[is_row])
+        for first in range(0, columns, share):  # other cores' columns lie like the first one's
+            at = first + met.first
+            n = np.where(met.n < 0, -1, met.n + first)
+            weights, kept = _taken(b, met.k, n), _taken(mask, met.k, n).astype(np.bool_)
+            end = min(at + n.shape[1], columns, first + share)
+            products = _product(x, weights, kept, nm_n, tiles)
+            sums[rows, at:end] = products[:, : max(0, end - at)]
+    return sums
+
+
+def _taken(values: NDArray[Any], row: Codes, column: Codes) -> Codes:
+    """Return ``values[row, column]``, 0 where there is no such place."""
+    is_there = (row >= 0) & (row < values.shape[0]) & (column >= 0) & (column < values.shape[1])
+    row, column = np.where(is_there, row, 0), np.where(is_there, column, 0)
+    return np.where(is_there, values[row, column], 0)
 
 
 def _tiles(code: NDArray[np.void], k: int) -> list[slice]:

@@ -24,6 +24,8 @@ __all__ = [
     "MV",
     "OPCODES",
     "ST",
+    "SPREAD",
+    "STRIPED",
     "SYS",
     "UNITS",
     "WORDS",
@@ -40,6 +42,12 @@ LD, ST, MM, MV, MISC, SYS = range(6)
 OPCODES = {LD: 0b0001, ST: 0b0010, MM: 0b0011, MV: 0b0100, MISC: 0b0101, SYS: 0b1111}
 WORDS = {LD: 7, ST: 3, MM: 4, MV: 4, MISC: 3, SYS: 1}
 """Words per instruction: 28, 12, 16, 16, 12 and 4 bytes."""
+STRIPED = 2
+"""Flag of a load or store: its address counts the bytes of all eight channels."""
+SPREAD = 4
+"""Flag of a load: from that address on each of the eight channels, the length of all together."""
+TYPE_CHANNEL, TYPE_STRIPED, TYPE_SPREAD = 1, 2, 3
+"""Values of the field ``type``; what they mean in the artifact is not known."""
 LD_MODES = ("b", "meta", "bias", "fsb", "a", "global")
 MISC_OPS = ("add", "mul", "softmax", "layernorm", "rmsnorm", "silu", "gelu")
 """By code; gelu is this project's, the others are the artifact's."""
@@ -53,7 +61,10 @@ CODE = np.dtype(
         ("mode", np.int8),  # LD mode or MISC op
         ("channel", np.int8),
         ("k", np.int16),  # k blocks, or vector length in beats of the SFU's lanes
-        ("flags", np.int8),  # output, bias, relu, sparse; zero fill of LD; mask of MISC
+        (
+            "flags",
+            np.int8,
+        ),  # output, bias, relu, sparse; LD, ST: 1 zero, 2 striped, 4 spread; MISC: mask
         ("length", np.int32),  # bytes of one row of a transfer
         ("loops", np.int32),  # LD: loop1 | loop2 << 8 | loop3 << 16; ST: loop
         ("address", np.int64),  # first byte in HBM
@@ -61,6 +72,7 @@ CODE = np.dtype(
         ("bank", np.int16),  # first address in the buffer; result of compute
         ("a", np.int16),
         ("b", np.int16),
+        ("operand", np.int8),  # what ``address`` counts from (places.py); not encoded
     ]
 )
 """One instruction; what an opcode has no use for is 0."""
@@ -182,26 +194,58 @@ def unpack(words: list[int], unit: int) -> dict[str, int]:
     return values
 
 
-def code_values(row: np.void) -> dict[str, int]:
-    """Return the fields of one row of ``CODE``."""
-    unit = int(row["unit"])
-    values = {name: int(row[name]) for name in ("k", "channel", "bank", "address", "length")}
-    values |= {"a": int(row["a"]), "b": int(row["b"]), "stride": int(row["stride"])}
-    loops, flags, mode = int(row["loops"]), int(row["flags"]), int(row["mode"])
-    values |= {f"loop{i + 1}": loops >> 8 * i & 255 for i in range(3)}
-    if unit == LD:
-        return values | {"mode": mode, "zero": flags & 1, "type": 1}
+def _columns(code: NDArray[np.void], unit: int) -> dict[str, NDArray[np.int64]]:
+    """Return the fields of ``code``, all of ``unit``."""
+    names = ("k", "channel", "bank", "address", "length", "a", "b", "stride", "flags", "mode")
+    values = {name: code[name].astype(np.int64) for name in names}
+    values["op"] = values["mode"]
+    if unit in (LD, ST):
+        loops, flags = code["loops"].astype(np.int64), values["flags"]
+        values |= {f"loop{i + 1}": loops >> 8 * i & 255 for i in range(3)}
+        values["stride2"] = np.where(values["loop2"] > 1, values["stride"] * values["loop1"], 0)
+        values["zero"] = flags & 1
+        kinds = np.where(flags & SPREAD > 0, TYPE_SPREAD, TYPE_CHANNEL)
+        values["type"] = np.where(flags & STRIPED > 0, TYPE_STRIPED, kinds)
     if unit == MISC:
-        return values | {"op": mode, "mask": flags}
-    return values | {"flags": flags, "type": 1}
+        values["mask"] = values["flags"]
+    return values
 
 
 def encode(code: NDArray[np.void]) -> bytes:
-    """Return the binary program of ``code`` : CODE[n]."""
-    words: list[int] = []
-    for row in code:
-        words += pack(code_values(row), int(row["unit"]), int(row["wait"]), int(row["release"]))
-    return np.array(words, "<u4").tobytes()
+    """Return the binary program of ``code`` : CODE[n].
+
+    Raises :class:`InputError` for the first value that its field cannot hold.
+    """
+    sizes = np.array([WORDS[unit] for unit in range(len(UNITS))])[code["unit"]]
+    first = np.cumsum(sizes) - sizes
+    words = np.zeros(int(sizes.sum()), np.int64)
+    for unit in range(len(UNITS)):
+        rows = np.flatnonzero(code["unit"] == unit)
+        if len(rows):
+            _encode_unit(code[rows], unit, words, first[rows])
+    return words.astype("<u4").tobytes()
+
+
+def _encode_unit(
+    code: NDArray[np.void], unit: int, words: NDArray[np.int64], at: NDArray[np.int64]
+) -> None:
+    """Write the instructions of one unit, each from its place in ``words`` on."""
+    head = OPCODES[unit] << 28
+    masks = np.array([encode_mask(unit, units & ~(1 << unit)) for units in range(64)])
+    waits, releases = (code[name].astype(np.int64) for name in ("wait", "release"))
+    words[at] |= head | masks[waits] << 23 | masks[releases] << 18
+    values = _columns(code, unit)
+    for field in FIELDS[unit]:
+        value = values.get(field.name)
+        if value is None:
+            continue
+        bad = (value < 0) | (value >> field.bits != 0)
+        if bad.any():
+            need = f"0 to {(1 << field.bits) - 1}"
+            raise InputError(f"{UNITS[unit]}.{field.name}", need, str(value[bad][0]))
+        for word, low, bits in field.slices:
+            words[at + word] |= (value & (1 << bits) - 1) << low
+            value = value >> bits
 
 
 def disassemble(data: bytes) -> list[str]:

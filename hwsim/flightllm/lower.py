@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from hwsim.flightllm.body import Body, BodyBuilder, bits
 from hwsim.flightllm.emit_prompt import PROMPT_BUCKET, emit_prompt
 from hwsim.flightllm.emit_step import STEP_BUCKET, emit_step
 from hwsim.flightllm.isa import LD, MISC, SYS, UNITS, encode
+from hwsim.flightllm.layout import Layout, lay_out, relocate
 from hwsim.flightllm.plan import Layer, PlannedLayer, plan_layers, sfu_op
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.storage import at_length
@@ -40,6 +41,7 @@ class Run:
     body: int
     steps: int
     by_sfu: tuple[str, ...] = ()
+    bases: tuple[int, ...] = ()
 
 
 @dataclass
@@ -51,6 +53,9 @@ class FlightProgram(Program):
 
     bodies: list[Body] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    layout: Layout = field(default_factory=lambda: Layout([], []))
+    met: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """What :mod:`fetch` has followed already."""
 
     def __len__(self) -> int:
         return int(self.counts().sum())
@@ -69,7 +74,7 @@ class FlightProgram(Program):
             digest.update(body.code.tobytes())
             digest.update(repr((body.costs, body.told)).encode())
         for run in self.runs:
-            digest.update(f"{run.body}x{run.steps};".encode())
+            digest.update(f"{run.body}x{run.steps}@{run.bases};".encode())
         return digest.hexdigest()[:16]
 
     def verify(self) -> None:
@@ -84,7 +89,11 @@ class FlightProgram(Program):
         del size
         for run in self.runs:
             for _ in range(run.steps):
-                yield self.bodies[run.body].code
+                yield self.code(run)
+
+    def code(self, run: Run) -> NDArray[np.void]:
+        """Return the instructions of ``run``, all addresses in place."""
+        return relocate(self.bodies[run.body], run.bases)
 
     def disassemble(self, limit: int = 200) -> str:
         """Return the first ``limit`` instructions as text, layer by layer."""
@@ -93,7 +102,7 @@ class FlightProgram(Program):
         lines: list[str] = []
         for run in self.runs:
             lines.append(f"# {run.op} x{run.steps}")
-            code = self.bodies[run.body].code[: max(0, limit - len(lines))]
+            code = self.code(run)[: max(0, limit - len(lines))]
             lines += disassemble(encode(code)) if len(code) else []
             if len(lines) >= limit:
                 break
@@ -101,10 +110,10 @@ class FlightProgram(Program):
 
     def binary(self) -> Iterator[bytes]:
         """Yield the binary program in pieces, layer by layer."""
-        texts = [encode(body.code) for body in self.bodies]
         for run in self.runs:
+            text = encode(self.code(run))
             for _ in range(run.steps):
-                yield texts[run.body]
+                yield text
 
 
 def lower_graph(
@@ -124,6 +133,8 @@ def lower_graph(
         mapping.check(spec)
     planned = plan_layers(graph, spec)
     bodies, runs = _bodies(planned, spec)
+    layout = lay_out(graph, planned, [bodies[run.body] for run in runs], spec)
+    runs = [replace(run, bases=layout.bases(index)) for index, run in enumerate(runs)]
     code = np.concatenate([body.code for body in bodies]) if bodies else np.zeros(0)
     return FlightProgram(
         machine="flightllm",
@@ -137,6 +148,7 @@ def lower_graph(
         | {"mm_rows": spec.mpe.mm_rows},
         bodies=bodies,
         runs=runs,
+        layout=layout,
     )
 
 

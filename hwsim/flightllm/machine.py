@@ -158,7 +158,8 @@ class FlightMachine(Machine):
         from hwsim.flightllm.functional_sfu import core_vectors
 
         own = _own(program)
-        return {**core_products(own, inputs), **core_vectors(own, inputs, self.spec.sfu)}
+        products = core_products(own, inputs, self.spec)
+        return {**products, **core_vectors(own, inputs, self.spec.sfu)}
 
     def run(
         self,

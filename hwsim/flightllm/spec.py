@@ -55,6 +55,7 @@ class HbmSpec(_Part):
     channels: int = Field(32, ge=1)
     channels_per_core: int = Field(8, ge=1, le=8, description="that weights and activations use")
     channel_bytes_per_5s: int = Field(ge=1, description="peak of one channel in five seconds")
+    channel_capacity_bytes: int = Field(1 << 30, ge=1, description="32 GiB over 32 channels")
     same_channel_percent: int = Field(70, ge=1, le=100)
     cross_channel_percent: int = Field(35, ge=1, le=100)
 
@@ -164,7 +165,7 @@ PRESETS: dict[str, Spec] = {
         cores=3,
         timing="independent",
         weight_bits_x10=41,
-        hbm=HbmSpec(channel_bytes_per_5s=460_000_000_000 * 5 // 32),
+        hbm=HbmSpec(channel_bytes_per_5s=460_000_000_000 * 5 // 32, channel_capacity_bytes=1 << 28),
     ),
     # 819.2 GiB/s over 32 channels, as the authors' configuration has it.
     "vhk158": FlightSpec(hbm=HbmSpec(channel_bytes_per_5s=1 << 37)),

@@ -45,6 +45,8 @@ def run_extra(
         "joules_per_token": stats.energy_pj * 1e-12 / rates["tokens"],
         "instructions": {unit.upper(): count for unit, count in instructions.items()},
         "hbm_bytes": moved,
+        "hbm_bytes_per_channel": program.layout.bytes_per_channel()
+        | {"capacity": spec.hbm.channel_capacity_bytes},
         "bandwidth_utilization": float(moved / seconds / spec.hbm.bytes_per_s),
         "bandwidth_utilization_of_used_channels": float(moved / seconds / (spec.cores * used)),
         "memory_bytes_per_cycle": float(spec.shares * used * spec.speed / spec.clock_hz),

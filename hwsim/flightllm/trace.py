@@ -17,6 +17,7 @@ from hwsim.components.engine_trace import TraceBuilder
 from hwsim.core.program import INSTRUCTION, Program, TokenChannel
 from hwsim.core.result import Trace
 from hwsim.core.trace import TraceSink
+from hwsim.flightllm.body import pieces
 from hwsim.flightllm.isa import LD, MISC, MISC_OPS, ST, SYS, UNITS
 from hwsim.flightllm.lower import FlightProgram, Run
 from hwsim.flightllm.plan import Layer, phase_of
@@ -100,7 +101,7 @@ def _table(program: FlightProgram) -> Program:
         rows["unit"] = unit
         rows["opcode"] = np.where(unit == MISC, len(UNITS) + code["mode"], unit)
         rows["op_id"] = len(names)
-        rows["mem_bytes"] = np.where((unit == LD) | (unit == ST), code["length"], 0)
+        rows["mem_bytes"] = np.where((unit == LD) | (unit == ST), code["length"] * pieces(code), 0)
         for other in range(len(UNITS)):
             waits = code["wait"].astype(np.int64) >> other & 1
             gives = code["release"].astype(np.int64) >> other & 1

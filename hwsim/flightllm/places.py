@@ -1,0 +1,155 @@
+"""Say where the operands of a layer lie in a core's eight channels, relative to their bases.
+
+Bytes of a channel unless a place is striped; ``shares`` of columns and heads are the first core's.
+
+- A matrix of weights is blocks of 16 rows by 16 columns, in whole bytes. 64 columns of every 512
+  are on one channel: there, per group of 512, k blocks follow each other, each with its 4 columns
+  of blocks. A step's tile is one piece of every channel, a prompt's 16 columns are a column of it.
+- A vector is striped over the channels in pieces of 64 bytes: its addresses count all of them.
+- Rows of a prompt: 16 of every 128 on each channel, in blocks of 16 by 16 bytes, columns in order.
+- Keys and values: what a prompt's projections store, 16 tokens of every 128 on each channel.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from hwsim.core.units import ceil_div
+from hwsim.flightllm.plan import Layer
+from hwsim.flightllm.spec import FlightSpec
+
+__all__ = [
+    "BIAS",
+    "CACHE",
+    "INDEX",
+    "INPUT",
+    "NOWHERE",
+    "OPERANDS",
+    "RESULT",
+    "SECOND",
+    "STRIPE_BYTES",
+    "WEIGHTS",
+    "Place",
+    "block_bytes",
+    "head_rows",
+    "row_blocks",
+    "step_keys",
+    "step_weights",
+    "tokens_of",
+    "prompt_keys",
+    "prompt_values",
+    "prompt_weights",
+    "vector",
+    "weight_ratio",
+]
+
+NOWHERE, WEIGHTS, INPUT, RESULT, BIAS, INDEX, CACHE, SECOND = range(8)
+"""Operands of a layer: each has a base of its own. From ``SECOND`` on: those of fused ops."""
+OPERANDS = SECOND + 3
+STRIPE_BYTES = 64
+BLOCK = 16
+CHANNELS = 8
+COLUMN_BLOCKS = 4
+"""Columns of blocks of a group of 512 on each channel."""
+MOST_LOOPS = 255
+
+
+class Place(NamedTuple):
+    """Where bytes come from or go to: ``rows`` pieces, ``stride`` bytes apart, on ``channel``.
+
+    Spread: on every channel alike, the length counting all of them.
+    """
+
+    operand: int = NOWHERE
+    address: int = 0
+    channel: int = 0
+    is_striped: bool = False
+    is_spread: bool = False
+    rows: int = 1
+    stride: int = 0
+
+    @property
+    def loops(self) -> int:
+        """Return the two loop fields of a load, the inner one lowest; 0 for a single piece."""
+        if self.rows == 1:
+            return 0
+        inner = next(n for n in range(MOST_LOOPS, 0, -1) if self.rows % n == 0)
+        return inner | self.rows // inner << 8
+
+
+def weight_ratio(layer: Layer, spec: FlightSpec) -> Fraction:
+    """Return the weights, a byte each on chip, that a byte of memory holds."""
+    if layer.is_coded:
+        return 8 / spec.experts.bits_per_weight(layer.k)
+    return Fraction(80, spec.weight_bits_x10) / layer.density
+
+
+def block_bytes(layer: Layer, spec: FlightSpec) -> int:
+    """Return the bytes of a block of weights, rounded up."""
+    size = BLOCK * BLOCK / weight_ratio(layer, spec)
+    return -(-size.numerator // size.denominator)
+
+
+def step_weights(group: int, first: int, k_blocks: int, size: int, channel: int) -> Place:
+    """Return a tile of ``group`` from k block ``first`` on; a block has ``size`` bytes."""
+    return Place(WEIGHTS, (group * k_blocks + first) * COLUMN_BLOCKS * size, channel)
+
+
+def prompt_weights(step: int, first: int, count: int, k_blocks: int, size: int) -> Place:
+    """Return ``count`` blocks of the 16 columns number ``step``."""
+    group, rest = divmod(step, CHANNELS * COLUMN_BLOCKS)
+    channel, column = divmod(rest, COLUMN_BLOCKS)
+    start = step_weights(group, first, k_blocks, size, channel)
+    stride = COLUMN_BLOCKS * size
+    return start._replace(address=start.address + column * size, rows=count, stride=stride)
+
+
+def vector(operand: int, first: int = 0) -> Place:
+    """Return a vector from byte ``first`` on."""
+    return Place(operand, first, is_striped=True)
+
+
+def row_blocks(operand: int, group: int, width: int, channel: int, first: int = 0) -> Place:
+    """Return the rows of ``group`` on ``channel`` from column ``first`` of ``width`` on."""
+    padded = ceil_div(width, BLOCK) * BLOCK
+    return Place(operand, group * BLOCK * padded + first * BLOCK, channel)
+
+
+def head_rows(operand: int, row: int, width: int) -> Place:
+    """Return one row, a piece of every block of 16 columns."""
+    group, inside = divmod(row, CHANNELS * BLOCK)
+    channel, line = divmod(inside, BLOCK)
+    start = row_blocks(operand, group, width, channel)
+    blocks = ceil_div(width, BLOCK)
+    return start._replace(
+        address=start.address + line * BLOCK, rows=blocks, stride=BLOCK * BLOCK * (blocks > 1)
+    )
+
+
+def step_keys(head: int, first: int, count: int, width: int, heads: int, channel: int) -> Place:
+    """Return keys or values of ``head`` of the 16-token blocks ``first`` to ``first + count``."""
+    slots = max(1, ceil_div(count, CHANNELS))
+    start = first // CHANNELS * BLOCK * width * heads + head * BLOCK * width
+    return Place(CACHE, start, channel, rows=slots, stride=BLOCK * width * heads * (slots > 1))
+
+
+def prompt_keys(head: int, block: int, width: int, heads: int) -> Place:
+    """Return the keys of one block of 16 tokens."""
+    return step_keys(head, block, 1, width, heads, block % CHANNELS)
+
+
+def prompt_values(head: int, column: int, width: int, heads: int) -> Place:
+    """Return 16 columns of values; :func:`tokens_of` says whose."""
+    start = step_keys(head, 0, 1, width, heads, 0)
+    stride = BLOCK * width * heads
+    return start._replace(address=start.address + column * BLOCK * BLOCK, stride=stride)
+
+
+def tokens_of(at: Place, first: int, count: int) -> Place:
+    """Return the values at ``at`` of ``count`` tokens, on every channel alike from its own on."""
+    slot, inside = divmod(first // BLOCK, CHANNELS)
+    slots = max(1, ceil_div(inside + ceil_div(count, BLOCK), CHANNELS))
+    stride = at.stride if slots > 1 else 0
+    address = at.address + slot * at.stride
+    return at._replace(address=address, channel=inside, is_spread=True, rows=slots, stride=stride)
