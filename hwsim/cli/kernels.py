@@ -27,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="KERNEL", help="16x1, 32x1-pipelined, gemm-6x8, …")]
 TargetName = Annotated[str, typer.Option("--target", help="aarch64, wasm or wasm-relaxed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of weights and inputs.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of weights and inputs.")]
 Spill = Annotated[
     bool, typer.Option("--allow-spill", help="Let the engine spill vector registers (wasm).")
 ]

@@ -8,9 +8,9 @@ them, and the median over rounds is taken of the CPU time of the calling thread.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,18 @@ from hwsim.cpu.execute.wasm_engine import WasmModule, engine_version
 from hwsim.cpu.microkernel.target import WASM, Target
 from hwsim.experiments.host import describe_host
 
-__all__ = ["DENSE", "PEER_SPEEDUPS", "SPARSE", "KernelTime", "claims", "document", "measure"]
+__all__ = [
+    "DENSE",
+    "PEER_SPEEDUPS",
+    "SPARSE",
+    "KernelTime",
+    "claims",
+    "document",
+    "interleaved_medians",
+    "kernel_timer",
+    "measure",
+    "trial_timer",
+]
 
 DENSE = ("gemm-4x8", "gemm-5x8", "gemm-6x8")
 SPARSE = ("16x1", "16x1-u2", "16x1-pipelined", "32x1", "16x2")
@@ -39,6 +50,8 @@ SAMPLE_S = 2e-3
 """What the calls of one sample take together, at least."""
 
 _MOST_CALLS = 1 << 16
+
+Name = TypeVar("Name")
 
 Timer = Callable[[int], float]
 """Seconds of one call, measured over so many."""
@@ -81,6 +94,8 @@ def measure(
     """
     if rounds < 1:
         raise InputError("--rounds", "at least 1", str(rounds))
+    if pixels < 1:
+        raise InputError("--pixels", "at least 1", str(pixels))
     rows: list[KernelTime] = []
     for sparsity in sparsities:
         shape = TrialShape(co, ci, 1, pixels, sparsity)
@@ -106,9 +121,14 @@ def measure(
 
 def _times(trials: dict[str, Trial], target: Target, rounds: int) -> dict[str, float]:
     """Return kernel -> median seconds; every kernel's output is checked first."""
-    timers = {name: _timer(name, trial, target) for name, trial in trials.items()}
+    timers = {name: kernel_timer(trial, target) for name, trial in trials.items()}
+    return interleaved_medians(timers, rounds)
+
+
+def interleaved_medians(timers: Mapping[Name, Timer], rounds: int) -> dict[Name, float]:
+    """Return the median seconds of each timer, all of them called once per round."""
     times = {name: _repetitions(timer) for name, timer in timers.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in trials}
+    seconds: dict[Name, list[float]] = {name: [] for name in timers}
     for turn in range(-3, rounds):  # three rounds warm up
         for name, timer in timers.items():
             took = timer(times[name])
@@ -117,17 +137,20 @@ def _times(trials: dict[str, Trial], target: Target, rounds: int) -> dict[str, f
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
-def _timer(name: str, trial: Trial, target: Target) -> Timer:
-    """Return the function that times a kernel, after a check of its output."""
-    call = trial.call
-    arena = Arena(call.arrays)
-    module = WasmModule([call.kernel], target, arena, is_timed=True)
-    values = call.values(arena.address)
-    module.call(call.kernel.name, values, call.clamp_limits)
-    worst = trial.worst(module.read(call.output))
+def kernel_timer(trial: Trial, target: Target) -> Timer:
+    """Return the function that times the kernel of a trial, after a check of its output."""
+    module = WasmModule.of([trial.call.kernel], target, Arena(trial.call.arrays), is_timed=True)
+    return trial_timer(trial.call.kernel.name, trial, module)
+
+
+def trial_timer(name: str, trial: Trial, module: WasmModule) -> Timer:
+    """Return the same for function ``name`` of ``module``, which takes the trial's arguments."""
+    values, limits = trial.call.values(module.arena.address), trial.call.clamp_limits
+    module.call(name, values, limits)
+    worst = trial.worst(module.read(trial.call.output))
     if worst > 1:
         raise InputError(f"kernel {name}", "golden's output", f"{worst:.3g} x rounding off")
-    return lambda n: module.seconds_of(call.kernel.name, values, call.clamp_limits, times=n)
+    return lambda times: module.seconds_of(name, values, limits, times=times)
 
 
 def _repetitions(timer: Timer) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import benchmarks.rows as rows
+from benchmarks import wasm_peers
 from benchmarks.sparse_products import PRODUCTS, WORKLOADS
 from hwsim.experiments import cpu_wasm
 from hwsim.experiments.cpu_wasm import KernelTime
@@ -81,19 +82,44 @@ def test_every_workload_of_threads_has_a_row(monkeypatch: pytest.MonkeyPatch) ->
     assert {(row.measured, row.target) for row in chains} == {(2.0, None)}
 
 
-def test_kernel_rows_take_the_best_sparse_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    def time_of(kernel: str, speedup: float) -> KernelTime:
-        return KernelTime("wasm", kernel, 0.9, 1.0, 100 * speedup, 10.0, speedup)
+_SPARSE = ("16x1", "16x1-u2", "32x1")
 
-    times = [time_of("gemm-4x8", 1.0), time_of("16x1", 6.0), time_of("16x1-u2", 7.0)]
-    times.append(time_of("32x1", 6.5))
+
+def _time(kernel: str, speedup: float = 1.0) -> KernelTime:
+    return KernelTime("wasm", kernel, 0.9, 1.0, 100 * speedup, 10.0, speedup)
+
+
+def test_kernel_rows_take_the_best_sparse_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [_time("gemm-4x8"), _time("16x1", 6.0), _time("16x1-u2", 7.0), _time("32x1", 6.5)]
     monkeypatch.setattr(cpu_wasm, "measure", lambda **_options: times)
+    monkeypatch.setattr(wasm_peers, "has_compiler", lambda: False)
     *rates, best = rows.kernels(2)
     assert [row.measured for row in rates] == [600, 700, 650]
-    assert (best.measured, best.n) == (7.0, 20)
-    # Within 10 % of what XNNPACK's own kernel gains: 7.6 times the dense one.
-    assert best.target == pytest.approx(0.9 * 7.6)
-    assert best.is_met
+    assert (best.measured, best.n, best.target) == (7.0, 20, None)
+
+
+def test_the_target_is_the_peers_speed_up_less_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = {"gemm-4x8-splat": 6.0, "gemm-5x8-splat": 5.0, "16x1": 1.2, "32x1": 1.0}
+    # Our best takes 1.1 times as long as the peers' best: over the peers' dense 5 / 1.1 of 5.
+    ours = {"gemm-4x8": 4.0, "16x1": 1.1, "32x1": 1.3}
+    raced = [wasm_peers.Race("wasm", 0.9, ours, peers)]
+    monkeypatch.setattr(cpu_wasm, "measure", lambda **_options: [_time(k) for k in _SPARSE])
+    monkeypatch.setattr(wasm_peers, "has_compiler", lambda: True)
+    monkeypatch.setattr(wasm_peers, "race", lambda *_arguments: raced)
+    *_, found = rows.kernels(1)
+    assert found.measured == pytest.approx(1 / 1.1)
+    assert (found.target, found.is_met) == (0.9, True)
+    raced[0] = wasm_peers.Race("wasm", 0.9, {**ours, "16x1": 1.12}, peers)
+    *_, found = rows.kernels(1)
+    assert not found.is_met
+
+
+def test_without_a_compiler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wasm_peers, "has_compiler", lambda: False)
+    with pytest.raises(
+        SystemExit, match=r"need the package ziglang \(pip install 'hwsim\[peers\]'"
+    ):
+        wasm_peers.main([])
 
 
 def test_language_model_rows_add_compiling_to_running(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,17 @@ def test_a_bench_document_names_host_engine_and_every_kernel(
         (("build", "dw-7x7s1"), "kernel: need depthwise 3x3 or 5x5, stride 1 or 2"),
         (("run", "16x1", "--target", "riscv"), "--target: need one of aarch64, wasm"),
         (("run", "16x1", "--sparsity", "90"), "--sparsity: need a fraction of zeros from 0 to 1"),
-        (("run", "16x1", "--co", "0"), "co: need at least 1, found 0"),
+        (("run", "16x1", "--co", "0"), "--co: need at least 1, found 0"),
+        (("run", "16x1", "--seed", "-1"), "--seed: need "),
+        (
+            ("run", "16x1", "--co", "100000000", "--ci", "100000"),
+            "layer: need at most 512 MiB of weights, inputs and outputs, found 38221815 MiB",
+        ),
+        (
+            ("build", "17x1"),
+            "kernel: need pixels per strip of 1, 2, 4, 8, 12, 16, 32, found 17",
+        ),
+        (("bench", "--pixels", "0"), "--pixels: need at least 1, found 0"),
         (
             ("run", "16x1", "--preset", "sd835"),
             "--preset: need a core that runs wasm (wasm-x86), found sd835",

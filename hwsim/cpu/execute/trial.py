@@ -19,8 +19,12 @@ from hwsim.cpu.execute.calls import (
 )
 from hwsim.cpu.microkernel.catalogue import parse
 from hwsim.cpu.microkernel.target import Target
+from hwsim.cpu.packing import ELEM_BYTES
 
-__all__ = ["Trial", "TrialShape", "draw_trial"]
+__all__ = ["MOST_BYTES", "Trial", "TrialShape", "draw_trial"]
+
+MOST_BYTES = 1 << 29
+"""Of the arrays of a trial: all must lie in one 32-bit address space."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,12 @@ class TrialShape:
     def __post_init__(self) -> None:
         for name in ("co", "ci", "height", "width"):
             if getattr(self, name) < 1:
-                raise InputError(name, "at least 1", str(getattr(self, name)))
+                raise InputError(f"--{name}", "at least 1", str(getattr(self, name)))
+        pixels = self.height * self.width
+        size = ELEM_BYTES * (self.co * self.ci + (self.co + self.ci) * pixels)
+        if size > MOST_BYTES:
+            need = f"at most {MOST_BYTES >> 20} MiB of weights, inputs and outputs"
+            raise InputError("layer", need, f"{size >> 20} MiB")
         if not 0 <= self.sparsity <= 1:
             raise InputError("--sparsity", "a fraction of zeros from 0 to 1", str(self.sparsity))
 

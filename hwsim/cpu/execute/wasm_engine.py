@@ -38,32 +38,32 @@ def engine_version() -> str:
 
 
 class WasmModule:
-    """Kernels compiled into one instance with one memory.
+    """An instance of compiled kernels with the arrays of a call in its memory.
 
     Parameters
     ----------
-    kernels : sequence of Kernel
-        Exported by name.
-    target : Target
-        ``wasm`` or ``wasm-relaxed``.
+    code : str or bytes
+        Text or binary of a module that exports its kernels and ``memory``.
     arena : Arena
         Copied into the memory; starts behind address 0.
-    is_timed : bool
-        Whether :meth:`seconds_of` will be asked.
     """
 
-    def __init__(
-        self, kernels: Sequence[Kernel], target: Target, arena: Arena, *, is_timed: bool = False
-    ) -> None:
+    def __init__(self, code: str | bytes, arena: Arena) -> None:
         wasmtime = require_wasmtime()
-        pages = ceil_div(arena.end, PAGE_BYTES)
-        self.text = emit_module(kernels, target, pages=pages, is_repeated=is_timed)
         self.arena = arena
         self._store = wasmtime.Store(wasmtime.Engine())
-        module = wasmtime.Module(self._store.engine, self.text)
+        module = wasmtime.Module(self._store.engine, code)
         self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._memory = self._exports["memory"]
         self._memory.write(self._store, arena.image(), arena.start)
+
+    @classmethod
+    def of(
+        cls, kernels: Sequence[Kernel], target: Target, arena: Arena, *, is_timed: bool = False
+    ) -> WasmModule:
+        """Return ``kernels`` lowered to ``target``; ``is_timed`` if :meth:`seconds_of` is asked."""
+        pages = ceil_div(arena.end, PAGE_BYTES)
+        return cls(emit_module(kernels, target, pages=pages, is_repeated=is_timed), arena)
 
     def call(
         self, name: str, arguments: Sequence[int], limits: tuple[float, float] | None = None
@@ -106,7 +106,7 @@ class WasmModule:
 def run_wasm(call: Call, target: Target) -> NDArray[Any]:
     """Return the output of ``call``, computed by the engine."""
     arena = Arena(call.arrays)
-    module = WasmModule([call.kernel], target, arena)
+    module = WasmModule.of([call.kernel], target, arena)
     module.call(call.kernel.name, call.values(arena.address), call.clamp_limits)
     return module.read(call.output)
 

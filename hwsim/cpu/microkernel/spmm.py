@@ -53,7 +53,8 @@ def describe_spmm(target: Target, mr: int, nr: int = 1, form: str = "plain") -> 
         If the form or a size is unknown; only ``nr`` = 1 has forms besides plain.
     """
     if mr not in STRIP_PIXELS:
-        raise InputError("kernel", f"pixels per strip of {STRIP_PIXELS}", str(mr))
+        need = f"pixels per strip of {', '.join(map(str, STRIP_PIXELS))}"
+        raise InputError("kernel", need, str(mr))
     if nr not in (1, 2, 4, 8, 16):
         raise InputError("kernel", "channels per block of 1, 2, 4, 8 or 16", str(nr))
     if form not in FORMS or (nr > 1 and form != "plain"):
@@ -178,7 +179,7 @@ class _Strip:
     def _nonzero_by_broadcast(self, acc: list[Reg], nr: int) -> None:
         """Write the same with broadcast weights; each load stands before its use.
 
-        An x86-64 engine then folds the load of pixels into the multiplication.
+        An x86-64 engine can then fold the load of pixels into the multiplication.
         """
         k = self.k
         with k.vectors(nr) as weights, k.vectors(1) as (pixel,):

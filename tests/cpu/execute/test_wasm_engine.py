@@ -111,7 +111,7 @@ def test_several_kernels_share_a_module_and_calls_are_timed() -> None:
         for form in ("plain", "u2")
     ]
     arena = Arena(calls[0].arrays)
-    module = WasmModule([call.kernel for call in calls], WASM, arena, is_timed=True)
+    module = WasmModule.of([call.kernel for call in calls], WASM, arena, is_timed=True)
     name, values = calls[1].kernel.name, calls[1].values(arena.address)
     assert module.seconds_of(name, values, calls[1].clamp_limits, times=20_000) > 0
     np.testing.assert_array_equal(module.read("output"), _spmm(layer))
@@ -123,7 +123,7 @@ def test_a_sample_counts_calls_inside_the_engine_not_the_entry(
     layer = make_layer(4, 6, 5, 0.8, seed=9)
     call = spmm_call(WASM, layer.weights, layer.bias, layer.x, mr=4)
     arena = Arena(call.arrays)
-    module = WasmModule([call.kernel], WASM, arena, is_timed=True)
+    module = WasmModule.of([call.kernel], WASM, arena, is_timed=True)
     ticks = iter([0, 300, 1000])  # entering alone takes 300, with four calls 700
     monkeypatch.setattr("time.thread_time_ns", lambda: next(ticks))
     values = call.values(arena.address)
