@@ -38,18 +38,14 @@ class CoreSpec(_Part):
 
 
 class CacheSpec(_Part):
-    """A set-associative cache with least-recently-used replacement, write-back, write-allocate."""
+    """A set-associative cache with least-recently-used replacement, write-back, write-allocate.
+
+    The core's spec checks that sizes make whole sets.
+    """
 
     size_bytes: int = Field(ge=64)
     ways: int = Field(ge=1, le=32)
     latency_cycles: int = Field(ge=0, description="added to an access that misses above")
-
-    @model_validator(mode="after")
-    def _has_whole_sets(self) -> Self:
-        if self.sets < 1 or self.sets & (self.sets - 1):
-            need = f"a power of two of sets of {self.ways} lines of 64 bytes"
-            raise SpecError("size_bytes", need, f"{self.size_bytes} bytes")
-        return self
 
     @property
     def sets(self) -> int:
@@ -96,6 +92,14 @@ class CpuSpec(Spec):
     backend: Literal["aarch64", "wasm"] = "aarch64"
     has_avx: bool = Field(False, description="x86 with AVX: sparse kernels are never chosen")
     technology: Literal["mobile-7nm"] = "mobile-7nm"
+
+    @model_validator(mode="after")
+    def _has_whole_sets(self) -> Self:
+        for name, cache in (("l1", self.l1), ("l2", self.l2), ("l3", self.l3)):
+            if cache is not None and (cache.sets < 1 or cache.sets & (cache.sets - 1)):
+                need = f"a power of two of sets of {cache.ways} lines of 64 bytes ({name}.ways)"
+                raise SpecError(f"{name}.size_bytes", need, f"{cache.size_bytes} bytes")
+        return self
 
     def capacities(self) -> dict[str, int]:
         return {"vector_registers": 16 * self.core.vector_registers}

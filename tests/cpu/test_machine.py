@@ -59,6 +59,13 @@ def test_a_core_with_avx_stays_dense() -> None:
     assert machine.adapt(graph).op("point").attrs["cpu_layout"] == "nhwc"
 
 
+@pytest.mark.parametrize("level", ["l1", "l2"])
+def test_a_cache_without_whole_sets_is_refused_by_its_name(level: str) -> None:
+    make_machine("cpu", settings=[f"{level}.ways=8"])
+    with pytest.raises(InputError, match=rf"{level}\.size_bytes: need .*{level}\.ways"):
+        make_machine("cpu", settings=[f"{level}.ways=3"])
+
+
 def test_a_network_that_cannot_start_in_chw_names_the_operator() -> None:
     b = GraphBuilder("net")
     graph = b.build([b.conv("wide", b.input("x", (1, 4, 9, 9)), 8, 7, pad=3)])
