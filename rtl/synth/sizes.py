@@ -32,6 +32,7 @@ from rtl.sat.sore import Sore
 from rtl.sat.systolic_tile import SystolicTile
 from rtl.sat.tile_control import TileControl
 from rtl.sat.tile_edges import NorthEdge, SouthEdge
+from rtl.sat.topn_network import TopNNetwork
 from rtl.sat.topn_sorter import TopNSorter
 from rtl.sat.uspe import Uspe
 from rtl.sat.west_lane import WestLane
@@ -183,6 +184,16 @@ SWEEPS: dict[str, Sweep] = {
             tuple(_PATTERNS),
             ("nm_n", "nm_m"),
             ("1", "nm_n", "nm_n*clog2(nm_m)"),
+        ),
+        Sweep(
+            "sat/topn_network",
+            TopNNetwork,
+            tuple(
+                SorterSpec(nm_n=n, nm_m=m)
+                for n, m in ((1, 4), (2, 4), (1, 8), (2, 8), (4, 8), (2, 16))
+            ),
+            ("nm_n", "nm_m"),
+            ("nm_m", "nm_m*clog2(nm_m)", "nm_m*nm_n"),
         ),
         Sweep(
             "sat/sore",
