@@ -22,6 +22,7 @@ __all__ = [
     "as_index",
     "interpreted",
     "njit",
+    "njit_apart",
     "njit_entry",
     "njit_inline",
     "njit_outline",
@@ -124,6 +125,14 @@ def as_index(value: Any) -> Any:
     these tests took a fifth of the time of DRAM's kernels.
     """
     return value & 0x7FFFFFFF
+
+
+def njit_apart(function: Callable[..., Any]) -> Any:
+    """Compile as :func:`njit_outline` does, called from inlined functions too.
+
+    Without the option numba hands ``forceinline`` down to all that an inlined function calls.
+    """
+    return njit(function, forceinline=False, **_INNER)
 
 
 def interpreted(function: Any) -> Callable[..., Any]:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsim.components.jit import njit_inline, njit_outline
+from hwsim.components.dram.arrival_buffer import arrival_of
+from hwsim.components.dram.arrival_kernels import arrival_access
+from hwsim.components.jit import njit_apart, njit_inline, njit_outline
 from hwsim.piuma.state import (
     AGE,
     ATOMIC,
     BANKS,
+    BLOCK_SHIFT,
     BLOCKS,
     CACHE,
     CACHE_HITS,
     CACHE_MISSES,
     DATA_WAIT,
+    DEVICE_SHIFT,
     DIRECT_READ,
     DIRECT_WRITE,
     DIRTY,
@@ -153,11 +157,8 @@ def dram_block(m, address):
 
 
 @njit_inline
-def dram_access(m, block, size_bytes, kind, now):
+def dram_access(m, block, address, size_bytes, kind, now):
     """Reserve a block's memory; return when the answer leaves it."""
-    scalar = m.scalar
-    shortest = scalar[DRAM_MIN]
-    bus = (size_bytes + shortest - 1) // shortest * shortest
     extra = NOTHING
     if kind == READ:
         m.block[block, DRAM_READ] += size_bytes
@@ -166,13 +167,49 @@ def dram_access(m, block, size_bytes, kind, now):
     else:
         m.block[block, DRAM_READ] += size_bytes
         m.block[block, DRAM_WRITE] += size_bytes
-        bus *= 2
-        extra = scalar[DRAM_ATOMIC]
-    m.block[block, DRAM_BUS] += bus
-    free = max(m.servers[scalar[DRAM_AT] + block], now * scalar[DRAM_NUM]) + bus * scalar[DRAM_DEN]
-    m.servers[scalar[DRAM_AT] + block] = free
-    done = (free + scalar[DRAM_NUM] - 1) // scalar[DRAM_NUM]
-    return done + scalar[DRAM_LATENCY] + extra
+        extra = m.scalar[DRAM_ATOMIC]
+    return memory_answer(m, m.dram, block, address, size_bytes, kind, now) + extra
+
+
+@njit_inline
+def memory_answer(m, dram, block, address, size_bytes, kind, now):
+    """Move the bursts of an access; return when the memory has answered it.
+
+    numba drops the branch of the memory that is not there.
+    """
+    scalar = m.scalar
+    shortest, times = scalar[DRAM_MIN], np.int64(2) if kind == UPDATE else np.int64(1)
+    if dram is None:
+        bus = (size_bytes + shortest - 1) // shortest * shortest * times
+        m.block[block, DRAM_BUS] += bus
+        server = scalar[DRAM_AT] + block
+        free = max(m.servers[server], now * scalar[DRAM_NUM]) + bus * scalar[DRAM_DEN]
+        m.servers[server] = free
+        return (free + scalar[DRAM_NUM] - 1) // scalar[DRAM_NUM] + scalar[DRAM_LATENCY]
+    else:
+        bursts = (address + size_bytes - 1) // shortest - address // shortest + 1
+        m.block[block, DRAM_BUS] += bursts * shortest * times
+        return dram_commands(m, block, address, size_bytes, kind, now)
+
+
+@njit_apart
+def dram_commands(m, block, address, size_bytes, kind, now):
+    """Let a block's DRAM serve an access in order of arrival; return when it is answered.
+
+    An atomic's write waits with the others. Addresses in the block's memory are those that fall to
+    it, without gaps.
+    """
+    scalar = m.scalar
+    low = address & (np.int64(1) << scalar[INTERLEAVE]) - 1
+    high = address >> scalar[INTERLEAVE] + scalar[BLOCK_SHIFT]
+    local = (high << scalar[INTERLEAVE] | low) & (np.int64(1) << scalar[DEVICE_SHIFT]) - 1
+    place = block << scalar[DEVICE_SHIFT] | local
+    dram = arrival_of(m.dram)
+    if kind != UPDATE:
+        return arrival_access(dram, place, size_bytes, kind, now)
+    done = arrival_access(dram, place, size_bytes, READ, now)
+    arrival_access(dram, place, size_bytes, WRITE, now)
+    return done
 
 
 @njit_inline
@@ -184,7 +221,7 @@ def access(m, p, address, size_bytes, kind, now):
     there_bytes = NOTHING if kind == READ else size_bytes
     if address < scalar[DRAM_BYTES]:
         block = dram_block(m, address)
-        done = dram_access(m, block, size_bytes, kind, now)
+        done = dram_access(m, block, address, size_bytes, kind, now)
         reason = DRAM
         if kind != WRITE:
             m.scalar[DIRECT_READ] += size_bytes
@@ -221,7 +258,7 @@ def evict(m, slot, now):
             m.mem4[line * 16 + half] = m.mem4[copy * 16 + half]
             moved += HALF_WORD
     m.scalar[WRITTEN_BACK] += moved
-    return dram_access(m, dram_block(m, line << 6), moved, WRITE, now)
+    return dram_access(m, dram_block(m, line << 6), line << 6, moved, WRITE, now)
 
 
 @njit_inline
@@ -260,7 +297,7 @@ def fetch(m, p, slot, line, now):
     m.scalar[FILLED] += 64
     if address < m.scalar[DRAM_BYTES]:
         block = dram_block(m, address)
-        done = dram_access(m, block, LINE, READ, now) + m.scalar[HIT]
+        done = dram_access(m, block, address, LINE, READ, now) + m.scalar[HIT]
     else:
         block = (address - m.scalar[DRAM_BYTES]) // m.scalar[SPAD_BYTES]
         done = spad_access(m, address, READ, now) + m.scalar[HIT]

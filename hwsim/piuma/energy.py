@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwsim.components.energy import EnergyTable, energy_by_component
+from hwsim.components.energy_dram import dram_energy
 from hwsim.core.result import Stats
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.statistics import OpCounts
@@ -19,7 +20,8 @@ def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dic
     """Return picojoules per component; they sum to the run's energy.
 
     Every instruction is charged alike; a cache is charged 8 bytes per access and what it is filled
-    with. Static power is that of the technology's chip, whatever the number of blocks (assumed).
+    with. Off-chip memory is charged by bytes on its bus, or with ``dram`` by its commands and
+    background. Static power is that of the technology's chip, whatever the blocks (assumed).
     """
     hits = sum(count.cache_hits for count in counts)
     cached = 8 * hits + sum(stats.bytes["cache"].values())
@@ -31,5 +33,13 @@ def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dic
         "network": {"router_byte": sum(count.network_bytes for count in counts)},
         "dram": {"dram_byte": sum(sum(count.bus_bytes) for count in counts)},
     }
+    commands = [count.commands.commands for count in counts if count.commands is not None]
+    if commands:
+        del moved["dram"]
     table = EnergyTable.named(_TECHNOLOGY)
-    return energy_by_component(table, moved, stats.cycles, spec.clock_hz)
+    found = energy_by_component(table, moved, stats.cycles, spec.clock_hz)
+    if commands:
+        total = {name: sum(count[name] for count in commands) for name in commands[0]}
+        device = spec.memory.dram_device(spec.blocks)
+        found["dram"] = sum(dram_energy(device, total, stats.cycles, spec.clock_hz).values())
+    return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwsim.components.dram.limits import slowest_bytes_per_s
+from hwsim.components.dram.state import Controller
 from hwsim.core.machine import Bounds
 from hwsim.core.units import ceil_div
 from hwsim.piuma.smash_layout import smash_layout
@@ -59,7 +61,8 @@ def estimate_cycles(fact: dict[str, Any], spec: PiumaSpec) -> tuple[int, int]:
     work = ceil_div(_instructions(fact, products), pipelines)
     rate = spec.dram_bytes_per_cycle * spec.blocks
     moved = sum(estimate_traffic(fact))
-    return work + spec.dram.latency_cycles, ceil_div(moved * rate.denominator, rate.numerator)
+    memory = ceil_div(moved * rate.denominator, rate.numerator)
+    return work + spec.dram_latency_cycles, 0 if spec.memory.model == "ideal" else memory
 
 
 def _instructions(fact: dict[str, Any], products: int) -> int:
@@ -114,10 +117,23 @@ def bound_cycles(fact: dict[str, Any], spec: PiumaSpec) -> Bounds:
     # Every thread looks through the bounds of all others, and for its first and last row.
     work += spec.threads * (spec.threads + dims["m"] + 1) * _SLACK
     work += (dims["m"] + 2) * passes * slots * _SLACK
-    rate = spec.dram_bytes_per_cycle
     hops = 2 * sum(spec.mesh) * spec.noc.hop_cycles
-    slowest = spec.dram.latency_cycles + spec.spad.atomic_cycles + hops + spec.mtp.alu_cycles
-    slowest += (
-        ceil_div(128 * rate.denominator, rate.numerator) * spec.threads + spec.queue.latency_cycles
-    )
+    slowest = spec.dram_latency_cycles + spec.spad.atomic_cycles + hops + spec.mtp.alu_cycles
+    slowest += _slowest_access_cycles(spec) * spec.threads + spec.queue.latency_cycles
     return Bounds(max(1, least), work * (slowest + spec.sync.barrier_cycles))
+
+
+def _slowest_access_cycles(spec: PiumaSpec) -> int:
+    """Return cycles that no access of up to a line, read and written, takes a memory for.
+
+    With DRAM commands: its bursts one after the other, nothing overlapping, and before them each
+    time a full queue of writes.
+    """
+    rate, moved = spec.dram_bytes_per_cycle, 128
+    if spec.memory.model == "dram":
+        device = spec.memory.dram_device(1)
+        rate = slowest_bytes_per_s(device) / spec.clock_hz
+        moved = (2 * max(1, 64 // device.burst_bytes) + Controller().write_entries) * (
+            device.burst_bytes
+        )
+    return ceil_div(moved * rate.denominator, rate.numerator)

@@ -280,7 +280,7 @@ def end_time(m, block, address, size_bytes, kind, now):
     """Return when up to a line at ``address`` has been read or written by a block's DMA engine."""
     if address < m.scalar[DRAM_BYTES]:
         owner = dram_block(m, address)
-        done = dram_access(m, owner, size_bytes, kind, now)
+        done = dram_access(m, owner, address, size_bytes, kind, now)
         if kind != WRITE:
             m.scalar[DMA_READ] += size_bytes
         if kind != READ:

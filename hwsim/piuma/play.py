@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hwsim.components.dram.arrival_buffer import view_arrival
+from hwsim.components.dram.arrival_kernels import finish_arrivals
 from hwsim.core.errors import HwsimError
 from hwsim.piuma import thread_kernels
 from hwsim.piuma.state import (
@@ -19,7 +21,7 @@ from hwsim.piuma.state import (
     Chip,
 )
 
-__all__ = ["play"]
+__all__ = ["finish_memory", "play"]
 
 _CHUNK_CYCLES = 1 << 20
 """Cycles between two looks at Ctrl-C."""
@@ -62,3 +64,10 @@ def play(
         text = " ".join(str(x) for x in chip.code[row, :5])
         raise HwsimError(where, _ERRORS[error], text)
     return int(max(chip.scalar[NOW], chip.scalar[LAST_DMA]))
+
+
+def finish_memory(chip: Chip, cycles: int) -> int:
+    """Let DRAM write what still waits after ``cycles``; return the cycle at which all is there."""
+    if chip.dram is None:
+        return cycles
+    return max(cycles, int(finish_arrivals(view_arrival(chip.dram), cycles)))

@@ -16,7 +16,7 @@ from hwsim.core.units import ceil_div
 from hwsim.piuma.energy import run_energy
 from hwsim.piuma.estimate import estimate_cycles, estimate_traffic
 from hwsim.piuma.outputs import count_entries, operand_values, read_outputs
-from hwsim.piuma.play import play
+from hwsim.piuma.play import finish_memory, play
 from hwsim.piuma.program import ThreadProgram
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import BUSY, Chip, chip_state, dram_words
@@ -93,6 +93,7 @@ def _run_ops(
             watcher = Watcher()
             cycles = play(chip, is_plain=is_plain, watch=watcher.look, chunk_cycles=INTERVAL_CYCLES)
             activity.add(watcher, cycles)
+        cycles = finish_memory(chip, cycles)
         memory = dram_words(chip)
         runs.append(_account(chip, spec, fact, cycles))
         runs[-1].counts.entries = count_entries(program, fact, memory, spec.blocks)
@@ -122,6 +123,7 @@ def _account(chip: Chip, spec: PiumaSpec, fact: dict[str, Any], cycles: int) -> 
     for block, row in enumerate(chip.dma_accounts):
         units[f"b{block}.dma"] = _unit(row, cycles)
         busy = ceil_div(counts.bus_bytes[block] * rate.denominator, rate.numerator)
+        busy = 0 if spec.memory.model == "ideal" else busy
         units[f"b{block}.dram"] = UnitStats(busy=min(busy, cycles), idle=max(cycles - busy, 0))
     return _OpRun(cycles, units, counts)
 

@@ -12,8 +12,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import Spec
+from hwsim.core.units import ceil_div
 from hwsim.piuma.workload_spec import GcnSpec, KhopSpec, MlpSpec, PprSpec, TeddySpec
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "CacheSpec",
     "DmaSpec",
     "DramSpec",
+    "MemorySpec",
     "MtpSpec",
     "NocSpec",
     "PiumaSpec",
@@ -130,6 +133,35 @@ class DramSpec(_Part):
         return self
 
 
+class MemorySpec(_Part):
+    """What stands behind a block's memory controller."""
+
+    model: Literal["ideal", "simple", "dram"] = Field(
+        "simple",
+        description="ideal: answers in the next cycle; simple: the rate and latency of ``dram``; "
+        "dram: commands to the banks of ``device``, in order of arrival (docs/memory.md)",
+    )
+    device: str = Field("ddr5-4400", description="device of model dram (docs/memory.md)")
+    channels: int = Field(1, ge=1, description="of the device per block (assumed), model dram")
+    latency_cycles: int = Field(
+        68,
+        ge=0,
+        description="of the way there and back, on top of the device's own (assumed: a lone word "
+        "takes as long as with simple)",
+    )
+
+    @model_validator(mode="after")
+    def _has_device(self) -> Self:
+        if self.model == "dram":
+            _require_power_of_two("memory.channels", self.channels)
+            self.dram_device(1)
+        return self
+
+    def dram_device(self, blocks: int) -> Device:
+        """Return the memories of all blocks; :class:`InputError` if they cannot be."""
+        return load_device(self.device, blocks * self.channels)
+
+
 class DmaSpec(_Part):
     """DMA engine of a block: descriptors in order, several lines in flight."""
 
@@ -214,6 +246,7 @@ class PiumaSpec(Spec):
     cache: CacheSpec = CacheSpec()
     spad: ScratchpadSpec = ScratchpadSpec()
     dram: DramSpec = DramSpec()
+    memory: MemorySpec = MemorySpec()
     dma: DmaSpec = DmaSpec()
     queue: QueueSpec = QueueSpec()
     sync: SyncSpec = SyncSpec()
@@ -253,8 +286,21 @@ class PiumaSpec(Spec):
 
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
-        """Return the bytes that one block's memory delivers per cycle at most."""
+        """Return the bytes that one block's memory delivers per cycle at most, ideal ones aside."""
+        if self.memory.model == "dram":
+            return Fraction(self.memory.dram_device(1).peak_bytes_per_s, self.clock_hz)
         return Fraction(self.dram.bandwidth_bytes_per_s, self.clock_hz)
+
+    @property
+    def dram_latency_cycles(self) -> int:
+        """Return the cycles from a lone access to its answer beyond the data's own time."""
+        if self.memory.model == "ideal":
+            return 1
+        if self.memory.model == "simple":
+            return self.dram.latency_cycles
+        device = self.memory.dram_device(1)
+        clocks = device.timings["RCD_RD"] + device.timings["CL"]
+        return self.memory.latency_cycles + ceil_div(clocks * self.clock_hz, device.clock_hz)
 
     @property
     def mesh(self) -> tuple[int, int]:

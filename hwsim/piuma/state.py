@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.dram.arrival_buffer import pack_arrival
+from hwsim.components.dram.arrival_state import arrival_state
+from hwsim.components.dram.state import Controller
 from hwsim.core.result import STALL_REASONS
 from hwsim.piuma.isa import BLOCK, REGISTERS, SPAD, THREAD, THREADS
 from hwsim.piuma.opcodes import OPCODES
@@ -44,6 +47,8 @@ DMA_OUTSTANDING, DMA_SETUP, DMA_ENTRIES, QUEUES, QUEUE_ENTRIES, QUEUE_LATENCY = 
 HOP, LINK_BYTES, STP_OUTSTANDING, MEMORY_BYTES = range(22, 26)
 # Where memories, links and queue engines begin in Chip.servers, behind the banks.
 DRAM_AT, LINK_AT, ENGINE_AT = range(26, 29)
+# With DRAM commands: bits of an address in a block's memory and of a block's number.
+DEVICE_SHIFT, BLOCK_SHIFT = range(29, 31)
 # Chip.scalar entries of the run as a whole.
 NOW, LIVE, ERROR, ERROR_THREAD, LAST_HALT, DMA_BUSY, LAST_DMA, QUIET = range(32, 40)
 NO_ERROR, BAD_ADDRESS, DEADLOCK, BAD_QUEUE, BAD_BARRIER = range(5)
@@ -107,6 +112,7 @@ class Chip(NamedTuple):
     descriptors: NDArray[np.int64]  # [blocks * entries, 8]
     queue: NDArray[np.int64]
     barrier: NDArray[np.int64]
+    dram: NDArray[np.int64] | None  # DRAM (arrival_buffer), None with other models
 
     @property
     def accounts(self) -> NDArray[np.int64]:
@@ -138,24 +144,66 @@ class Launch(NamedTuple):
 
 
 def _scalars(spec: PiumaSpec, dram_bytes: int) -> NDArray[np.int64]:
-    rate = spec.dram_bytes_per_cycle
+    rate = _memory_rate(spec)
     banks = spec.blocks * spec.spad.banks
     scalar = np.zeros(BIT + 64, np.int64)
     scalar[: ENGINE_AT + 1] = [
         *(spec.blocks, spec.mesh[1], dram_bytes, spec.spad.capacity_bytes, spec.spad.banks),
         *(spec.spad.load_cycles, spec.spad.atomic_cycles),
         spec.dram.interleave_bytes.bit_length() - 1,
-        *(rate.numerator, rate.denominator, spec.dram.latency_cycles, spec.dram.min_access_bytes),
-        *(spec.dram.atomic_cycles, spec.cache.sets, spec.cache.ways, spec.cache.hit_cycles),
+        *(*rate, spec.dram.min_access_bytes),
+        *(
+            0 if spec.memory.model == "ideal" else spec.dram.atomic_cycles,
+            spec.cache.sets,
+            spec.cache.ways,
+            spec.cache.hit_cycles,
+        ),
         *(spec.dma.outstanding, spec.dma.setup_cycles, spec.dma.queue_entries),
         *(spec.queue.queues, spec.queue.entries, spec.queue.latency_cycles),
         *(spec.noc.hop_cycles, spec.noc.link_bytes_per_cycle, spec.stp.outstanding),
         dram_bytes + spec.blocks * spec.spad.capacity_bytes,
         *(banks, banks + spec.blocks, banks + 5 * spec.blocks),
     ]
+    if spec.memory.model == "dram":
+        each = spec.memory.dram_device(1)
+        scalar[DEVICE_SHIFT] = each.capacity_bytes.bit_length() - 1
+        scalar[BLOCK_SHIFT] = spec.blocks.bit_length() - 1
+        scalar[DRAM_MIN] = each.burst_bytes
     for bit in range(64):
         scalar[BIT + ((_DE_BRUIJN << bit & (1 << 64) - 1) >> 58)] = bit
     return scalar
+
+
+def _memory_rate(spec: PiumaSpec) -> tuple[int, int, int]:
+    """Return numerator and denominator of a memory's rate, and its latency in cycles.
+
+    An ideal memory takes no time for data and answers in the next cycle.
+    """
+    if spec.memory.model == "ideal":
+        return 1, 0, 1
+    rate = spec.dram_bytes_per_cycle
+    return rate.numerator, rate.denominator, spec.dram.latency_cycles
+
+
+def _arrival(spec: PiumaSpec) -> NDArray[np.int64] | None:
+    """Return the DRAM of all blocks, if that is the model: its highest channel bits are the block.
+
+    Inside a block's memory the device's mapping holds.
+    """
+    if spec.memory.model != "dram":
+        return None
+    device = spec.memory.dram_device(spec.blocks)
+    each = spec.memory.dram_device(1)
+    low = each.controllers.bit_length() - 1
+    word = device.mapping.replace("Ch", f"Ch{low}" if low else "")
+    return pack_arrival(
+        arrival_state(
+            device,
+            Controller(mapping=f"Ch{word}"),
+            cycle_hz=spec.clock_hz,
+            path_cycles=spec.memory.latency_cycles,
+        )
+    )
 
 
 _DE_BRUIJN = 0x03F79D71B4CB0A89
@@ -206,6 +254,7 @@ def chip_state(
         descriptors=np.zeros((blocks * spec.dma.queue_entries, 8), ints),
         queue=np.zeros((blocks * spec.queue.queues, TOKENS + spec.queue.entries), ints),
         barrier=np.zeros((1 + blocks, 4), ints),
+        dram=_arrival(spec),
     )
     chip.stp[:, REG_REASON:SLOTS] = HAZARD
     chip.stp[:, SLOTS + spec.stp.outstanding :] = DRAM

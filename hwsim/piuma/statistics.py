@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from hwsim.components.dram.arrival_buffer import view_arrival
+from hwsim.components.dram.controller import Counts, count_events
 from hwsim.core.result import Stats
 from hwsim.piuma import state
 from hwsim.piuma.opcodes import AFADD, CAS, FMUL, MUL, OPCODES
@@ -33,6 +35,8 @@ class OpCounts:
         Compare-and-swaps that took an empty slot, that found their key; most in one search.
     entries : int
         Of a sparse result, as its row pointers in memory say.
+    commands : Counts, optional
+        What the memories' commands were, of model ``dram``.
     spans : list of int
         Per thread of the multi-threaded pipelines, cycles neither at barriers nor queues nor done.
     """
@@ -51,6 +55,7 @@ class OpCounts:
     cache_misses: int
     spans: list[int]
     entries: int = 0
+    commands: Counts | None = None
 
 
 def empty_counts(spec: PiumaSpec) -> OpCounts:
@@ -92,6 +97,7 @@ def count_op(chip: Chip, fact: dict[str, Any], cycles: int) -> OpCounts:
         cache_hits=int(s[state.CACHE_HITS]),
         cache_misses=int(s[state.CACHE_MISSES]),
         spans=_spans(chip, cycles),
+        commands=None if chip.dram is None else count_events(view_arrival(chip.dram)),
     )
 
 
@@ -132,8 +138,9 @@ def run_extra(
         "instructions": total,
         "instruction_mix": instructions,
         "ipc": total / cycles,
-        "dram_utilization": float(bus / capacity),
+        "dram_utilization": 0.0 if spec.memory.model == "ideal" else float(bus / capacity),
         "dram_bus_bytes": bus,
+        **_command_counts(counts),
         "network_bytes": sum(count.network_bytes for count in counts),
         "queue_operations": sum(count.queue_operations for count in counts),
         "cache": {
@@ -182,3 +189,17 @@ def _utilization(counts: Sequence[OpCounts]) -> dict[str, float]:
         return {"mean": 0.0, "min": 0.0, "max": 0.0}
     shares = np.sum(spans, axis=0) / cycles
     return {"mean": float(shares.mean()), "min": float(shares.min()), "max": float(shares.max())}
+
+
+def _command_counts(counts: Sequence[OpCounts]) -> dict[str, Any]:
+    """Return DRAM's commands and outcomes, nothing with other models of memory."""
+    found = [count.commands for count in counts if count.commands is not None]
+    if not found:
+        return {}
+    names = found[0].commands
+    return {
+        "dram_commands": {name: sum(c.commands[name] for c in found) for name in names},
+        "dram_rows": {
+            name: sum(getattr(c, name) for c in found) for name in ("hits", "misses", "conflicts")
+        },
+    }

@@ -92,7 +92,7 @@ from hwsim.components.dram.layout import (
 from hwsim.components.dram.memory_kernels import decode
 from hwsim.components.dram.timing_kernels import apply_rules, earliest
 from hwsim.components.dram.transfer_kernels import convert
-from hwsim.components.jit import njit_entry, njit_inline, njit_outline
+from hwsim.components.jit import njit_apart, njit_entry, njit_inline
 
 __all__ = [
     "arrival_access",
@@ -152,7 +152,7 @@ def issue(a, command, bank, row, request, t):
         a.trace[at, TRACE_REQUEST] = request
 
 
-@njit_outline
+@njit_apart
 def place(a, command, bank, t):
     """Issue a command of a refresh at ``t`` or the first clock after it that all allow."""
     channel = (bank >> a.fixed[CONTROLLER_SHIFT]) // a.fixed[PSEUDO_CHANNELS]
@@ -166,7 +166,7 @@ def place(a, command, bank, t):
     )
 
 
-@njit_outline
+@njit_apart
 def refresh_rank(a, rank):
     """Refresh a rank, or its next bank, as soon as possible after that is due."""
     due, first = a.ranks[rank, DUE], a.ranks[rank, FIRST_BANK]
@@ -189,7 +189,7 @@ def refresh_rank(a, rank):
     a.ranks[rank, DUE] = due + a.fixed[REFRESH_INTERVAL]
 
 
-@njit_outline
+@njit_apart
 def refresh_channel(a, rank, until):
     """Refresh all ranks on the channel of ``rank`` that are due at or before ``until``."""
     per_channel = a.ranks.shape[0] // a.front.shape[0]
@@ -199,7 +199,7 @@ def refresh_channel(a, rank, until):
             refresh_rank(a, other)
 
 
-@njit_outline
+@njit_apart
 def refresh_all(a, until):
     """Refresh all ranks that are due at or before ``until``, in order of time.
 
@@ -249,7 +249,7 @@ def must_refresh_first(a, rank, bank, activate, clock):
     return clock >= due
 
 
-@njit_outline
+@njit_apart
 def serve(a, kind, bank, row, request, clock):
     """Serve a burst from ``clock`` on; return the clock at which its data have moved."""
     fixed, is_closed = a.fixed, a.fixed[IS_CLOSED]
@@ -286,7 +286,7 @@ def leave(a, g, kind, clock):
     a.queue[queue, 0] = position + 1 if position < a.fixed[READ_ENTRIES + kind] else ENTRIES_FIRST
 
 
-@njit_outline
+@njit_apart
 def drain(a, g, remaining, clock):
     """Serve the oldest writes of ``g`` from ``clock`` on until so many remain."""
     first = a.buffers[g, OLDEST]
@@ -337,7 +337,7 @@ def hold(a, g, bank, row, request, clock):
         drain(a, g, a.fixed[LOW], clock)
 
 
-@njit_outline
+@njit_apart
 def arrival_burst(a, burst, kind, request, clock):
     """Take one burst that arrives at ``clock``; return the clock of the answer.
 
@@ -354,7 +354,7 @@ def arrival_burst(a, burst, kind, request, clock):
     return clock
 
 
-@njit_outline
+@njit_apart
 def arrival_finish(a, cycle):
     """Serve at ``cycle`` all writes that still wait; return the cycle at which all have moved."""
     clock = convert(cycle, a.fixed[CLOCK_NUM], a.fixed[CLOCK_DEN])

@@ -80,7 +80,7 @@ class TileChoice:
         counts = np.bincount(self.tile_of, minlength=tiles)
         pairs = np.unique(self.tile_of * self.result[0] + self.rows) // self.result[0]
         used_rows = np.bincount(pairs, minlength=tiles)
-        latency = self.spec.dram.latency_cycles
+        latency = self.spec.dram_latency_cycles
         hot = self._chunks * (counts * _HOT_NONZERO + used_rows * (_HOT_ROW + latency))
         hot += latency + self._memory_cycles(self.fetched_bytes)
         cold = self._chunks * (counts * _COLD_NONZERO + used_rows * _COLD_ROW)
