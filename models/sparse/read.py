@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import io, sparse
 
 from hwsim.core.errors import InputError
@@ -125,11 +126,22 @@ def _read_mtx(path: Path) -> sparse.coo_array:
         check_extents(str(path), (rows, cols))
         if entries > MAX_ENTRIES or (form == "array" and rows * cols > MAX_ENTRIES):
             raise InputError(str(path), f"at most {MAX_ENTRIES} entries", str(entries))
-        matrix = io.mmread(str(path), spmatrix=False)
+        matrix = sparse.coo_array(io.mmread(str(path), spmatrix=False))
+        _check_diagonal(path, matrix.diagonal(), symmetry)
     except (ValueError, OSError, OverflowError, EOFError, StopIteration) as error:
         text = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(str(path), "a well-formed Matrix Market file", text) from None
-    return sparse.coo_array(matrix)
+    return matrix
+
+
+def _check_diagonal(path: Path, diagonal: NDArray[Any], symmetry: str) -> None:
+    """Raise :class:`InputError` for a diagonal that the stated symmetry rules out."""
+    wrong = {"skew-symmetric": diagonal, "hermitian": diagonal.imag}.get(symmetry)
+    if wrong is not None and wrong.any():
+        need = "no diagonal" if symmetry == "skew-symmetric" else "a real diagonal"
+        place = int(np.flatnonzero(wrong)[0])
+        found = f"{diagonal[place]} at row {place + 1}"
+        raise InputError(str(path), f"{need}, as the matrix is {symmetry}", found)
 
 
 def _is_scipy_npz(path: Path) -> bool:

@@ -90,6 +90,8 @@ def test_complex_products_are_those_of_real_blocks(tmp_path: Path) -> None:
         "%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 -9007199254740993\n",
         "%%MatrixMarket matrix coordinate real mirrored\n2 2 1\n1 1 1\n",
         "%%MatrixMarket matrix coordinate real symmetric\n2 3 1\n1 1 1\n",
+        "%%MatrixMarket matrix coordinate real skew-symmetric\n2 2 2\n1 1 3\n2 1 1\n",
+        "%%MatrixMarket matrix coordinate complex hermitian\n2 2 2\n1 1 1 2\n2 1 1 1\n",
     ],
 )
 def test_a_broken_file_gets_one_line(tmp_path: Path, text: str) -> None:
