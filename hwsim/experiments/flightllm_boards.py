@@ -19,7 +19,7 @@ _V100S_TOKENS_PER_J = 45 / 220
 
 def claims() -> list[Claim]:
     """Return the claims about the board and about storage."""
-    return [*_board(), *_unfused(), *_independent(), *_storage(), *_resources()]
+    return [*_board(), *_commands(), *_unfused(), *_independent(), *_storage(), *_resources()]
 
 
 def _claim(
@@ -73,6 +73,23 @@ def _board() -> list[Claim]:
         _claim(
             "u280.measured_bandwidth", "HBM bytes over the peak of all channels", bandwidth, 43.0,
             "%", 0.15, "third-party", _BOARD,
+        ),
+    ]  # fmt: skip
+
+
+def _commands() -> list[Claim]:
+    """Compare a step whose loads HBM serves command by command, at their addresses."""
+    step = run("u280", "decode", 128, 0, "memory.model=dram")
+    bandwidth = 100 * step.extra["bandwidth_utilization"]
+    return [
+        _claim(
+            "u280.dram_step", "cycles of a step at context 128, HBM command by command",
+            step.cycles, 3.937e6, "cycle", 0.1, "third-party", _BOARD, is_gated=False,
+        ),
+        _claim(
+            "u280.dram_bandwidth", "HBM bytes over the peak of all channels, command by command",
+            bandwidth, 65.9, "%", 0.076, "published",
+            f"{_PAPER}, always-on-chip decode; definition not known", is_gated=False,
         ),
     ]  # fmt: skip
 

@@ -43,12 +43,33 @@ _LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer", "
 _MATRIX_KINDS = ("linear", "scores", "mix")
 
 
-def layer_times(program: FlightProgram, detail: str = "fast") -> list[LayerTime]:
-    """Return the time of each run of ``program``, once per run."""
+def layer_times(
+    program: FlightProgram, detail: str = "fast", spec: FlightSpec | None = None
+) -> list[LayerTime]:
+    """Return the time of each run of ``program``, once per run; ``spec`` may ask for DRAM."""
+    if spec is not None and spec.memory.model == "dram" and detail != "estimate":
+        return _dram_times(program, detail, spec)
     if detail == "tile":
         return [play_body(program.bodies[run.body]) for run in program.runs]
     each = [(_closed if detail == "estimate" else play_body)(body) for body in program.bodies]
     return [each[run.body] for run in program.runs]
+
+
+def _dram_times(program: FlightProgram, detail: str, spec: FlightSpec) -> list[LayerTime]:
+    from hwsim.flightllm.dram_play import check_capacity, dram_layer_time
+
+    check_capacity(sum(program.layout.bytes_per_channel().values()), spec)
+    for run in program.runs:
+        if run.layer.tokens > 1:
+            raise InputError("memory.model", "simple for the prompt of a run", "dram")
+    known: dict[int, LayerTime] = {}
+    found = []
+    for run in program.runs:
+        if run.body not in known or detail == "tile":
+            code = program.code(run)
+            known[run.body] = dram_layer_time(program.bodies[run.body], code, spec)
+        found.append(known[run.body])
+    return found
 
 
 def _closed(body: Body) -> LayerTime:
@@ -84,7 +105,9 @@ def simulate(
     """Return the result of ``program`` on ``machine`` (see :meth:`Machine.run`)."""
     if detail not in DETAILS:
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
-    times = layer_times(program, detail)
+    if trace and machine.spec.memory.model == "dram":
+        raise InputError("--trace", "memory.model=simple", "dram")
+    times = layer_times(program, detail, machine.spec)
     accounts = _Accounts(machine.spec)
     placed = _placed(program, times, accounts, machine.spec)
     layers = _layer_results(program, placed)

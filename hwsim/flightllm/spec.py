@@ -13,10 +13,20 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.machine import Spec
 from hwsim.flightllm.unit_spec import CsdChainSpec, DequantSpec, QMoeSpec, SfuSpec, TokenSpec
 
-__all__ = ["PRESETS", "BufferSpec", "ExpertSpec", "FlightSpec", "HbmSpec", "MpeSpec", "PowerSpec"]
+__all__ = [
+    "PRESETS",
+    "BufferSpec",
+    "ExpertSpec",
+    "FlightSpec",
+    "HbmSpec",
+    "MemorySpec",
+    "MpeSpec",
+    "PowerSpec",
+]
 
 
 class _Part(BaseModel):
@@ -92,6 +102,19 @@ class ExpertSpec(_Part):
         return Fraction(self.weights_per_codeword_x10, 10)
 
 
+class MemorySpec(_Part):
+    """How HBM is timed: by rate and efficiency, or command by command."""
+
+    model: Literal["simple", "dram"] = "simple"
+    device: str = Field("hbm2e-3200", description="device of model dram (docs/memory.md)")
+    path_cycles: int = Field(16, ge=0, description="to the controller and back, dram (assumed)")
+    outstanding: int = Field(32, ge=1, le=256, description="loads of a core in flight (assumed)")
+
+    def dram_device(self) -> Device:
+        """Return the device; :class:`InputError` if there is none of that name."""
+        return load_device(self.device)
+
+
 class PowerSpec(_Part):
     """Power of the board, and what is charged to its busiest parts."""
 
@@ -123,6 +146,7 @@ class FlightSpec(Spec):
     buffers: BufferSpec = BufferSpec()
     hbm: HbmSpec
     experts: ExpertSpec = ExpertSpec()
+    memory: MemorySpec = MemorySpec()
     power: PowerSpec = PowerSpec()
 
     @model_validator(mode="after")
@@ -132,7 +156,20 @@ class FlightSpec(Spec):
             raise ValueError(
                 f"hbm.channels: need {need} for {self.cores} cores, found {self.hbm.channels}"
             )
+        if self.memory.model == "dram":
+            self._check_dram()
         return self
+
+    def _check_dram(self) -> None:
+        if self.timing != "independent":
+            raise ValueError("timing: need independent for memory.model dram, found artifact")
+        if self.experts.format != "plain":
+            found = self.experts.format
+            raise ValueError(f"experts.format: need plain for memory.model dram, found {found}")
+        device = self.memory.dram_device()
+        if device.controllers < self.hbm.channels:
+            need, found = self.hbm.channels, device.controllers
+            raise ValueError(f"memory.device: need {need} channels, found {found} on {device.name}")
 
     def capacities(self) -> dict[str, int]:
         return {
@@ -165,6 +202,7 @@ PRESETS: dict[str, Spec] = {
         cores=3,
         timing="independent",
         weight_bits_x10=41,
+        memory=MemorySpec(device="hbm2-1800"),
         hbm=HbmSpec(channel_bytes_per_5s=460_000_000_000 * 5 // 32, channel_capacity_bytes=1 << 28),
     ),
     # 819.2 GiB/s over 32 channels, as the authors' configuration has it.

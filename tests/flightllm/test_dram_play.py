@@ -1,0 +1,166 @@
+"""Check layers behind HBM command by command: addresses, order, tokens, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwsim.components.dram.controller import AddressedRequest, DramMemory
+from hwsim.components.dram.devices import load_device
+from hwsim.components.dram.state import Controller
+from hwsim.core.errors import HwsimError, InputError, SpecError
+from hwsim.core.machine import make_machine
+from hwsim.flightllm.body import Body, BodyBuilder, Transfer, bits
+from hwsim.flightllm.dram_play import check_capacity, dram_layer_time, transfers
+from hwsim.flightllm.emit_step import emit_step
+from hwsim.flightllm.isa import CODE, LD, SPREAD, ST, STRIPED
+from hwsim.flightllm.lower import _balance
+from hwsim.flightllm.places import INPUT, Place
+from hwsim.flightllm.plan import Layer
+from hwsim.flightllm.spec import PRESETS, FlightSpec
+from hwsim.flightllm.timing import play_body
+from mappers.greedy import map_graph
+from models.llm.config import parse_config
+from models.llm.graph import llm_graph
+from models.workload import Workload
+from tests.flightllm.tiny_model import TINY
+
+U280 = PRESETS["u280"]
+assert isinstance(U280, FlightSpec)
+LAYERS = [
+    Layer("linear", 1, k=512, n=3000, functions=("silu",)),
+    Layer("scores", 1, k=128, n=48, heads=6, group=2, context=48, functions=("softmax",)),
+    Layer("mix", 1, k=48, n=128, heads=6, group=2, context=48),
+]
+
+
+def body(layer: Layer) -> Body:
+    b = BodyBuilder(U280)
+    emit_step(b, layer)
+    b.barrier(bits(LD))
+    built = b.build()
+    _balance(built.code)
+    return built
+
+
+def one_load(size: int, at: Place) -> Body:
+    """Return a load, a store of nothing that waits for it, and the barrier."""
+    b = BodyBuilder(U280)
+    b.load(size, Transfer(), mode=0, release=bits(ST), at=at)
+    b.store(0, Transfer(), wait=bits(LD), release=bits(5))
+    b.barrier(0)
+    return b.build()
+
+
+def test_transfers_say_what_moves_on_each_channel() -> None:
+    row = np.zeros(1, CODE)[0]
+    row["length"], row["address"], row["channel"] = 100, 640, 3
+    assert list(transfers(row)) == [(3, 640, 100)]
+    row["loops"], row["stride"] = 2 | 3 << 8, 128
+    assert list(transfers(row)) == [(3, 640 + 128 * i, 100) for i in range(6)]
+    row["loops"], row["flags"] = 0, STRIPED
+    assert list(transfers(row)) == [(c, 80, 13) for c in range(8)]
+    row["flags"], row["length"] = SPREAD, 800
+    assert list(transfers(row)) == [(c, 640, 100) for c in range(8)]
+
+
+@pytest.mark.evidence("flightllm", "T2")
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.kind)
+def test_without_memory_all_starts_are_those_of_the_other_player(layer: Layer) -> None:
+    built = body(layer)
+    costs = tuple(Fraction(-(-c.numerator // c.denominator)) for c in built.costs)
+    told = tuple(c + t - b for c, t, b in zip(costs, built.told, built.costs, strict=True))
+    built = replace(built, costs=costs, told=told)
+    code = built.code.copy()
+    code["operand"] = 0  # nothing of it lies in memory
+    assert dram_layer_time(built, code, U280).cycles == play_body(built).cycles
+
+
+def test_a_load_takes_what_its_channel_takes() -> None:
+    size, address = 5000, 1 << 20
+    built = one_load(size, Place(INPUT, address, channel=5))
+    memory = DramMemory(
+        load_device("hbm2-1800", 1), Controller(mapping="ChRoRaBaCoBg"),
+        cycle_hz=U280.clock_hz, path_cycles=U280.memory.path_cycles,
+    )  # fmt: skip
+    memory.submit(AddressedRequest(0, 0, address, size), 0)
+    done = memory.advance(10_000)[0].cycle
+    time = dram_layer_time(built, built.code, U280)
+    assert time.busy[LD] == done
+    # Two cycles per token; the store and the barrier take a cycle each.
+    assert time.cycles == done + 2 + (1 + 2) + (1 + 2)
+
+
+def test_rows_of_one_bank_take_longer_than_a_stream() -> None:
+    stream = one_load(64, Place(INPUT, 0, rows=64, stride=64))
+    rows = one_load(64, Place(INPUT, 0, rows=64, stride=1 << 14))
+    times = []
+    for built in (stream, rows):
+        built.code["length"][0] = 64
+        times.append(dram_layer_time(built, built.code, U280).cycles)
+    assert times[1] > 1.5 * times[0]
+
+
+def test_a_step_is_between_the_peak_of_its_channels_and_one_load_after_the_other() -> None:
+    layer = Layer("linear", 1, k=4096, n=6144)
+    built = body(layer)
+    found = dram_layer_time(built, built.code, U280)
+    peak = U280.hbm.channels_per_core * U280.hbm.channel_bytes_per_s
+    least = built.hbm_read * U280.clock_hz / peak
+    assert least < found.cycles < 1.3 * least
+    one = U280.model_copy(update={"memory": U280.memory.model_copy(update={"outstanding": 1})})
+    assert dram_layer_time(built, built.code, one).cycles > 4 * found.cycles
+
+
+def test_a_token_that_nobody_gives_is_a_deadlock() -> None:
+    built = body(LAYERS[0])
+    built.code["release"][built.code["unit"] == LD] = 0
+    with pytest.raises(HwsimError, match="need tokens for instruction"):
+        dram_layer_time(built, built.code, U280)
+
+
+def run(workload: Workload, *asked: str, **how: Any) -> Any:
+    machine = make_machine("flightllm", "u280", settings=asked)
+    graph = llm_graph("tiny", parse_config(TINY), workload)
+    return machine.run(machine.lower(graph, map_graph(graph, machine)), **how)
+
+
+def test_a_step_runs_behind_dram_and_moves_the_same_bytes() -> None:
+    step = Workload(phase="decode", kv_tokens=40)
+    simple, dram = run(step), run(step, "memory.model=dram")
+    assert dram.cycles != simple.cycles
+    assert dram.stats.bytes == simple.stats.bytes
+    dram.check()
+    machine = make_machine("flightllm", "u280", settings=["memory.model=dram"])
+    graph = llm_graph("tiny", parse_config(TINY), step)
+    bounds = machine.bounds(machine.lower(graph, map_graph(graph, machine)))
+    assert bounds.min_cycles <= dram.cycles <= bounds.max_cycles
+    tile = run(step, "memory.model=dram", detail="tile")
+    assert tile.cycles == pytest.approx(dram.cycles, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["timing=artifact"], "timing: need independent for memory.model dram, found artifact"),
+        (["memory.device=ddr4-2400"], "memory.device: need 32 channels, found 4 on ddr4-2400"),
+        (["experts.format=qmoe"], "experts.format: need plain for memory.model dram, found qmoe"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(asked: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        make_machine("flightllm", "u280", settings=["memory.model=dram", *asked])
+
+
+def test_prompts_and_traces_and_models_too_large_are_refused() -> None:
+    with pytest.raises(InputError, match=r"memory.model: need simple for the prompt of a run"):
+        run(Workload(phase="prefill", seq_tokens=20), "memory.model=dram")
+    with pytest.raises(InputError, match="--trace: need memory.model=simple, found dram"):
+        run(Workload(phase="decode", kv_tokens=40), "memory.model=dram", trace=True)
+    check_capacity(1 << 28, U280)
+    with pytest.raises(InputError, match="memory.device: need 268435457 bytes per channel"):
+        check_capacity((1 << 28) + 1, U280)
