@@ -173,18 +173,22 @@ def bench(
     sparsity: Annotated[
         list[float] | None, typer.Option(help="Fractions of zeros; default: 0.7, 0.8, 0.9.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Calls of each kernel, after three to warm up.")] = 40,
+    rounds: Annotated[int, typer.Option(help="Samples of each kernel, after 3 to warm up.")] = 40,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Simulate the same on this core (wasm), slowly.")
+    ] = None,
     seed: Seed = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="File, or - for stdout.")] = None,
 ) -> None:
     """Measure sparse against dense WebAssembly kernels on this machine."""
     from hwsim.cpu.microkernel.target import find_target
-    from hwsim.experiments.cpu_wasm import document, measure
+    from hwsim.experiments.cpu_wasm import document, measure, simulate
 
     chosen = [find_target(name) for name in target or ("wasm", "wasm-relaxed")]
     for one in chosen:
         if not one.spills:
             raise InputError("--target", "wasm or wasm-relaxed, which run natively", one.name)
+    spec = None if preset is None else _core(preset, chosen[0])
     rows: list[KernelTime] = []
     for one in chosen:
         rows += measure(
@@ -196,7 +200,8 @@ def bench(
             rounds=rounds,
             seed=seed,
         )
-    found = document(rows, (co, ci, pixels))
+    shape = (co, ci, pixels)
+    found = document(rows, shape, simulate(rows, shape, spec) if spec is not None else ())
     if json_out is not None and str(json_out) != "-":
         write_text(json_out, json.dumps(found, indent=1) + "\n", field="--json")
     if str(json_out) == "-":
@@ -212,11 +217,19 @@ def _print_times(rows: list[KernelTime], found: dict[str, Any]) -> None:
     print(
         "target        kernel          zeros   ms      GF/s dense-equivalent  GF/s kept  speed-up"
     )
-    for row in rows:
+    for time in rows:
         print(
-            f"{row.target:13} {row.kernel:15} {row.sparsity:5.0%} {row.median_ms:8.3f}"
-            f"{row.gflops:20.1f}{row.kept_gflops:14.1f}{row.speedup:9.2f}x"
+            f"{time.target:13} {time.kernel:15} {time.sparsity:5.0%} {time.median_ms:8.3f}"
+            f"{time.gflops:20.1f}{time.kept_gflops:14.1f}{time.speedup:9.2f}x"
         )
+    for row in found["simulated"]:
+        print(
+            f"simulated     {row['kernel']:15} {row['sparsity']:5.0%}{row['simulated']:51.2f}x"
+            f" {row['error']:+.0%} (not gated)"
+        )
+    if found["simulated"]:
+        alike, pairs = found["pairs_ordered_alike"]
+        print(f"simulated and measured speed-ups put {alike} of {pairs} pairs in the same order")
     for claim in found["claims"]:
         verdict = "within" if claim["passed"] else "outside"
         print(

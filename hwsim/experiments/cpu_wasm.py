@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,8 @@ from hwsim.cpu.execute.arena import Arena
 from hwsim.cpu.execute.trial import Trial, TrialShape, draw_trial
 from hwsim.cpu.execute.wasm_engine import WasmModule, engine_version
 from hwsim.cpu.microkernel.target import WASM, Target
+from hwsim.cpu.spec import CpuSpec
+from hwsim.experiments.cpu_layers import Layer, dense_cycles, sparse_cycles
 from hwsim.experiments.host import describe_host
 
 __all__ = [
@@ -27,11 +30,14 @@ __all__ = [
     "PEER_SPEEDUPS",
     "SPARSE",
     "KernelTime",
+    "SimulatedTime",
     "claims",
     "document",
     "interleaved_medians",
     "kernel_timer",
     "measure",
+    "ordered_alike",
+    "simulate",
     "trial_timer",
 ]
 
@@ -183,13 +189,63 @@ def claims(rows: Sequence[KernelTime]) -> list[Claim]:
     return found
 
 
-def document(rows: Sequence[KernelTime], shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Return the JSON of ``hwsim kernels bench``: host, engine, rows and claims."""
+@dataclass(frozen=True)
+class SimulatedTime:
+    """Speed-up of one kernel over the dense one on a modelled core, beside the measured one."""
+
+    kernel: str
+    sparsity: float
+    measured: float
+    simulated: float
+
+    @property
+    def error(self) -> float:
+        """Return the error of the simulated speed-up, relative to the measured one."""
+        return self.simulated / self.measured - 1
+
+
+def simulate(
+    rows: Sequence[KernelTime], shape: tuple[int, int, int], spec: CpuSpec
+) -> list[SimulatedTime]:
+    """Return the simulated speed-ups of the sparse rows whose code ``spec`` runs.
+
+    Weights are drawn anew, with the same share of zeros.
+    """
+    co, ci, pixels = shape
+    layer = Layer(pixels, ci, co)
+    sparse = [row for row in rows if row.target == spec.backend and row.kernel not in DENSE]
+    dense = dense_cycles(layer, spec) if sparse else 0
+    return [
+        SimulatedTime(
+            row.kernel,
+            row.sparsity,
+            row.speedup,
+            dense / sparse_cycles(layer, row.sparsity, spec, row.kernel),
+        )
+        for row in sparse
+    ]
+
+
+def ordered_alike(found: Sequence[SimulatedTime]) -> tuple[int, int]:
+    """Return how many pairs of rows measurement and simulation put in the same order, of all."""
+    pairs = list(combinations(found, 2))
+    alike = sum((a.measured < b.measured) == (a.simulated < b.simulated) for a, b in pairs)
+    return alike, len(pairs)
+
+
+def document(
+    rows: Sequence[KernelTime],
+    shape: tuple[int, int, int],
+    simulated: Sequence[SimulatedTime] = (),
+) -> dict[str, Any]:
+    """Return the JSON of ``hwsim kernels bench``: host, engine, rows, simulated rows, claims."""
     is_reference = shape == (512, 512, 196)
     return {
         "host": describe_host(),
         "engine": engine_version(),
         "shape": dict(zip(("co", "ci", "pixels"), shape, strict=True)),
         "rows": [asdict(row) for row in rows],
+        "simulated": [{**asdict(row), "error": row.error} for row in simulated],
+        "pairs_ordered_alike": ordered_alike(simulated),
         "claims": [claim.to_json() for claim in claims(rows)] if is_reference else [],
     }

@@ -95,11 +95,14 @@ def test_a_bench_document_names_host_engine_and_every_kernel(
 ) -> None:
     small = ("--co", "16", "--ci", "16", "--pixels", "20", "--rounds", "1", "--sparsity", "0.5")
     path = tmp_path / "bench.json"
-    status, out, _ = run(capsys, "bench", *small, "--target", "wasm", "--json", str(path))
+    status, out, _ = run(
+        capsys, "bench", *small, "--target", "wasm", "--preset", "wasm-x86", "--json", str(path)
+    )
     document = json.loads(path.read_text())
     assert status == 0
     assert document["host"]["cores"] >= 1
     assert document["engine"].startswith("wasmtime ")
+    assert len(document["simulated"]) == len(document["rows"]) - 1
     assert document["claims"] == []  # another layer than the reference's
     names = [row["kernel"] for row in document["rows"]]
     assert names[0].startswith("gemm-")
@@ -110,6 +113,7 @@ def test_a_bench_document_names_host_engine_and_every_kernel(
         assert row["kept_gflops"] <= row["gflops"] * (1 + 1e-9)
         assert row["gflops"] == pytest.approx(2e-6 * 16 * 16 * 20 / row["median_ms"])
     assert "speed-up" in out
+    assert "of 10 pairs in the same order" in out  # five kernels
 
 
 @pytest.mark.parametrize(
@@ -138,6 +142,10 @@ def test_a_bench_document_names_host_engine_and_every_kernel(
         (
             ("build", "17x1"),
             "kernel: need pixels per strip of 1, 2, 4, 8, 12, 16, 32, found 17",
+        ),
+        (
+            ("bench", "--target", "wasm", "--preset", "rpi4"),
+            "--preset: need a core that runs wasm (wasm-x86), found rpi4",
         ),
         (("bench", "--pixels", "0"), "--pixels: need at least 1, found 0"),
         (
