@@ -59,7 +59,6 @@ from hwsim.components.dram.layout import (
     IS_PER_BANK,
     LONG_AGO,
     LOW,
-    MAX_TRACE,
     MISS,
     NEVER,
     NEXT_BANK,
@@ -79,18 +78,12 @@ from hwsim.components.dram.layout import (
     REFAB,
     REFPB,
     REFRESH_INTERVAL,
-    TRACE_BANK,
-    TRACE_CLOCK,
-    TRACE_COMMAND,
-    TRACE_REQUEST,
-    TRACE_ROW,
-    TRACED,
     TURNAROUNDS,
     WRITE,
     WRITE_AGE,
 )
 from hwsim.components.dram.memory_kernels import decode
-from hwsim.components.dram.timing_kernels import apply_rules, earliest
+from hwsim.components.dram.timing_kernels import apply_rules, earliest, record_command
 from hwsim.components.dram.transfer_kernels import convert
 from hwsim.components.jit import njit_apart, njit_entry, njit_inline
 
@@ -143,13 +136,7 @@ def issue(a, command, bank, row, request, t):
     apply_rules(a, command, bank, t)
     a.controllers[g, COUNTS + command] += 1
     if a.fixed[HAS_TRACE] != 0:
-        at = min(a.now[TRACED], a.fixed[MAX_TRACE])
-        a.now[TRACED] += 1
-        a.trace[at, TRACE_CLOCK] = t
-        a.trace[at, TRACE_COMMAND] = command
-        a.trace[at, TRACE_BANK] = bank
-        a.trace[at, TRACE_ROW] = row
-        a.trace[at, TRACE_REQUEST] = request
+        record_command(a, command, bank, row, request, t)
 
 
 @njit_apart

@@ -43,7 +43,6 @@ from hwsim.components.dram.layout import (
     LIST,
     LISTS,
     LOW,
-    MAX_TRACE,
     NEVER,
     NEXT_BANK,
     NONE,
@@ -69,12 +68,6 @@ from hwsim.components.dram.layout import (
     REFRESH_INTERVAL,
     REQUEST,
     ROW,
-    TRACE_BANK,
-    TRACE_CLOCK,
-    TRACE_COMMAND,
-    TRACE_REQUEST,
-    TRACE_ROW,
-    TRACED,
     TURNAROUNDS,
     WRA,
     WRITE,
@@ -89,7 +82,12 @@ from hwsim.components.dram.queue_kernels import (
     open_bank,
     update_needs,
 )
-from hwsim.components.dram.timing_kernels import apply_rules, earliest, earliest_outside
+from hwsim.components.dram.timing_kernels import (
+    apply_rules,
+    earliest,
+    earliest_outside,
+    record_command,
+)
 from hwsim.components.dram.transfer_kernels import transfer
 from hwsim.components.jit import as_index, njit_inline
 
@@ -292,19 +290,6 @@ def make_plan(d, g, t):
 
 
 @njit_inline
-def record(d, command, bank, e, t):
-    """Append a command to the trace; beyond the bound, to the dump row."""
-    trace = d.trace
-    at = min(d.now[TRACED], d.fixed[MAX_TRACE])
-    d.now[TRACED] += 1
-    trace[at, TRACE_CLOCK] = t
-    trace[at, TRACE_COMMAND] = command
-    trace[at, TRACE_BANK] = bank
-    trace[at, TRACE_ROW] = d.entries[e, ROW] if e >= 0 else NONE
-    trace[at, TRACE_REQUEST] = d.entries[e, REQUEST] if e >= 0 else NONE
-
-
-@njit_inline
 def issue(d, g, t):
     """Issue the planned command at clock ``t``."""
     c, g = d.controllers, as_index(g)
@@ -313,7 +298,8 @@ def issue(d, g, t):
     apply_rules(d, command, bank, t)
     c[g, COUNTS + command] += 1
     if d.fixed[HAS_TRACE] != 0:
-        record(d, command, bank, e, t)
+        row = d.entries[e, ROW] if e >= 0 else NONE
+        record_command(d, command, bank, row, d.entries[e, REQUEST] if e >= 0 else NONE, t)
     if command >= RD and command <= WRA:
         transfer(d, g, c[g, DRAINING], bank, e, t)
     elif command == ACT:

@@ -68,7 +68,7 @@ class Controller:
     read_entries, write_entries : int
         Bursts that wait in each controller.
     drain_high, drain_low : int
-        Queued writes at which draining begins and ends while reads wait.
+        Queued writes at which draining begins while reads wait, and how many of them it leaves.
     write_age_clocks : int
         Draining begins as well when writes have waited so long, and serves all of them.
     """

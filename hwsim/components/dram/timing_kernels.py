@@ -1,6 +1,6 @@
 """Apply the timing rules: when a command may be issued, and what its issue forbids until when.
 
-State layout: :mod:`state`. Both functions know rules as data only.
+State layout: :mod:`state`. The functions know rules as data only. Commands are recorded here too.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ from hwsim.components.dram.layout import (
     IS_SIBLING,
     LATENCY,
     LEVEL,
+    MAX_TRACE,
     PLAIN_COMMANDS,
     PRECEDING,
     RANK_LEVEL,
     RANK_SHIFT,
     RANKS,
     REFPB,
+    TRACE_BANK,
+    TRACE_CLOCK,
+    TRACE_COMMAND,
+    TRACE_REQUEST,
+    TRACE_ROW,
+    TRACED,
     WINDOW,
 )
 from hwsim.components.jit import as_index, njit_inline
 
-__all__ = ["apply_rules", "earliest", "earliest_outside"]
+__all__ = ["apply_rules", "earliest", "earliest_outside", "record_command"]
 
 
 @njit_inline
@@ -85,3 +92,16 @@ def apply_special(d, k, bank, t):
     for other in range(first, first + ranks):
         if other != node:
             ready[other, following] = max(ready[other, following], since + rule[LATENCY])
+
+
+@njit_inline
+def record_command(d, command, bank, row, request, t):
+    """Append a command to the trace; beyond the bound, to the dump row."""
+    trace = d.trace
+    at = min(d.now[TRACED], d.fixed[MAX_TRACE])
+    d.now[TRACED] += 1
+    trace[at, TRACE_CLOCK] = t
+    trace[at, TRACE_COMMAND] = command
+    trace[at, TRACE_BANK] = bank
+    trace[at, TRACE_ROW] = row
+    trace[at, TRACE_REQUEST] = request
