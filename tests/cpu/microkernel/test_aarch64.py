@@ -90,7 +90,7 @@ def test_strips_of_a_plane() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((7,), "kernel: need pixels per strip of (1, 2, 4, 8, 12, 16, 32), found 7"),
+        ((7,), "kernel: need pixels per strip of 1, 2, 4, 8, 12, 16, 32, found 7"),
         ((8, 3), "kernel: need channels per block of 1, 2, 4, 8 or 16, found 3"),
         ((8, 1, "u3"), "kernel: need plain, u2 or pipelined (blocks: plain), found u3 of 1"),
         ((8, 2, "u2"), "kernel: need plain, u2 or pipelined (blocks: plain), found u2 of 2"),
