@@ -132,7 +132,7 @@ def _load_tile(
         release = bits(MV) if channel == loads - 1 else 0
         b.load(
             size, how, mode=_A, bank=bank, wait=wait, release=release,
-            at=at._replace(channel=channel),
+            at=Place(at.operand, at.address, channel, rows=at.rows, stride=at.stride),
         )  # fmt: skip
     return bank
 

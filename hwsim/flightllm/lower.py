@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -132,9 +132,12 @@ def lower_graph(
     for mapping in mappings:
         mapping.check(spec)
     planned = plan_layers(graph, spec)
-    bodies, runs = _bodies(planned, spec)
-    layout = lay_out(graph, planned, [bodies[run.body] for run in runs], spec)
-    runs = [replace(run, bases=layout.bases(index)) for index, run in enumerate(runs)]
+    bodies, order = _bodies(planned, spec)
+    layout = lay_out(graph, planned, [bodies[body] for body in order], spec)
+    runs = [
+        Run(one.op, tuple(one.fused), one.layer, body, one.steps, one.by_sfu, layout.bases(index))
+        for index, (one, body) in enumerate(zip(planned, order, strict=True))
+    ]
     code = np.concatenate([body.code for body in bodies]) if bodies else np.zeros(0)
     return FlightProgram(
         machine="flightllm",
@@ -152,11 +155,14 @@ def lower_graph(
     )
 
 
-def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], list[Run]]:
-    """Return the different layers and their order; a layer's barrier starts the next one's unit."""
+def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], list[int]]:
+    """Return the different layers and which one each is in turn.
+
+    A layer's barrier starts the next one's first unit.
+    """
     known: dict[tuple[Layer, int], int] = {}
     bodies: list[Body] = []
-    runs = []
+    order = []
     for index, one in enumerate(planned):
         follower = planned[index + 1] if index + 1 < len(planned) else None
         if follower is None and one.steps > 1:  # the next step of the bucket begins anew
@@ -165,9 +171,8 @@ def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], 
         if key not in known:
             known[key] = len(bodies)
             bodies.append(_body(*key, spec))
-        place = (known[key], one.steps, one.by_sfu)
-        runs.append(Run(one.op, tuple(one.fused), one.layer, *place))
-    return bodies, runs
+        order.append(known[key])
+    return bodies, order
 
 
 def _bucketed(layer: Layer) -> Layer:

@@ -13,6 +13,7 @@ Bytes of a channel unless a place is striped; ``shares`` of columns and heads ar
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from hwsim.core.units import ceil_div
@@ -72,10 +73,13 @@ class Place(NamedTuple):
     @property
     def loops(self) -> int:
         """Return the two loop fields of a load, the inner one lowest; 0 for a single piece."""
-        if self.rows == 1:
-            return 0
-        inner = next(n for n in range(MOST_LOOPS, 0, -1) if self.rows % n == 0)
-        return inner | self.rows // inner << 8
+        return 0 if self.rows == 1 else _loops(self.rows)
+
+
+@lru_cache(maxsize=256)
+def _loops(rows: int) -> int:
+    inner = next(n for n in range(MOST_LOOPS, 0, -1) if rows % n == 0)
+    return inner | rows // inner << 8
 
 
 def weight_ratio(layer: Layer, spec: FlightSpec) -> Fraction:
