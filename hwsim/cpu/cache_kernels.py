@@ -16,6 +16,7 @@ State, all int64 and persistent between kernels:
 - ``walk``: scalars at the ``W_`` indices; ``pages`` and ``page_stamps``: the two levels of page
   entries; ``strides[row] = (last address, stride, confidence, last prefetched line)``.
 - ``counts``: bytes and events at the ``C_`` indices.
+- ``dram``: state of the DRAM behind the caches (``arrival_buffer``), or None: a fixed rate.
 
 Accesses come in program order, each with the cycle in which it issues. An out-of-order core issues
 them in another order; replacement and the memory's queue see program order (see docs/cpu.md).
@@ -23,7 +24,10 @@ them in another order; replacement and the memory's queue see program order (see
 
 from __future__ import annotations
 
-from hwsim.components.jit import njit_inline, njit_outline
+from hwsim.components.dram.arrival_buffer import arrival_of
+from hwsim.components.dram.arrival_kernels import arrival_access
+from hwsim.components.dram.layout import READ, WRITE
+from hwsim.components.jit import njit_apart, njit_inline, njit_outline
 
 __all__ = [
     "COUNTS",
@@ -79,9 +83,9 @@ level; lines read from and written to memory; prefetched lines; page walks; hits
     W_STREAM,
     WALKS,
 ) = range(14)
-"""LRU counter; position in the miss queue; when the memory is free, in 1/256 cycle; its latency in
-cycles; cycles/256 per line; lines the stride prefetcher runs ahead; translation; lines that the
-prefetcher of the L2 runs ahead."""
+"""LRU counter; position in the miss queue; when the memory is free, in 1/256 cycle (with DRAM, when
+that last let a line wait until); its latency in cycles; cycles/256 per line; lines the stride
+prefetcher runs ahead; translation; lines that the prefetcher of the L2 runs ahead."""
 
 _TICKS = 256
 _PARTIAL = 4
@@ -108,17 +112,31 @@ def _victim(stamps, first, ways):
 
 
 @njit_inline
-def _memory_write(t, walk, counts):
-    """Book one line written to memory at cycle ``t``."""
-    counts[C_WRITE] += 1
-    start = max(t * _TICKS, walk[W_MEMORY])
-    walk[W_MEMORY] = start + walk[W_TRANSFER]
+def _move_line(line, t, kind, walk, dram):
+    """Move ``line`` from (READ) or to memory at cycle ``t``; return when it is there.
+
+    numba drops the branch of the memory that is not there.
+    """
+    if dram is None:
+        begin = max(t * _TICKS, walk[W_MEMORY])
+        walk[W_MEMORY] = begin + walk[W_TRANSFER]
+        return begin // _TICKS + walk[W_LATENCY]
+    else:
+        done = _dram_line(line, t, kind, dram)
+        walk[W_MEMORY] = max(walk[W_MEMORY], (done - walk[W_LATENCY]) * _TICKS)
+        return done
+
+
+@njit_apart
+def _dram_line(line, t, kind, dram):
+    """Let the DRAM move a line in order of arrival; return when it is there, or queued."""
+    return arrival_access(arrival_of(dram), line << _SHIFT, LINE_BYTES, kind, t)
 
 
 @njit_outline
 def _write_back(level, line, t, memory):
     """Put a dirty ``line`` evicted above into ``level`` (1: L2, 2: L3) or below it."""
-    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _) = memory
+    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _, dram) = memory
     while level < 3 and geometry[level, 1] > 0:
         first = geometry[level, 0] + (line & (geometry[level, 1] - 1)) * geometry[level, 2]
         entry = _find(tags, first, geometry[level, 2], line)
@@ -134,13 +152,14 @@ def _write_back(level, line, t, memory):
         counts[C_EVICT1 + 2 * level] += 1
         line = old
         level += 1
-    _memory_write(t, walk, counts)
+    counts[C_WRITE] += 1
+    _move_line(line, t, WRITE, walk, dram)
 
 
 @njit_inline
 def _room_below(level, line, t, done, flag, memory):
     """Put ``line``, asked for at ``t``, into ``level`` (1: L2, 2: L3); it is there at ``done``."""
-    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _) = memory
+    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _, _) = memory
     first = geometry[level, 0] + (line & (geometry[level, 1] - 1)) * geometry[level, 2]
     entry = _victim(stamps, first, geometry[level, 2])
     if tags[entry] >= 0 and flags[entry] & 1:
@@ -154,10 +173,8 @@ def _room_below(level, line, t, done, flag, memory):
 @njit_inline
 def _from_memory(line, t, memory):
     """Read ``line`` from memory into the levels below the L1; return when it is there."""
-    (geometry, _, _, _, _, _, _, _, walk, counts, _, _, _) = memory
-    begin = max(t * _TICKS, walk[W_MEMORY])
-    walk[W_MEMORY] = begin + walk[W_TRANSFER]
-    done = begin // _TICKS + walk[W_LATENCY]
+    (geometry, _, _, _, _, _, _, _, walk, counts, _, _, _, dram) = memory
+    done = _move_line(line, t, READ, walk, dram)
     counts[C_READ] += 1
     for level in range(2, 0, -1):
         if geometry[level, 1] > 0:
@@ -171,7 +188,7 @@ def _follow(line, t, memory):
 
     A sequence is known by its third access, each at most four lines on; it ends with its page.
     """
-    (geometry, tags, _, _, _, _, _, _, walk, counts, _, _, streams) = memory
+    (geometry, tags, _, _, _, _, _, _, walk, counts, _, _, streams, _) = memory
     oldest = 0
     for i in range(streams.shape[0]):
         ahead = line - streams[i, 0]
@@ -204,7 +221,7 @@ def _follow(line, t, memory):
 @njit_outline
 def _below(line, t, memory):
     """Return (cycle, 2 if from memory) in which ``line`` has come up to the L1."""
-    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _) = memory
+    (geometry, tags, stamps, fill, flags, _, _, _, walk, counts, _, _, _, _) = memory
     done = t
     for level in range(1, 3):
         sets = geometry[level, 1]
@@ -232,7 +249,7 @@ def _below(line, t, memory):
 @njit_inline
 def _evict(entry, t, memory):
     """Make room in the L1: a dirty line goes down, one written in parts is fetched first."""
-    (_, tags, _, _, flags, _, _, _, _, counts, _, _, _) = memory
+    (_, tags, _, _, flags, _, _, _, _, counts, _, _, _, _) = memory
     if tags[entry] >= 0 and flags[entry] & 1:
         counts[C_EVICT1] += 1
         if flags[entry] & _PARTIAL:
@@ -244,7 +261,7 @@ def _evict(entry, t, memory):
 @njit_outline
 def _miss(line, t, is_write, memory):
     """Give ``line`` a place in the L1 for an access at cycle ``t``; return its entry."""
-    (geometry, tags, stamps, fill, flags, written, _, miss_queue, walk, counts, _, _, _) = memory
+    (geometry, tags, stamps, fill, flags, written, _, miss_queue, walk, counts, _, _, _, _) = memory
     done, flag = t, _PARTIAL | 1
     if not is_write:
         position = walk[W_MISS]
@@ -264,7 +281,7 @@ def _miss(line, t, is_write, memory):
 @njit_outline
 def _complete(entry, t, memory):
     """Fetch the rest of a line that stores have written in parts."""
-    (_, tags, _, fill, flags, _, _, _, _, counts, _, _, _) = memory
+    (_, tags, _, fill, flags, _, _, _, _, counts, _, _, _, _) = memory
     counts[C_MISS] += 1
     counts[C_FILL1] += 1
     done, source = _below(tags[entry], t, memory)
@@ -275,7 +292,7 @@ def _complete(entry, t, memory):
 @njit_inline
 def _touch(line, words, t, is_write, memory):
     """Return the L1 entry of ``line`` after an access to ``words`` of it at cycle ``t``."""
-    (geometry, tags, stamps, _, flags, written, recent, _, walk, counts, _, _, _) = memory
+    (geometry, tags, stamps, _, flags, written, recent, _, walk, counts, _, _, _, _) = memory
     guess = line & (RECENT - 1)
     entry = recent[guess]
     if tags[entry] != line:
@@ -302,7 +319,7 @@ def _touch(line, words, t, is_write, memory):
 @njit_outline
 def _translate(page, memory):
     """Return the cycles that translating ``page`` adds: L1 hit 0, L2 hit, or a walk."""
-    (_, _, _, _, _, _, _, _, walk, counts, pages, page_stamps, _) = memory
+    (_, _, _, _, _, _, _, _, walk, counts, pages, page_stamps, _, _) = memory
     walk[W_TICK] += 1
     tick = walk[W_TICK]
     entry = _find(pages, 0, walk[W_ENTRIES], page)
@@ -329,7 +346,7 @@ def access_lines(address, size, t, is_write, memory):
 
     An access over the end of a line needs both lines.
     """
-    (_, _, _, fill, flags, _, _, _, walk, _, _, _, _) = memory
+    (_, _, _, fill, flags, _, _, _, walk, _, _, _, _, _) = memory
     if walk[W_HAS_TLB]:
         t += _translate(address >> walk[W_PAGE_SHIFT], memory)
     line = address >> _SHIFT
@@ -348,7 +365,7 @@ def access_lines(address, size, t, is_write, memory):
 @njit_outline
 def _prefetch(line, t, memory):
     """Fetch ``line`` into the L1 unless it is there or no miss can be taken at cycle ``t``."""
-    (geometry, tags, _, _, _, _, recent, miss_queue, walk, counts, _, _, _) = memory
+    (geometry, tags, _, _, _, _, recent, miss_queue, walk, counts, _, _, _, _) = memory
     if tags[recent[line & (RECENT - 1)]] == line:
         return
     first = (line & (geometry[0, 1] - 1)) * geometry[0, 2]

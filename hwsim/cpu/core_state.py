@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.dram.arrival_buffer import pack_arrival, view_arrival
+from hwsim.components.dram.arrival_kernels import finish_arrivals
+from hwsim.components.dram.arrival_state import arrival_state
+from hwsim.components.dram.controller import Counts, count_events
 from hwsim.core.errors import HwsimError, InputError
 from hwsim.core.result import STALL_REASONS
 from hwsim.cpu import cache_kernels as c
@@ -110,6 +114,14 @@ class Core:
             counts=dict(zip(COUNT_NAMES, (self._counts - counts).tolist(), strict=True)),
         )
 
+    def finish_memory(self) -> Counts | None:
+        """Let DRAM write what it still holds; return what it did, None with another memory."""
+        if self._dram is None:
+            return None
+        state = view_arrival(self._dram)
+        finish_arrivals(state, self.drained_cycle)
+        return count_events(state)
+
     def _code(self, kernel: UopKernel) -> NDArray[np.int64]:
         if id(kernel) not in self._bound:
             kernel.verify()
@@ -145,11 +157,17 @@ class Core:
         walk[c.W_CYCLES2], walk[c.W_CYCLES] = tlb.second_cycles, tlb.walk_cycles
         walk[c.W_STREAM] = self.spec.stream_lines
         walk[c.W_PAGE_SHIFT] = tlb.page_bytes.bit_length() - 1
+        self._dram = None
+        if self.spec.memory.model == "dram":
+            path, device = self.spec.memory_path_cycles, self.spec.memory.dram_device()
+            state = arrival_state(device, cycle_hz=self.spec.clock_hz, path_cycles=path)
+            self._dram = pack_arrival(state)
         pages = tlb.entries + tlb.second_entries
         self._memory = (
             geometry, np.full(first, -1), np.full(first, -1), _zeros(first), _zeros(first),
             _zeros(first), _zeros(c.RECENT), _zeros(self.spec.misses_in_flight), walk,
             self._counts, np.full(pages, -1), np.full(pages, -1), np.full((_FOLLOWED, 4), -1),
+            self._dram,
         )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from hwsim.components.dram.controller import Counts
 from hwsim.components.energy import EnergyTable, energy_by_component
+from hwsim.components.energy_dram import dram_energy
 from hwsim.cpu.spec import CpuSpec
 
 __all__ = ["run_energy"]
@@ -11,12 +13,18 @@ _LINE_BYTES = 64
 
 
 def run_energy(
-    counts: dict[str, int], instructions: int, macs: int, cycles: int, spec: CpuSpec
+    counts: dict[str, int],
+    instructions: int,
+    macs: int,
+    cycles: int,
+    spec: CpuSpec,
+    dram: Counts | None = None,
 ) -> dict[str, float]:
     """Return picojoules per component; they sum to the run's energy.
 
     An instruction's energy covers fetch, decode, rename and registers; products, cache accesses
-    and memory come on top. Caches are charged as arrays of the nearest size in the table.
+    and memory come on top. Caches are charged as arrays of the nearest size in the table, memory by
+    bytes, or by what ``dram`` counted: its commands and background.
     """
     used = {
         "core": {"instruction": instructions},
@@ -28,5 +36,11 @@ def run_energy(
     if spec.l3 is not None:
         moved = counts["l2_fills"] + counts["l2_evictions"]
         used["l3"] = {"sram_1mb_byte": _LINE_BYTES * moved}
+    if dram is not None:
+        del used["dram"]
     table = EnergyTable.named(spec.technology)
-    return energy_by_component(table, used, cycles, spec.clock_hz)
+    found = energy_by_component(table, used, cycles, spec.clock_hz)
+    if dram is not None:
+        device = spec.memory.dram_device()
+        found["dram"] = sum(dram_energy(device, dram.commands, cycles, spec.clock_hz).values())
+    return found

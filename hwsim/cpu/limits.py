@@ -97,7 +97,7 @@ def program_bounds(program: CpuProgram, spec: CpuSpec) -> Bounds:
     branch mispredicted.
     """
     pipe = load_pipeline(spec.core.rules)
-    transfer = spec.memory_transfer_cycles()
+    transfer = spec.memory_slowest_cycles
     levels = sum(cache.latency_cycles for cache in (spec.l2, spec.l3) if cache is not None)
     tlb = spec.tlb.walk_cycles + spec.tlb.second_cycles if spec.tlb.is_modelled else 0
     miss = 2 * (levels + spec.memory_latency_cycles + 4 * transfer + tlb) + 2 * transfer

@@ -399,13 +399,13 @@ def run_code(
     segments, actions, words, first, state_slots, edges, edge_slots, offsets, edge_lost, touched,
     memo, lost_before, times, outcomes,
     geometry, tags, stamps, fill, flags, written, recent, miss_queue, walk, counts, pages,
-    page_stamps, followed,
+    page_stamps, followed, dram,
 ):  # fmt: skip
     """Run a kernel from ``state[S_CYCLE]`` on until all its instructions have retired."""
     rings = (window, window_why, loads, stores)
     memory = (
         geometry, tags, stamps, fill, flags, written, recent, miss_queue, walk, counts, pages,
-        page_stamps, followed,
+        page_stamps, followed, dram,
     )  # fmt: skip
     tables = (
         words, first, state_slots, edges, edge_slots, offsets, edge_lost, touched, memo

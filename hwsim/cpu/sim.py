@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.dram.controller import Counts
 from hwsim.components.engine_trace import MAX_TRACE_EVENTS, TraceBuilder
 from hwsim.core.errors import InputError
 from hwsim.core.result import (
@@ -58,6 +59,7 @@ def simulate(
     if detail not in DETAILS:
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
     builder = TraceBuilder(trace_table(program), MAX_TRACE_EVENTS) if trace is True else None
+    dram: Counts | None = None
     if detail == "estimate":
         runs = estimate_runs(program, machine.spec)
     else:
@@ -65,7 +67,8 @@ def simulate(
         calls = CallTrace(program, sink) if sink is not None else None
         core = Core(machine.spec, is_stepping=detail == "tile")
         runs = _run_ops(program, core, calls)
-    result = _to_result(machine, program, runs)
+        dram = core.finish_memory()
+    result = _to_result(machine, program, runs, dram)
     result.fidelity = "estimate" if detail == "estimate" else "cycle"
     if builder is not None:
         result.trace = builder.build(result.cycles)
@@ -113,7 +116,9 @@ def layer_bytes(counts: Mapping[str, int], spec: CpuSpec) -> dict[str, dict[str,
     return moved
 
 
-def _to_result(machine: CpuMachine, program: CpuProgram, runs: list[KernelRun]) -> Result:
+def _to_result(
+    machine: CpuMachine, program: CpuProgram, runs: list[KernelRun], dram: Counts | None
+) -> Result:
     spec = machine.spec
     layers = [
         LayerResult(
@@ -146,7 +151,7 @@ def _to_result(machine: CpuMachine, program: CpuProgram, runs: list[KernelRun]) 
     )
     instructions = sum(run.instructions for run in runs)
     stats.energy_by_component_pj = run_energy(
-        counts, instructions, stats.issued_macs, stats.cycles, spec
+        counts, instructions, stats.issued_macs, stats.cycles, spec, dram
     )
     return Result(
         model=program.meta["model"],
@@ -163,10 +168,19 @@ def _to_result(machine: CpuMachine, program: CpuProgram, runs: list[KernelRun]) 
             "instructions": instructions,
             "dispatch_slots": sum(run.uops for run in runs),
             "cache_events": counts,
-            "memory_bytes_per_cycle": spec.memory.bandwidth_bytes_per_s / spec.clock_hz,
+            "memory_bytes_per_cycle": spec.memory_bytes_per_s / spec.clock_hz,
+            **_command_counts(dram),
             "spec": spec.model_dump(mode="json"),
         },
     )
+
+
+def _command_counts(dram: Counts | None) -> dict[str, Any]:
+    """Return DRAM's commands and how its rows were found, nothing with other models of memory."""
+    if dram is None:
+        return {}
+    rows = {name: getattr(dram, name) for name in ("hits", "misses", "conflicts")}
+    return {"dram_commands": dram.commands, "dram_rows": rows}
 
 
 def peak_macs_per_cycle(spec: CpuSpec) -> int:

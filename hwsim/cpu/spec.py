@@ -10,8 +10,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hwsim.components.dram.devices import Device, load_device
 from hwsim.core.errors import SpecError
 from hwsim.core.machine import Spec
+from hwsim.core.units import ceil_div
 
 __all__ = ["PRESETS", "CacheSpec", "CoreSpec", "CpuSpec", "MemorySpec", "TlbSpec"]
 
@@ -65,11 +67,27 @@ class TlbSpec(_Part):
 
 
 class MemorySpec(_Part):
-    """Off-chip memory as one core sees it: a fixed rate behind a latency; ``ideal``: neither."""
+    """Off-chip memory as one core sees it.
 
-    model: Literal["ideal", "simple"] = "simple"
+    ``simple`` is a fixed rate behind a latency, ``ideal`` neither; ``dram`` serves lines by the
+    commands of ``device``, in order of arrival (docs/memory.md).
+    """
+
+    model: Literal["ideal", "simple", "dram"] = "simple"
     bandwidth_bytes_per_s: int = Field(12_000_000_000, ge=1, description="one core's (assumed)")
     latency_ns: int = Field(100, ge=0, description="load to use beyond the caches (assumed)")
+    device: str = Field("lpddr4x-3733", description="of model dram")
+    channels: int = Field(4, ge=1, description="of the device, model dram")
+
+    @model_validator(mode="after")
+    def _has_device(self) -> Self:
+        if self.model == "dram":
+            self.dram_device()
+        return self
+
+    def dram_device(self) -> Device:
+        """Return the memory of model ``dram``; :class:`InputError` if it cannot be."""
+        return load_device(self.device, self.channels)
 
 
 class CpuSpec(Spec):
@@ -111,18 +129,44 @@ class CpuSpec(Spec):
 
     @property
     def memory_latency_cycles(self) -> int:
-        """Return the memory's latency in core cycles, rounded up."""
-        return (
-            0
-            if self.memory.model == "ideal"
-            else -(-self.memory.latency_ns * self.clock_hz // 1_000_000_000)
-        )
+        """Return the cycles of a lone access beyond the caches, rounded up."""
+        if self.memory.model == "ideal":
+            return 0
+        return ceil_div(self.memory.latency_ns * self.clock_hz, 1_000_000_000)
+
+    @property
+    def memory_path_cycles(self) -> int:
+        """Return the part of that latency that model ``dram``'s own commands do not take."""
+        device = self.memory.dram_device()
+        clocks = sum(device.timings[name] for name in ("RCD_RD", "CL", "BL"))
+        own = ceil_div(clocks * self.clock_hz, device.clock_hz)
+        return max(0, self.memory_latency_cycles - own)
+
+    @property
+    def memory_bytes_per_s(self) -> int:
+        """Return the rate that memory does not exceed, ideal ones aside."""
+        if self.memory.model == "dram":
+            return self.memory.dram_device().peak_bytes_per_s
+        return self.memory.bandwidth_bytes_per_s
 
     def memory_transfer_cycles(self, parts: int = 1) -> int:
         """Return the ``parts``-th parts of a cycle in which the memory moves a line, rounded up."""
         if self.memory.model == "ideal":
             return 0
-        return -(-parts * 64 * self.clock_hz // self.memory.bandwidth_bytes_per_s)
+        return ceil_div(parts * 64 * self.clock_hz, self.memory_bytes_per_s)
+
+    @property
+    def memory_slowest_cycles(self) -> int:
+        """Return the cycles that a line takes at most, waiting for others aside.
+
+        With ``dram`` its bank is busy with another row, and as long again goes to refreshes.
+        """
+        if self.memory.model != "dram":
+            return self.memory_transfer_cycles()
+        device = self.memory.dram_device()
+        names = ("RC", "CWL", "BL", "WR", "RP", "RCD_RD", "CL", "BL")
+        clocks = 2 * sum(device.timings[name] for name in names)
+        return ceil_div(clocks * self.clock_hz, device.clock_hz)
 
 
 _LPDDR4X_835 = MemorySpec(bandwidth_bytes_per_s=12_000_000_000, latency_ns=120)
@@ -164,7 +208,7 @@ PRESETS: dict[str, CpuSpec] = {
         core=CoreSpec(rules="a57"),
         l1=CacheSpec(size_bytes=32 * KIB, ways=2, latency_cycles=0),
         l2=CacheSpec(size_bytes=1 * MIB, ways=16, latency_cycles=18),
-        memory=MemorySpec(bandwidth_bytes_per_s=4_000_000_000, latency_ns=140),
+        memory=MemorySpec(bandwidth_bytes_per_s=4_000_000_000, latency_ns=140, channels=2),
     ),
     # The small cores of the same chips (clocks: WikiChip; caches assumed).
     "sd835-little": CpuSpec(
@@ -198,7 +242,9 @@ PRESETS: dict[str, CpuSpec] = {
         l2=CacheSpec(size_bytes=1 * MIB, ways=8, latency_cycles=10),
         l3=CacheSpec(size_bytes=32 * MIB, ways=16, latency_cycles=40),
         misses_in_flight=24,
-        memory=MemorySpec(bandwidth_bytes_per_s=25_000_000_000, latency_ns=90),
+        memory=MemorySpec(
+            bandwidth_bytes_per_s=25_000_000_000, latency_ns=90, device="ddr4-3200", channels=1
+        ),
         backend="wasm",
     ),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from hwsim.core.machine import make_machine
 from hwsim.core.program import Program
@@ -75,10 +74,3 @@ def test_an_ideal_memory_never_waits() -> None:
         cycles[model] = result.cycles, result.stats.units["slot0"].stall["dram"]
     assert cycles["ideal"] < cycles["simple"]
     assert cycles["ideal"][1] == 0 < cycles["simple"][1]
-
-
-def test_memory_models_that_it_lacks_are_named() -> None:
-    with pytest.raises(
-        Exception, match="memory.model: need one of 'ideal', 'simple', found 'dram'"
-    ):
-        make_machine("cpu", settings=["memory.model=dram"])
