@@ -79,7 +79,7 @@ def outcome(kernel: UopKernel, spec: CpuSpec, *, is_stepping: bool, calls: int =
         run = core.run(kernel, places, {name: streams[name] for name in kernel.streams})
         found += [run.end_cycle, run.instructions, run.uops, run.macs, run.counts]
         found += [run.slots.tolist(), core.drained_cycle]
-    return [*found, [array.tolist() for array in core._memory]]
+    return [*found, [array.tolist() for array in core._memory if array is not None]]
 
 
 @pytest.mark.evidence("cpu", "T2")
