@@ -189,8 +189,8 @@ def dram_forwarded(n: int) -> Facts:
     return _facts(sample(work, n=n), work(), requests=(64 << 20) // 64)
 
 
-def cpu_network(n: int) -> Facts:
-    """Step MobileNet v1 at its published sparsity on one core, caches included."""
+def cpu_network(n: int, detail: str = "fast") -> Facts:
+    """Run MobileNet v1 at its published sparsity on one core, caches included."""
     from hwsim.experiments.pipeline import RunRequest, prepare
 
     session = prepare(
@@ -199,7 +199,7 @@ def cpu_network(n: int) -> Facts:
     results: list[Result] = []
 
     def work() -> None:
-        results[:] = [session.machine.run(session.program)]
+        results[:] = [session.machine.run(session.program, detail=detail)]
 
     first = sample(work, n=1, warmups=0)  # compiles
     samples = sample(work, n=n, warmups=0)
@@ -241,6 +241,7 @@ WORKLOADS: dict[str, Callable[[int], Facts]] = {
     "pe-dense-os": lambda n: pe_stepping("dense os", n),
     "token-engine": token_engine,
     "cpu-network": cpu_network,
+    "cpu-network-stepped": partial(cpu_network, detail="tile"),
     "llm-step": lambda n: llm_run(n, "decode", preset="vhk158", kv_tokens=128),
     "llm-prompt": lambda n: llm_run(n, "prefill", seq_tokens=2048),
     "llm-request": lambda n: llm_run(n, "request", prompt_tokens=128, generate_tokens=512),
