@@ -114,13 +114,13 @@ class Core:
             counts=dict(zip(COUNT_NAMES, (self._counts - counts).tolist(), strict=True)),
         )
 
-    def finish_memory(self) -> Counts | None:
-        """Let DRAM write what it still holds; return what it did, None with another memory."""
+    def finish_memory(self) -> list[Counts]:
+        """Let DRAM write what it still holds; return what it did, nothing with another memory."""
         if self._dram is None:
-            return None
+            return []
         state = view_arrival(self._dram)
         finish_arrivals(state, self.drained_cycle)
-        return count_events(state)
+        return [count_events(state)]
 
     def _code(self, kernel: UopKernel) -> NDArray[np.int64]:
         if id(kernel) not in self._bound:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hwsim.components.dram.controller import Counts
+from hwsim.components.dram.totals import dram_total_pj
 from hwsim.components.energy import EnergyTable, energy_by_component
-from hwsim.components.energy_dram import dram_energy
 from hwsim.cpu.spec import CpuSpec
 
 __all__ = ["run_energy"]
@@ -18,7 +20,7 @@ def run_energy(
     macs: int,
     cycles: int,
     spec: CpuSpec,
-    dram: Counts | None = None,
+    dram: Sequence[Counts] = (),
 ) -> dict[str, float]:
     """Return picojoules per component; they sum to the run's energy.
 
@@ -36,11 +38,8 @@ def run_energy(
     if spec.l3 is not None:
         moved = counts["l2_fills"] + counts["l2_evictions"]
         used["l3"] = {"sram_1mb_byte": _LINE_BYTES * moved}
-    if dram is not None:
-        del used["dram"]
     table = EnergyTable.named(spec.technology)
     found = energy_by_component(table, used, cycles, spec.clock_hz)
-    if dram is not None:
-        device = spec.memory.dram_device()
-        found["dram"] = sum(dram_energy(device, dram.commands, cycles, spec.clock_hz).values())
+    if dram:
+        found["dram"] = dram_total_pj(spec.memory.dram_device(), dram, cycles, spec.clock_hz)
     return found

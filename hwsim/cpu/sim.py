@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components.dram.controller import Counts
+from hwsim.components.dram.totals import command_counts
 from hwsim.components.engine_trace import MAX_TRACE_EVENTS, TraceBuilder
 from hwsim.core.errors import InputError
 from hwsim.core.result import (
@@ -59,7 +60,7 @@ def simulate(
     if detail not in DETAILS:
         raise InputError("--detail", f"one of {', '.join(DETAILS)}", repr(detail))
     builder = TraceBuilder(trace_table(program), MAX_TRACE_EVENTS) if trace is True else None
-    dram: Counts | None = None
+    dram: list[Counts] = []
     if detail == "estimate":
         runs = estimate_runs(program, machine.spec)
     else:
@@ -117,7 +118,7 @@ def layer_bytes(counts: Mapping[str, int], spec: CpuSpec) -> dict[str, dict[str,
 
 
 def _to_result(
-    machine: CpuMachine, program: CpuProgram, runs: list[KernelRun], dram: Counts | None
+    machine: CpuMachine, program: CpuProgram, runs: list[KernelRun], dram: list[Counts]
 ) -> Result:
     spec = machine.spec
     layers = [
@@ -169,18 +170,10 @@ def _to_result(
             "dispatch_slots": sum(run.uops for run in runs),
             "cache_events": counts,
             "memory_bytes_per_cycle": spec.memory_bytes_per_s / spec.clock_hz,
-            **_command_counts(dram),
+            **command_counts(dram),
             "spec": spec.model_dump(mode="json"),
         },
     )
-
-
-def _command_counts(dram: Counts | None) -> dict[str, Any]:
-    """Return DRAM's commands and how its rows were found, nothing with other models of memory."""
-    if dram is None:
-        return {}
-    rows = {name: getattr(dram, name) for name in ("hits", "misses", "conflicts")}
-    return {"dram_commands": dram.commands, "dram_rows": rows}
 
 
 def peak_macs_per_cycle(spec: CpuSpec) -> int:

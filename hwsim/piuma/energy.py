@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hwsim.components.dram.totals import dram_total_pj
 from hwsim.components.energy import EnergyTable, energy_by_component
-from hwsim.components.energy_dram import dram_energy
 from hwsim.core.result import Stats
 from hwsim.piuma.spec import PiumaSpec
-from hwsim.piuma.statistics import OpCounts
+from hwsim.piuma.statistics import OpCounts, commands_of
 
 __all__ = ["run_energy"]
 
@@ -33,13 +33,10 @@ def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dic
         "network": {"router_byte": sum(count.network_bytes for count in counts)},
         "dram": {"dram_byte": sum(sum(count.bus_bytes) for count in counts)},
     }
-    commands = [count.commands.commands for count in counts if count.commands is not None]
-    if commands:
-        del moved["dram"]
     table = EnergyTable.named(_TECHNOLOGY)
     found = energy_by_component(table, moved, stats.cycles, spec.clock_hz)
+    commands = commands_of(counts)
     if commands:
-        total = {name: sum(count[name] for count in commands) for name in commands[0]}
         device = spec.memory.dram_device(spec.blocks)
-        found["dram"] = sum(dram_energy(device, total, stats.cycles, spec.clock_hz).values())
+        found["dram"] = dram_total_pj(device, commands, stats.cycles, spec.clock_hz)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 
 from hwsim.components.dram.arrival_buffer import view_arrival
 from hwsim.components.dram.controller import Counts, count_events
+from hwsim.components.dram.totals import command_counts
 from hwsim.core.result import Stats
 from hwsim.piuma import state
 from hwsim.piuma.opcodes import AFADD, CAS, FMUL, MUL, OPCODES
@@ -140,7 +141,7 @@ def run_extra(
         "ipc": total / cycles,
         "dram_utilization": 0.0 if spec.memory.model == "ideal" else float(bus / capacity),
         "dram_bus_bytes": bus,
-        **_command_counts(counts),
+        **command_counts(commands_of(counts)),
         "network_bytes": sum(count.network_bytes for count in counts),
         "queue_operations": sum(count.queue_operations for count in counts),
         "cache": {
@@ -191,15 +192,6 @@ def _utilization(counts: Sequence[OpCounts]) -> dict[str, float]:
     return {"mean": float(shares.mean()), "min": float(shares.min()), "max": float(shares.max())}
 
 
-def _command_counts(counts: Sequence[OpCounts]) -> dict[str, Any]:
-    """Return DRAM's commands and outcomes, nothing with other models of memory."""
-    found = [count.commands for count in counts if count.commands is not None]
-    if not found:
-        return {}
-    names = found[0].commands
-    return {
-        "dram_commands": {name: sum(c.commands[name] for c in found) for name in names},
-        "dram_rows": {
-            name: sum(getattr(c, name) for c in found) for name in ("hits", "misses", "conflicts")
-        },
-    }
+def commands_of(counts: Sequence[OpCounts]) -> list[Counts]:
+    """Return what the memories' commands were, op by op; nothing with other models of memory."""
+    return [count.commands for count in counts if count.commands is not None]

@@ -27,15 +27,10 @@ from mappers.greedy import map_graph
 from models.llm.config import parse_config
 from models.llm.graph import llm_graph
 from models.workload import Workload
-from tests.flightllm.tiny_model import TINY
+from tests.flightllm.tiny_model import STEP_LAYERS, TINY
 
 U280 = PRESETS["u280"]
 assert isinstance(U280, FlightSpec)
-LAYERS = [
-    Layer("linear", 1, k=512, n=3000, functions=("silu",)),
-    Layer("scores", 1, k=128, n=48, heads=6, group=2, context=48, functions=("softmax",)),
-    Layer("mix", 1, k=48, n=128, heads=6, group=2, context=48),
-]
 
 
 def body(layer: Layer) -> Body:
@@ -69,7 +64,7 @@ def test_transfers_say_what_moves_on_each_channel() -> None:
 
 
 @pytest.mark.evidence("flightllm", "T2")
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.kind)
+@pytest.mark.parametrize("layer", STEP_LAYERS, ids=lambda layer: layer.kind)
 def test_without_memory_all_starts_are_those_of_the_other_player(layer: Layer) -> None:
     built = body(layer)
     costs = tuple(Fraction(-(-c.numerator // c.denominator)) for c in built.costs)
@@ -117,7 +112,7 @@ def test_a_step_is_between_the_peak_of_its_channels_and_one_load_after_the_other
 
 
 def test_a_token_that_nobody_gives_is_a_deadlock() -> None:
-    built = body(LAYERS[0])
+    built = body(STEP_LAYERS[0])
     built.code["release"][built.code["unit"] == LD] = 0
     with pytest.raises(HwsimError, match="need tokens for instruction"):
         dram_layer_time(built, built.code, U280)

@@ -27,13 +27,12 @@ from rtl.cosim.check import CosimError, check
 from rtl.cosim.pysim import run_pysim
 from rtl.cosim.vectors import Schedule, Vectors
 from rtl.flightllm.token_scoreboard import TokenScoreboard
+from tests.flightllm.tiny_model import STEP_LAYERS
 
 SPEC = PRESETS["u280"]
 assert isinstance(SPEC, FlightSpec)
 LAYERS = [
-    Layer("linear", 1, k=512, n=3000, functions=("silu",)),
-    Layer("scores", 1, k=128, n=48, heads=6, group=2, context=48, functions=("softmax",)),
-    Layer("mix", 1, k=48, n=128, heads=6, group=2, context=48),
+    *STEP_LAYERS,
     Layer("norm", 1, n=512, function="rmsnorm"),
     Layer("linear", 128, k=512, n=96, functions=("silu", "mul"), operands=1),
 ]
