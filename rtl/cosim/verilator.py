@@ -84,7 +84,8 @@ def build_verilator(harness: Harness, cells: str = "") -> Path:
     """Return the folder of the compiled simulation of ``harness``, from the cache if it can be."""
     top = TOP_MODULE.format(stim=harness.ports.stim_bits - 1, seen=harness.ports.seen_bits - 1)
     source = to_verilog(harness, "harness", UltraScalePlus() if cells else None) + cells + top
-    tools = tool_versions("verilator", "cocotb") + sys.version
+    # The program finds its libraries by their paths in this environment.
+    tools = tool_versions("verilator", "cocotb") + sys.version + sys.prefix
     recipe = Path(__file__).with_name("child.py").read_text()
 
     def build(folder: Path) -> None:

@@ -14,11 +14,12 @@ from hwsim.sat.spec import SorterSpec
 from rtl.common.fifo import Fifo, FifoSpec
 from rtl.cosim.check import CosimError, check, stream_rules
 from rtl.cosim.faults import FAULTS, Faulty
+from rtl.cosim.harness import Harness
 from rtl.cosim.observed import Observed
 from rtl.cosim.ports import PortMap, StreamPort
 from rtl.cosim.pysim import run_pysim
 from rtl.cosim.vectors import Schedule, Vectors, pack_words, random_stalls
-from rtl.cosim.verilator import run_verilator
+from rtl.cosim.verilator import build_verilator, run_verilator
 from rtl.sat.topn_sorter import TopNSorter
 
 SPEC = SorterSpec(nm_n=2, nm_m=8)
@@ -163,3 +164,12 @@ def test_an_unknown_fault_is_refused():
 def test_fifo_case_claims_cycles_only_without_stalls():
     assert fifo_case(FifoSpec(), [1, 2, 3])[1] is not None
     assert fifo_case(FifoSpec(), [1, 2, 3], stall_share=0.9)[1] is None
+
+
+def test_a_program_is_not_shared_by_environments_at_other_paths(monkeypatch):
+    keys = []
+    monkeypatch.setattr("rtl.cosim.verilator.cached_folder", lambda _, key, build: keys.append(key))
+    for prefix in ("/a", "/a", "/b"):
+        monkeypatch.setattr("sys.prefix", prefix)
+        build_verilator(Harness(Fifo(FifoSpec())))
+    assert keys[0] == keys[1] != keys[2]
