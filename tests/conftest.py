@@ -1,4 +1,4 @@
-"""Fix what all tests share: reproducible property tests and the record of passed checks.
+"""Fix what all tests share: reproducible property tests, the order of work, the record of checks.
 
 ``--record-evidence`` writes the outcome of every test marked ``evidence(machine, tier)`` into the
 record that a machine's validation tier is computed from. ``machine`` is a machine's name or the
@@ -6,6 +6,8 @@ name of a test parameter that holds one.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +19,9 @@ settings.register_profile("explore", derandomize=False, deadline=None, print_blo
 settings.load_profile("hwsim")
 
 _PROPERTY = "evidence"
+
+LONGEST = ("rtl", "experiments")
+"""Folders to begin with: they hold the files that take minutes, and share no kernel to compile."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +46,51 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             parameters = getattr(getattr(item, "callspec", None), "params", {})
             entry = [str(parameters.get(machine, machine)), str(tier)]
             item.user_properties.append((_PROPERTY, entry))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let each worker finish a folder before it begins another one.
+
+    Its kernels are then compiled, its units built and its module's fixtures set up by one worker
+    instead of by all of them at the same time. For ``--dist loadgroup``.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class FolderScheduling(LoadGroupScheduling):
+        """Units of work are files, or the groups that tests are marked with."""
+
+        def __init__(self, config: pytest.Config, log: Any) -> None:
+            super().__init__(config, log)
+            self.folders: dict[Any, str] = {}
+
+        def _split_scope(self, nodeid: str) -> str:
+            return super()._split_scope(nodeid).partition("::")[0]
+
+        def _assign_work_unit(self, node: Any) -> None:
+            waiting = {unit: _folder(next(iter(tests))) for unit, tests in self.workqueue.items()}
+            own = self.folders.get(node)
+            taken = {folder for worker, folder in self.folders.items() if worker is not node}
+            order = {folder: rank for rank, folder in enumerate(LONGEST)}
+
+            def preference(unit: str) -> tuple[bool, bool, int]:
+                folder = waiting[unit]
+                return folder != own, folder in taken, order.get(folder, len(order))
+
+            unit = min(waiting, key=preference)
+            self.folders[node] = waiting[unit]
+            self.workqueue.move_to_end(unit, last=False)
+            super()._assign_work_unit(node)
+
+    config.option.loadscopereorder = False
+    return FolderScheduling(config, log)
+
+
+def _folder(nodeid: str) -> str:
+    """Return the folder below ``tests`` that a test lies in."""
+    return nodeid.split("/")[1]
 
 
 class EvidenceRecorder:
