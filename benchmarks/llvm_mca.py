@@ -12,19 +12,19 @@ import sys
 
 from hwsim.experiments.cpu_loops import LOOPS, loop_text, steady_state_cycles
 
-__all__ = ["main", "mca_cycles"]
+__all__ = ["CORES", "main", "mca_cycles", "text_cycles", "version"]
 
 CORES = {"a57": "cortex-a57", "n1": "neoverse-n1"}
 """Rule table -> the core whose scheduling table of LLVM it is."""
 
 
-def mca_cycles(tool: str, core: str, loop: str) -> float:
-    """Return llvm-mca's cycles per trip of a kernel, the difference of 1000 and 2000 trips."""
+def text_cycles(tool: str, core: str, text: str) -> float:
+    """Return llvm-mca's cycles per turn of a loop's text, the difference of 1000 and 2000 turns."""
     cycles = []
-    for trips in (1000, 2000):
+    for turns in (1000, 2000):
         done = subprocess.run(
-            [tool, "-mtriple=aarch64", f"-mcpu={core}", f"-iterations={trips}"],
-            input=loop_text(loop),
+            [tool, "-mtriple=aarch64", f"-mcpu={core}", f"-iterations={turns}"],
+            input=text,
             capture_output=True,
             text=True,
             check=True,
@@ -33,8 +33,19 @@ def mca_cycles(tool: str, core: str, loop: str) -> float:
         if found is None:
             raise ValueError(f"{tool}: no cycle count in its output")
         cycles.append(int(found[1]))
-    turns = 2000 if loop.endswith("u2") else 1000  # two nonzeros per trip
-    return (cycles[1] - cycles[0]) / turns
+    return (cycles[1] - cycles[0]) / 1000
+
+
+def mca_cycles(tool: str, core: str, loop: str) -> float:
+    """Return llvm-mca's cycles per trip of a generated kernel, per nonzero if it is unrolled."""
+    turns = 2 if loop.endswith("u2") else 1  # two nonzeros per trip
+    return text_cycles(tool, core, loop_text(loop)) / turns
+
+
+def version(tool: str) -> str:
+    """Return the line in which ``tool`` names its version."""
+    shown = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
+    return next(line.strip() for line in shown.splitlines() if "version" in line)
 
 
 def main(arguments: list[str]) -> int:
@@ -43,8 +54,7 @@ def main(arguments: list[str]) -> int:
     if shutil.which(tool) is None:
         print(f"{tool}: not installed", file=sys.stderr)
         return 1
-    version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
-    print(next(line.strip() for line in version.splitlines() if "version" in line))
+    print(version(tool))
     for rules, core in CORES.items():
         for loop in LOOPS:
             ours, theirs = steady_state_cycles(loop, rules), mca_cycles(tool, core, loop)

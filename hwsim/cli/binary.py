@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hwsim.cli.files import read_text
 from hwsim.core.errors import InputError
 
 __all__ = ["asm", "disasm"]
@@ -19,11 +20,7 @@ def asm(
     """Assemble a text of FlightLLM instructions."""
     from hwsim.flightllm.isa import assemble
 
-    try:
-        text = source.read_text()
-    except (OSError, ValueError) as error:
-        raise InputError("source", "a readable text", f"{source}: {error}") from None
-    data = assemble(text)
+    data = assemble(read_text(source, field="source"))
     partial = output.with_name(f"{output.name}.partial")
     try:
         partial.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Write what a command was asked to write."""
+"""Read and write the files that commands name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from pathlib import Path
 
 from hwsim.core.errors import InputError
 
-__all__ = ["write_text"]
+__all__ = ["read_text", "write_text"]
+
+
+def read_text(path: Path, *, field: str) -> str:
+    """Return what a file holds; raise :class:`InputError` about ``field`` if it is no text."""
+    try:
+        return path.read_text()
+    except (OSError, ValueError) as error:
+        raise InputError(field, "a readable text", f"{path}: {error}") from None
 
 
 def write_text(path: Path, text: str, *, field: str) -> None:

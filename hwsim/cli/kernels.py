@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from hwsim.cli.files import write_text
+from hwsim.cli.files import read_text, write_text
 from hwsim.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from hwsim.cpu.spec import CpuSpec
     from hwsim.experiments.cpu_wasm import KernelTime
 
-__all__ = ["app", "bench", "build", "list_kernels", "run"]
+__all__ = ["app", "bench", "build", "list_kernels", "run", "time_loop"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -160,6 +161,26 @@ def _simulated(call: Call, spec: CpuSpec) -> dict[str, Any]:
         "cold_cycles": cold.cycles,
         "warm_cycles": warm.cycles,
     }
+
+
+@app.command("time")
+def time_loop(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="AArch64 text; - for stdin.")],
+    rules: Annotated[
+        list[str] | None, typer.Option("--rules", help="Rule tables; default: a57 and n1.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count the cycles per turn of any loop, its branch included, with every access in the L1."""
+    from hwsim.experiments.clang_loops import trip_cycles
+
+    text = sys.stdin.read() if str(source) == "-" else read_text(source, field="FILE")
+    found = {name: trip_cycles(text, name) for name in rules or ("a57", "n1")}
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, cycles in found.items():
+        print(f"{name:8}{cycles:9.2f} cycles per turn")
 
 
 @app.command("bench")

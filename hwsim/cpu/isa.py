@@ -65,11 +65,14 @@ OPCODES = (
     "load_s",  # load into a vector register, 4 or 8 bytes (ldr s, ldr d)
     "load_q",  # 16-byte vector load
     "load_pair_q",  # two adjacent 16-byte vector loads in one instruction (ldp q, q)
+    "load_pair_x",  # two adjacent 4-byte loads into general-purpose registers
+    "load_pair_sx",  # the same, sign-extended to 8 bytes each
     "load_dup",  # load one element and broadcast it (ld1r)
     "load_lane",  # load one element into a lane
     "prefetch",  # prefetch a line for reading
     "store_x",  # scalar store from a general-purpose register
-    "store_s",  # store 4 or 8 bytes of a vector register
+    "store_s",  # store the lowest 4 or 8 bytes of a vector register
+    "store_lane",  # store another lane of a vector register
     "store_q",  # 16-byte vector store
     "store_pair_q",  # two adjacent 16-byte vector stores
     "fma_q",  # vector multiply-accumulate, 4 lanes; also by lane

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwsim.core.machine import Bounds
 from hwsim.core.units import ceil_div
 from hwsim.cpu.isa import OPCODES
 from hwsim.cpu.program import Call, CpuProgram
-from hwsim.cpu.rules import Pipeline, load_pipeline
+from hwsim.cpu.rules import Pipeline, Rule, load_pipeline
 from hwsim.cpu.spec import CpuSpec
 
 __all__ = ["CallWork", "call_work", "program_bounds"]
@@ -54,8 +53,11 @@ def call_work(call: Call, pipe: Pipeline) -> CallWork:
     counts = np.where(rows["opcode"] >= 0, call.counts(), 0)
     opcodes = np.maximum(rows["opcode"], 0)
     per_class = np.bincount(opcodes, weights=counts, minlength=len(OPCODES)).astype(np.int64)
-    posts = int(counts[rows["has_write_back"] != 0].sum())
-    rules = [pipe.rules[name] for name in OPCODES]
+    forms = opcodes + len(OPCODES) * (rows["has_write_back"] != 0)
+    per_form = np.bincount(forms, weights=counts, minlength=2 * len(OPCODES)).astype(np.int64)
+    rules = [
+        pipe.rule(name, has_write_back=is_post) for is_post in (False, True) for name in OPCODES
+    ]
     uops = np.array([rule.uops for rule in rules])
     latency = np.array([max(rule.latency_cycles, rule.accumulate_cycles) for rule in rules])
     occupied = np.array([sum(cycles for _, cycles in rule.uses) for rule in rules])
@@ -63,10 +65,10 @@ def call_work(call: Call, pipe: Pipeline) -> CallWork:
     moved = counts * rows["size"]
     return CallWork(
         instructions=int(counts.sum()),
-        uops=int((per_class * uops).sum()) + posts * pipe.write_back.uops,
+        uops=int((per_form * uops).sum()),
         macs=int((counts * rows["macs"]).sum()),
-        port_cycles=_busiest(per_class, posts, pipe),
-        latency_cycles=int((per_class * (latency + uops + occupied)).sum()) + 2 * posts,
+        port_cycles=_busiest(per_form.tolist(), rules),
+        latency_cycles=int((per_form * (latency + uops + occupied)).sum()),
         accesses=int(per_class[_MEMORY].sum()),
         branches=int(per_class[OPCODES.index("branch")]),
         load_bytes=int(moved[names == "load"].sum()),
@@ -74,14 +76,12 @@ def call_work(call: Call, pipe: Pipeline) -> CallWork:
     )
 
 
-def _busiest(per_class: NDArray[np.int64], posts: int, pipe: Pipeline) -> int:
+def _busiest(counts: list[int], rules: list[Rule]) -> int:
     """Return the cycles of the busiest set of ports: no schedule beats its average."""
     demands: dict[int, int] = {}
-    for name, count in zip(OPCODES, per_class.tolist(), strict=True):
-        for mask, cycles in pipe.rules[name].uses:
+    for count, rule in zip(counts, rules, strict=True):
+        for mask, cycles in rule.uses:
             demands[mask] = demands.get(mask, 0) + count * cycles
-    for mask, cycles in pipe.write_back.uses:
-        demands[mask] = demands.get(mask, 0) + posts * cycles
     worst = 0
     for union in demands:
         inside = sum(work for mask, work in demands.items() if mask & ~union == 0)

@@ -8,7 +8,8 @@ One pass in program order computes when each instruction is dispatched, issued a
 - *issue*: the first cycle after dispatch in which the operands are ready and the ports that the
   rule asks for are free, older instructions first. Ports are booked in a calendar, so that a
   younger instruction takes any cycle that older ones left free: what a scheduler does that picks
-  the oldest ready instruction for every port each cycle. ``stepping.py`` does that literally.
+  the oldest ready instruction for every port each cycle. A
+  test does that literally.
 - *retire*: in order, when complete.
 
 A loop that is left unpredicted (longer than the predictor's history, or other trips than last time)

@@ -19,13 +19,16 @@ from hwsim.cpu.isa import END, LOOP, NO_REGISTER, OPCODES, UopKernel
 __all__ = ["Pipeline", "Rule", "bind", "load_pipeline"]
 
 _FILE = "pipelines.toml"
+_POST = "_post"
+"""Behind a class: the rule of its post-indexed form."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """How one instruction class uses a pipeline; see ``pipelines.toml``.
 
-    ``uses`` are (mask of ports, cycles), at most two: one port of each mask is taken.
+    ``uses`` are (mask of ports, cycles), at most two, or three with write-back: one port of each
+    mask is taken.
     """
 
     uops: int
@@ -50,6 +53,8 @@ class Pipeline:
         Every class of :data:`hwsim.cpu.isa.OPCODES`.
     write_back : Rule
         What a post-indexed access takes beside its own.
+    posts : mapping from class to Rule
+        Whole rules of post-indexed accesses that are no such sum.
     """
 
     name: str
@@ -61,6 +66,18 @@ class Pipeline:
     ports: tuple[str, ...]
     rules: Mapping[str, Rule]
     write_back: Rule
+    posts: Mapping[str, Rule]
+
+    def rule(self, opcode: str, *, has_write_back: bool = False) -> Rule:
+        """Return the rule of a class, of its post-indexed form with ``has_write_back``."""
+        own = self.rules[opcode]
+        if not has_write_back:
+            return own
+        if opcode in self.posts:
+            return self.posts[opcode]
+        extra = self.write_back
+        uses = (*own.uses, *extra.uses)
+        return Rule(own.uops + extra.uops, own.latency_cycles, own.accumulate_cycles, uses)
 
 
 @lru_cache
@@ -73,6 +90,7 @@ def load_pipeline(name: str) -> Pipeline:
     ports = _ports(table["groups"])
     rules = {key: _rule(value, table["groups"], ports) for key, value in table["rules"].items()}
     write_back = rules.pop("write_back")
+    posts = {key: rules.pop(key + _POST) for key in OPCODES if key + _POST in rules}
     missing = [opcode for opcode in OPCODES if opcode not in rules]
     if missing:
         raise SpecError(f"{name}.rules", "a rule per instruction class", f"none for {missing[0]}")
@@ -86,6 +104,7 @@ def load_pipeline(name: str) -> Pipeline:
         ports=ports,
         rules=rules,
         write_back=write_back,
+        posts=posts,
     )
 
 
@@ -152,16 +171,17 @@ def _bind_rules(code: NDArray[np.int64], rows: NDArray[np.void], pipeline: Pipel
         if opcode < 0:
             continue
         name = OPCODES[opcode]
-        rule = pipeline.rules[name]
-        extra = pipeline.write_back if has_write_back else Rule(0, 0, 0, ())
-        code[index, k.K_UOPS] = rule.uops + extra.uops
+        rule = pipeline.rule(name, has_write_back=bool(has_write_back))
+        code[index, k.K_UOPS] = rule.uops
         code[index, k.K_LATENCY] = rule.latency_cycles
         code[index, k.K_ACCUMULATE] = rule.accumulate_cycles
-        columns = ((k.K_MASK_A, k.K_CYCLES_A), (k.K_MASK_B, k.K_CYCLES_B))
+        columns = (
+            (k.K_MASK_A, k.K_CYCLES_A),
+            (k.K_MASK_B, k.K_CYCLES_B),
+            (k.K_MASK_C, k.K_CYCLES_C),
+        )
         for (mask, cycles), use in zip(columns, rule.uses, strict=False):
             code[index, mask], code[index, cycles] = use
-        if extra.uses:
-            code[index, k.K_MASK_C], code[index, k.K_CYCLES_C] = extra.uses[0]
         code[index, k.K_HINT] = hints.setdefault((opcode, has_write_back), len(hints))
         code[index, k.K_IS_FMA] = name.startswith("fma")
         code[index, k.K_IS_BRANCH] = name == "branch"

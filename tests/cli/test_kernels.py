@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -200,3 +201,35 @@ def test_a_missing_extra_is_named_and_the_rest_works(
     assert (status, out) == (2, "")
     assert f"pip install 'hwsim[{extra}]'" in err
     assert run(capsys, "build", "16x1", "--target", target)[0] == 0
+
+
+def test_any_loop_is_timed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "loop.s"
+    path.write_text("ldr q0, [x0], #16\nldr q1, [x2], #16\nsubs x1, x1, #1\nb.ne 0\n")
+    found = json.loads(run(capsys, "time", str(path), "--json")[1])
+    assert found == {"a57": 2.0, "n1": 1.0}  # one load pipe, two load pipes
+    monkeypatch.setattr(sys, "stdin", io.StringIO("fmla v0.4s, v1.4s, v2.4s"))
+    assert "4.00 cycles per turn" in run(capsys, "time", "-", "--rules", "a53")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("missing.s",), "FILE"),
+        (("-", "--rules", "z80"), "core.rules"),
+        (("-",), "loop:1"),
+    ],
+)
+def test_loops_that_cannot_be_timed_are_named(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    named: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("frobnicate x0"))
+    status, out, err = run(capsys, "time", *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {named}: need ")
+    assert len(err.splitlines()) == 1

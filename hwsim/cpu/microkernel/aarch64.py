@@ -276,7 +276,7 @@ def _transfer(node: Instr) -> tuple[str, str, int]:
     if node.op == "load_dup":
         return f"ld1r {{v{reg}.4s}}".replace("{", "{{").replace("}", "}}"), "load_dup", 4
     if node.op == "store_high":
-        return f"st1 {{{{v{reg}.d}}}}[1]", "store_s", 8
+        return f"st1 {{{{v{reg}.d}}}}[1]", "store_lane", 8
     verb = "ldr" if node.op == "load" else "str"
     width = {4: "q", 2: "d", 1: "s"}[node.lanes]
     size = 4 * node.lanes

@@ -170,7 +170,8 @@ def _access(node: Instr, place: dict[Reg, int]) -> list[MachineInstr]:
     ids = tuple(_id(reg, place) for reg in node.src)
     width = "q" if node.lanes == 4 else "s"
     if node.op.startswith("store"):
-        found = MachineInstr(text, f"store_{width}", (), ids, access)
+        opcode = "store_lane" if node.op == "store_high" else f"store_{width}"
+        found = MachineInstr(text, opcode, (), ids, access)
     else:
         is_data = node.op in ("load_u32", "load_s32")
         effects = (Effect("data", node.dst[0], base),) if is_data else ()
