@@ -46,6 +46,8 @@ async def _play(dut: SimHandleBase, player: Player) -> None:
     one turn reads a cycle's words and drives the next cycle's, which may depend on them.
     """
     rst, stim, seen = dut.rst_next, dut.stim_next, dut.seen
+    # The bits as text: cocotb's value of them takes as long as a quarter of the turn.
+    read = seen._handle.get_signal_val_binstr
     cycle = Timer(2, "step")
     drive, observe = player.drive, player.observe
     was_reset = None
@@ -58,8 +60,7 @@ async def _play(dut: SimHandleBase, player: Player) -> None:
         if word != last:
             stim.value = last = word
         await cycle
-        shown = seen.value
         try:
-            observe(int(shown))
+            observe(int(read(), 2))
         except ValueError:  # an X or Z
             observe(-1)

@@ -47,7 +47,8 @@ class Player:
             for name, _ in ports.statics
             if batch["waves"].get(name)
         ]
-        self._limit = RESET_CYCLES + int(batch["limit_cycles"])
+        self._limit = int(batch["limit_cycles"])
+        self._cycle = -RESET_CYCLES
         self._sources = [
             _Source(number, offset, batch["inputs"][port.name], batch["gaps"].get(port.name, ""))
             for number, (port, offset) in enumerate(
@@ -66,18 +67,18 @@ class Player:
     @property
     def is_reset(self) -> bool:
         """Whether reset is to be driven in the coming cycle."""
-        return len(self.seen) < RESET_CYCLES
+        return self._cycle < 0
 
     @property
     def is_done(self) -> bool:
         """Whether all was played and nothing more is expected, or the limit is reached."""
-        return self._quiet_cycles > SETTLE_CYCLES or len(self.seen) >= self._limit
+        return self._quiet_cycles > SETTLE_CYCLES or self._cycle >= self._limit
 
     def drive(self) -> int:
         """Return the word to drive in the coming cycle."""
         word = self._statics
-        if not self.is_reset:
-            cycle = len(self.seen) - RESET_CYCLES
+        cycle = self._cycle
+        if cycle >= 0:
             for source in self._sources:
                 word |= source.drive(cycle)
             for wave in self._waves:
@@ -90,16 +91,17 @@ class Player:
 
     def observe(self, seen: int) -> None:
         """Take the settled word of the cycle whose word was driven last."""
-        is_reset = self.is_reset
         self.seen.append(seen)
-        if is_reset or seen < 0:
+        self._cycle += 1
+        cycles = self._cycle
+        if cycles <= 0 or seen < 0:
             return
         is_quiet = True
         for source in self._sources:
             source.observe(seen)
             is_quiet &= source.is_empty
-        cycles = len(self.seen) - RESET_CYCLES
-        is_quiet &= all(cycles >= len(wave) for wave in self._waves)
+        for wave in self._waves:
+            is_quiet &= cycles >= len(wave)
         for number, (valid, ready, _) in enumerate(self._sinks):
             if seen >> valid & 1 and self.stim[-1] & ready:
                 self._missing[number] -= 1
