@@ -54,15 +54,18 @@ class Body:
 
     ``costs`` are the cycles that instructions occupy their units for, ``told`` those until one
     that waits for their token may start; an instruction names both by one index. Completions of a
-    unit are ``completion_gap_cycles`` apart or more. ``hbm_read`` and ``hbm_write`` are bytes of
-    memory, ``filled`` bytes written to each buffer; ``extents`` are bytes per channel of each
-    operand (places.py).
+    unit are ``completion_gap_cycles`` apart or more. A pair of units holds ``token_depth`` tokens,
+    a unit ``in_flight`` instructions that have not completed; 0: any number. ``hbm_read`` and
+    ``hbm_write`` are bytes of memory, ``filled`` bytes written to each buffer; ``extents`` are
+    bytes per channel of each operand (places.py).
     """
 
     code: NDArray[np.void]
     costs: tuple[Fraction, ...]
     told: tuple[Fraction, ...]
     completion_gap_cycles: int
+    token_depth: int
+    in_flight: int
     hbm_read: int
     hbm_write: int
     filled: dict[str, int]
@@ -257,6 +260,7 @@ class BodyBuilder:
             tuple(cost.busy for cost in self.costs),
             tuple(cost.told for cost in self.costs),
             self.units.completion_gap_cycles,
+            *self.units.scoreboard_limits,
             read,
             written,
             _split(filled, read),

@@ -147,7 +147,7 @@ class _Accounts:
         for name, stats in found.items():
             self.units[name].busy += stats.busy
             self.units[name].idle += stats.idle
-            for reason in ("dram", "sync", "dependency"):
+            for reason in ("dram", "sync", "dependency", "queue_full"):
                 self.units[name].stall[reason] += stats.stall[reason]
         return found
 
@@ -158,7 +158,8 @@ class _Accounts:
             whole = _whole([part * scale for part in time.parts[unit]], cycles)
             stats = UnitStats(whole[0], empty_stalls(), cycles - sum(whole))
             for producer, lost in enumerate(whole[1:]):
-                stats.stall[_reason(producer)] += lost
+                reason = "queue_full" if producer == unit else _reason(producer)
+                stats.stall[reason] += lost
             found[name] = stats
         return found
 

@@ -24,7 +24,8 @@ MAX_TICKS = 1 << 62
 class LayerTime:
     """What a layer takes, in cycles of the clock before the speed-up, exact.
 
-    ``busy`` per unit; ``lost`` per unit and per producer that was waited for last.
+    ``busy`` per unit; ``lost`` per unit and per producer that was waited for last, the unit itself
+    if its own completions were.
     """
 
     cycles: Fraction
@@ -42,11 +43,16 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class BodyTimes:
-    """When a layer's instructions run: ``start`` and occupation, in 1 / ``per_cycle`` cycles."""
+    """When a layer's instructions run, in 1 / ``per_cycle`` cycles.
+
+    Their ``start``, the ``ticks`` that they occupy their units for, and when their tokens can be
+    taken, ``told``.
+    """
 
     per_cycle: int
     start: NDArray[np.int64]
     ticks: NDArray[np.int64]
+    told: NDArray[np.int64]
     cycles: Fraction
     """What the layer takes, in cycles of the clock before the speed-up."""
 
@@ -54,7 +60,7 @@ class BodyTimes:
 def play_body(body: Body) -> LayerTime:
     """Return the time of ``body``; raise :class:`HwsimError` if it can never finish."""
     per_cycle, ticks, told = _ticks(body)
-    makespan, busy, lost, _ = _play(body.code, ticks, told, body.completion_gap_cycles * per_cycle)
+    makespan, busy, lost, *_ = _play(body, ticks, told, per_cycle)
     return LayerTime(
         Fraction(makespan, per_cycle),
         tuple(Fraction(int(t), per_cycle) for t in busy),
@@ -65,8 +71,8 @@ def play_body(body: Body) -> LayerTime:
 def play_times(body: Body) -> BodyTimes:
     """Return when every instruction of ``body`` runs, as :func:`play_body` does."""
     per_cycle, ticks, told = _ticks(body)
-    makespan, _, _, start = _play(body.code, ticks, told, body.completion_gap_cycles * per_cycle)
-    return BodyTimes(per_cycle, start, ticks, Fraction(makespan, per_cycle))
+    makespan, _, _, start, when = _play(body, ticks, told, per_cycle)
+    return BodyTimes(per_cycle, start, ticks, when, Fraction(makespan, per_cycle))
 
 
 def _ticks(body: Body) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
@@ -84,21 +90,23 @@ def _ticks(body: Body) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _play(
-    code: NDArray[np.void], ticks: NDArray[np.int64], told: NDArray[np.int64], gap: int
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return makespan, busy ticks per unit, lost ones per unit and producer, every start."""
-    n = len(code)
+    body: Body, ticks: NDArray[np.int64], told: NDArray[np.int64], per_cycle: int
+) -> tuple[int, *tuple[NDArray[np.int64], ...]]:
+    """Return makespan, busy ticks per unit, lost ones per unit and producer, start and told."""
+    code, n = body.code, len(body.code)
+    limits = (body.completion_gap_cycles * per_cycle, body.token_depth, body.in_flight)
     unit, wait, release = (np.ascontiguousarray(code[f]) for f in ("unit", "wait", "release"))
     pool = np.zeros((36, n + 1), np.int64)
     pushed, popped = np.zeros(36, np.int64), np.zeros(36, np.int64)
     pushed[SYS * 6 : SYS * 6 + 6] = 1  # the barrier in front of the layer
-    busy, lost, start = np.zeros(6, np.int64), np.zeros((6, 6), np.int64), np.zeros(n, np.int64)
+    busy, lost = np.zeros(6, np.int64), np.zeros((6, 6), np.int64)
+    start, when = np.zeros(n, np.int64), np.zeros(n, np.int64)
     makespan = play(
-        unit, wait, release, ticks, told, np.int64(gap), pool, pushed, popped,
-        np.zeros(6, np.int64), busy, lost, start,
+        unit, wait, release, ticks, told, *map(np.int64, limits), pool, pushed, popped,
+        np.zeros(6, np.int64), busy, lost, start, when,
     )  # fmt: skip
     if makespan < 0:
         index = -1 - int(makespan)
-        need = f"tokens for instruction {index} of a layer"
+        need = f"tokens for instruction {index} of a layer, or room for its own"
         raise HwsimError(f"unit {UNITS[unit[index]]}", need, "none that will come")
-    return int(makespan), busy, lost, start
+    return int(makespan), busy, lost, start, when

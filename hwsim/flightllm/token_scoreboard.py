@@ -56,7 +56,7 @@ class TokenPlay:
     waits, releases : list[list[int]]
         Per unit, the masks of its instructions.
     dones : list[list[int]]
-        Per unit, the release masks of the instructions that it completes.
+        Per unit, the release masks of the instructions that it completes, no more than there are.
     """
 
     waits: Sequence[Sequence[int]]
@@ -82,7 +82,8 @@ def play_scoreboard(
     """Return when every stream moves under any stalls; stops when nothing is left to offer.
 
     Instructions and completions are taken if their tokens are there (or have room) at the begin of
-    the cycle; an instruction also needs the register behind it empty or accepted.
+    the cycle; an instruction also needs the register behind it empty or accepted and fewer than
+    ``spec.in_flight`` before it under way, a completion at least one.
     """
     units = range(spec.units)
     run = ScoreboardRun(
@@ -99,10 +100,11 @@ def play_scoreboard(
         for name, count in size.items():
             is_gap = _at(gaps, name, cycle)
             offered[name] = offered[name] or (len(run.cycles[name]) < count and not is_gap)
+        flying = [len(run.cycles[f"i__{u}"]) - len(run.cycles[f"done__{u}"]) for u in units]
         for u in units:
             bits = peer_bits(spec, u)
             done, taken = f"done__{u}", f"i__{u}"
-            if offered[done]:
+            if offered[done] and flying[u] > 0:
                 mask = play.dones[u][len(run.cycles[done])]
                 chosen = [(u, c) for c, bit in bits.items() if mask >> bit & 1]
                 if all(run.tokens[pair] < spec.depth for pair in chosen):
@@ -111,7 +113,7 @@ def play_scoreboard(
             if held[u] and is_free:
                 run.cycles[f"o__{u}"].append(cycle)
                 held[u] = False
-            if offered[taken] and is_free:
+            if offered[taken] and is_free and flying[u] < spec.in_flight:
                 mask = play.waits[u][len(run.cycles[taken])]
                 chosen = [(p, u) for p, bit in bits.items() if mask >> bit & 1]
                 if all(run.tokens[pair] > 0 for pair in chosen):

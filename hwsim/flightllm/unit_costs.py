@@ -124,6 +124,12 @@ class UnitCosts:
             return 0
         return token_scoreboard.timing(self.spec.tokens).interval_cycles
 
+    @property
+    def scoreboard_limits(self) -> tuple[int, int]:
+        """Return the tokens of a pair and instructions of a unit at most, 0 if any number."""
+        tokens = self.spec.tokens
+        return (0, 0) if self.is_profile else (tokens.depth, tokens.in_flight)
+
     def barrier(self) -> Cost:
         """Return the cost of SYS."""
         return Cost(Fraction(1), Fraction(1)) if self.is_profile else self._told(Fraction(1), 0)

@@ -139,6 +139,9 @@ class TokenSpec(_Part):
 
     units: int = Field(6, ge=2, description="LD, ST, MM, MV, MISC, SYS (artifact)")
     depth: int = Field(15, ge=1, description="tokens that one pair of units may hold (assumed)")
+    in_flight: int = Field(
+        8, ge=1, description="instructions of a unit taken and not completed (assumed)"
+    )
 
     @property
     def peers(self) -> int:

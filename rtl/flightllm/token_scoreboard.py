@@ -30,10 +30,13 @@ def peer_bits(spec: TokenSpec, unit: int) -> dict[int, int]:
 class TokenScoreboard(wiring.Component):
     """Count tokens per pair of units; pass an instruction on once all it waits for are there.
 
+    At most ``spec.in_flight`` instructions of a unit are taken and not completed, which is what a
+    unit has to keep of completions that wait for room.
+
     Parameters
     ----------
     spec : TokenSpec
-        Units, and the tokens that a pair may hold.
+        Units, the tokens that a pair and the instructions that a unit may hold.
 
     Attributes
     ----------
@@ -43,7 +46,8 @@ class TokenScoreboard(wiring.Component):
     o : Out(stream.Signature(units - 1)).array(units)
         Instructions that may start: their release masks, which come back through ``done``.
     done : In(stream.Signature(units - 1)).array(units)
-        Completions: one token for each unit of the mask. Waits while a counter is full.
+        Completions: one token for each unit of the mask. Waits while a counter is full, or if no
+        instruction of the unit is in flight.
 
     Timing
     ------
@@ -53,7 +57,7 @@ class TokenScoreboard(wiring.Component):
 
     Reset
     -----
-    No token, no instruction.
+    No token, no instruction, none in flight.
     """
 
     def __init__(self, spec: TokenSpec) -> None:
@@ -74,6 +78,9 @@ class TokenScoreboard(wiring.Component):
             for c in range(spec.units)
             if p != c
         }
+        self.flying = [
+            Signal(range(spec.in_flight + 1), name=f"flying_{u}") for u in range(spec.units)
+        ]
 
     def elaborate(self, platform: object) -> Module:
         del platform
@@ -85,8 +92,12 @@ class TokenScoreboard(wiring.Component):
             has_all = [self._is_there(taken.payload.wait, bit, p, unit) for p, bit in bits.items()]
             has_room = [self._has_room(done.payload, bit, unit, c) for c, bit in bits.items()]
             is_free = ~start.valid | start.ready
+            flying = self.flying[unit]
+            has_all.append(self._may_fly(flying))
             m.d.comb += taken.ready.eq(is_free & reduce(and_, has_all))
-            m.d.comb += done.ready.eq(reduce(and_, has_room))
+            m.d.comb += done.ready.eq(reduce(and_, has_room) & (flying != 0))
+            took, landed = taken.valid & taken.ready, done.valid & done.ready
+            m.d.sync += flying.eq(flying + took - landed)
             with m.If(is_free):
                 m.d.sync += start.valid.eq(taken.valid & taken.ready)
             with m.If(taken.valid & taken.ready):
@@ -101,6 +112,10 @@ class TokenScoreboard(wiring.Component):
     def _is_there(self, mask: Value, bit: int, producer: int, consumer: int) -> Value:
         """Return whether the token of ``bit`` is there or not waited for."""
         return ~mask[bit] | (self.tokens[producer, consumer] != 0)
+
+    def _may_fly(self, flying: Value) -> Value:
+        """Return whether a unit with ``flying`` instructions under way may take another."""
+        return flying != self.spec.in_flight
 
     def _has_room(self, mask: Value, bit: int, producer: int, consumer: int) -> Value:
         """Return whether the token of ``bit`` may come or does not."""

@@ -85,7 +85,7 @@ FLIGHTLLM_UNITS = (
         token_scoreboard.TokenScoreboard,
         token_scoreboard.timing,
         token_scoreboard_properties,
-        TokenSpec(depth=3),
+        TokenSpec(depth=3, in_flight=2),
     ),
     Unit(
         "flightllm/dequant",

@@ -16,8 +16,9 @@ def token_scoreboard_properties(m: Module, unit: TokenScoreboard) -> None:
     """Assert token conservation by counts of its own, and exactly when streams are accepted.
 
     Tokens of a pair: those released by accepted completions, less those taken by accepted
-    instructions, which is never negative and never above the depth. What starts is the
-    instruction accepted last.
+    instructions, which is never negative and never above the depth. Instructions in flight: those
+    accepted less those completed, within their bound likewise. What starts is the instruction
+    accepted last.
     """
     spec = unit.spec
     held = {
@@ -32,8 +33,13 @@ def token_scoreboard_properties(m: Module, unit: TokenScoreboard) -> None:
         is_free = ~is_offered | start.ready
         waited = [~taken.payload.wait[bit] | (held[p, number] > 0) for p, bit in bits.items()]
         room = [~done.payload[bit] | (held[number, c] < spec.depth) for c, bit in bits.items()]
-        m.d.comb += Assert(taken.ready == (is_free & reduce(and_, waited)))
-        m.d.comb += Assert(done.ready == reduce(and_, room))
+        flown = Signal(range(spec.in_flight + 1), name=f"flown{number}")
+        m.d.comb += Assert(unit.flying[number] == flown)
+        m.d.comb += Assert(flown <= spec.in_flight)
+        may_fly = flown < spec.in_flight
+        m.d.comb += Assert(taken.ready == (is_free & may_fly & reduce(and_, waited)))
+        m.d.comb += Assert(done.ready == ((flown > 0) & reduce(and_, room)))
+        m.d.sync += flown.eq(flown + (taken.valid & taken.ready) - (done.valid & done.ready))
         m.d.comb += Assert(start.valid == is_offered)
         m.d.comb += Assert(~is_offered | (start.payload == release))
         accepted = taken.valid & taken.ready

@@ -151,3 +151,14 @@ def test_a_token_that_nobody_gives_is_a_deadlock() -> None:
     built.code["release"][built.code["unit"] == LD] = 0
     with pytest.raises(HwsimError, match="need tokens for instruction"):
         play_body(built)
+
+
+def test_a_pair_that_holds_fewer_tokens_than_its_program_needs_is_a_deadlock() -> None:
+    machine = make_machine("flightllm", "u280", settings=["tokens.depth=1"])
+    assert isinstance(machine.spec, FlightSpec)
+    built = body(Layer("norm", 128, n=64, function="rmsnorm"), machine.spec)
+    play_body(built)  # a token at a time is enough
+    two = np.flatnonzero(built.code["unit"] == MISC)[:2]
+    built.code["wait"][two] = 0  # one token may stay; the last one waits for room for ever
+    with pytest.raises(HwsimError, match="or room"):
+        play_body(built)

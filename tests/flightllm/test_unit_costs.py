@@ -24,7 +24,7 @@ TOKEN_CYCLES = 2
 
 
 def test_a_token_takes_as_long_as_in_the_scoreboard() -> None:
-    waits: list[list[int]] = [[], [], [], [0b10000], [], []]  # MV waits for LD
+    waits: list[list[int]] = [[0], [], [], [0b10000], [], []]  # MV waits for LD
     run = play_scoreboard(U280.tokens, TokenPlay(waits, waits, [[0b00100], [], [], [], [], []]))
     assert run.cycles["o__3"][0] - run.cycles["done__0"][0] == TOKEN_CYCLES
 

@@ -118,7 +118,7 @@ SPECS = {
     "sparse_mux": [CsdChainSpec(choices=5)],
     "overflow_adjust": [LaneSpec(), LaneSpec(operand_bits=4, lane_bits=10, segment_dsps=8)],
     "csd_chain": [SMALL_CHAIN, CsdChainSpec(dsps=2, lane=LaneSpec(segment_dsps=2))],
-    "token_scoreboard": [TokenSpec(units=3, depth=1)],
+    "token_scoreboard": [TokenSpec(units=3, depth=1, in_flight=2)],
     "dequant": [DequantSpec(), DequantSpec(word_bits=16, lanes=3, widths=(1, 3, 7))],
     "vector_sfu": [SfuSpec(lanes=4, max_beats=9), SfuSpec(lanes=1, max_beats=8, table_bits=4)],
     "qmoe_decoder": [QMoeSpec(entries=512)],

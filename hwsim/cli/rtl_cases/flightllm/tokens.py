@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.cli.rtl_cases.case import Case
 from hwsim.flightllm.token_scoreboard import TokenPlay, peer_bits, play_scoreboard
@@ -16,7 +19,7 @@ def random_play(rng: np.random.Generator, spec: TokenSpec, events: int) -> Token
     """Return instructions and completions that some order lets through to the end.
 
     Drawn along one such order; since only its consumer takes a pair's tokens and only its producer
-    adds any, every other order then comes to the end too.
+    adds any, and a unit's instructions complete in turn, every other order comes to the end too.
     """
     units = range(spec.units)
     tokens = {(p, c): 0 for p in units for c in units if p != c}
@@ -26,6 +29,9 @@ def random_play(rng: np.random.Generator, spec: TokenSpec, events: int) -> Token
         unit = int(rng.integers(spec.units))
         bits = peer_bits(spec, unit)
         is_wait, mask = rng.random() < 0.5, 0
+        flying = len(waits[unit]) - len(dones[unit])
+        if flying in (0, spec.in_flight):  # nothing to complete, or no room for another
+            is_wait = flying == 0
         # Dense masks now and then, so that counters fill.
         share = rng.choice([0.2, 0.9])
         for other, bit in bits.items():
@@ -40,14 +46,19 @@ def random_play(rng: np.random.Generator, spec: TokenSpec, events: int) -> Token
 
 
 def scoreboard_case(
-    spec: TokenSpec, play: TokenPlay, *, stall_share: float = 0.0, seed: int = 0
+    spec: TokenSpec,
+    play: TokenPlay,
+    *,
+    stall_share: float = 0.0,
+    seed: int = 0,
+    gaps: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Case:
-    """Return what the scoreboard must do with ``play``, and when."""
+    """Return what the scoreboard must do with ``play``, and when; ``gaps`` replace drawn ones."""
     rng = np.random.default_rng(seed)
     units = range(spec.units)
     names = [f"{kind}__{u}" for kind in ("i", "done") for u in units]
     length = 4 * max(len(masks) for masks in [*play.waits, *play.dones])
-    gaps = {name: random_stalls(rng, length, stall_share) for name in names}
+    gaps = {name: random_stalls(rng, length, stall_share) for name in names} | dict(gaps or {})
     stalls = {f"o__{u}": random_stalls(rng, length, stall_share) for u in units}
     inputs = {f"done__{u}": list(play.dones[u]) for u in units}
     for u in units:
