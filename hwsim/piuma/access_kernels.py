@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsim.components.dram.arrival_buffer import arrival_of
-from hwsim.components.dram.arrival_kernels import arrival_access
-from hwsim.components.jit import njit_apart, njit_inline, njit_outline
+from hwsim.components.dram.arrival_call import call_arrival
+from hwsim.components.jit import njit_apart, njit_inline
 from hwsim.piuma.state import (
     AGE,
     ATOMIC,
@@ -91,7 +90,7 @@ def schedule(m, actor, t, now):
         m.wheel[t & WHEEL - 1, actor >> 6] |= np.int64(1) << (actor & 63)
 
 
-@njit_outline
+@njit_apart
 def send(m, source, target, size_bytes, t):
     """Reserve the links from block to block for a message; return when its head has passed all."""
     scalar = m.scalar
@@ -158,38 +157,23 @@ def dram_block(m, address):
 
 @njit_inline
 def dram_access(m, block, address, size_bytes, kind, now):
-    """Reserve a block's memory; return when the answer leaves it."""
-    extra = NOTHING
-    if kind == READ:
-        m.block[block, DRAM_READ] += size_bytes
-    elif kind == WRITE:
-        m.block[block, DRAM_WRITE] += size_bytes
-    else:
-        m.block[block, DRAM_READ] += size_bytes
-        m.block[block, DRAM_WRITE] += size_bytes
-        extra = m.scalar[DRAM_ATOMIC]
-    return memory_answer(m, m.dram, block, address, size_bytes, kind, now) + extra
-
-
-@njit_inline
-def memory_answer(m, dram, block, address, size_bytes, kind, now):
-    """Move the bursts of an access; return when the memory has answered it.
-
-    numba drops the branch of the memory that is not there.
-    """
+    """Reserve a block's memory and move the bursts of an access; return when it is answered."""
     scalar = m.scalar
-    shortest, times = scalar[DRAM_MIN], np.int64(2) if kind == UPDATE else np.int64(1)
-    if dram is None:
-        bus = (size_bytes + shortest - 1) // shortest * shortest * times
-        m.block[block, DRAM_BUS] += bus
-        server = scalar[DRAM_AT] + block
-        free = max(m.servers[server], now * scalar[DRAM_NUM]) + bus * scalar[DRAM_DEN]
-        m.servers[server] = free
-        return (free + scalar[DRAM_NUM] - 1) // scalar[DRAM_NUM] + scalar[DRAM_LATENCY]
-    else:
-        bursts = (address + size_bytes - 1) // shortest - address // shortest + 1
-        m.block[block, DRAM_BUS] += bursts * shortest * times
-        return dram_commands(m, block, address, size_bytes, kind, now)
+    extra, times = NOTHING, np.int64(1)
+    if kind != WRITE:
+        m.block[block, DRAM_READ] += size_bytes
+    if kind != READ:
+        m.block[block, DRAM_WRITE] += size_bytes
+    if kind == UPDATE:
+        extra, times = scalar[DRAM_ATOMIC], np.int64(2)
+    if m.dram_place[0] != 0:
+        return dram_commands(m, block, address, size_bytes, kind, now) + extra
+    bus = (size_bytes + scalar[DRAM_MIN] - 1 & -scalar[DRAM_MIN]) * times
+    m.block[block, DRAM_BUS] += bus
+    server = scalar[DRAM_AT] + block
+    free = max(m.servers[server], now * scalar[DRAM_NUM]) + bus * scalar[DRAM_DEN]
+    m.servers[server] = free
+    return (free + scalar[DRAM_NUM] - 1) // scalar[DRAM_NUM] + scalar[DRAM_LATENCY] + extra
 
 
 @njit_apart
@@ -200,15 +184,17 @@ def dram_commands(m, block, address, size_bytes, kind, now):
     it, without gaps.
     """
     scalar = m.scalar
+    shortest, times = scalar[DRAM_MIN], np.int64(2) if kind == UPDATE else np.int64(1)
+    bursts = (address + size_bytes - 1) // shortest - address // shortest + 1
+    m.block[block, DRAM_BUS] += bursts * shortest * times
     low = address & (np.int64(1) << scalar[INTERLEAVE]) - 1
     high = address >> scalar[INTERLEAVE] + scalar[BLOCK_SHIFT]
     local = (high << scalar[INTERLEAVE] | low) & (np.int64(1) << scalar[DEVICE_SHIFT]) - 1
     place = block << scalar[DEVICE_SHIFT] | local
-    dram = arrival_of(m.dram)
     if kind != UPDATE:
-        return arrival_access(dram, place, size_bytes, kind, now)
-    done = arrival_access(dram, place, size_bytes, READ, now)
-    arrival_access(dram, place, size_bytes, WRITE, now)
+        return call_arrival(m.dram_place, place, size_bytes, kind, now)
+    done = call_arrival(m.dram_place, place, size_bytes, READ, now)
+    call_arrival(m.dram_place, place, size_bytes, WRITE, now)
     return done
 
 
@@ -245,7 +231,7 @@ def cached_line(m, slot):
     return (m.scalar[MEMORY_BYTES] >> 6) + slot
 
 
-@njit_outline
+@njit_apart
 def evict(m, slot, now):
     """Write the dirty half words of a cached line back; return when memory has them."""
     line = m.cache[slot, TAG]
@@ -282,7 +268,7 @@ def cached_slot(m, p, address, now):
     return oldest, done, reason
 
 
-@njit_outline
+@njit_apart
 def fetch(m, p, slot, line, now):
     """Replace the line in ``slot``; return when the new one is there, and why one waits."""
     if m.cache[slot, DIRTY] != 0:
@@ -308,7 +294,7 @@ def fetch(m, p, slot, line, now):
     return done, reason
 
 
-@njit_outline
+@njit_inline
 def flush(m, p, now):
     """Write back and forget everything in the cache of ``p``; return when memory has it."""
     lines = m.scalar[SETS] * m.scalar[WAYS]

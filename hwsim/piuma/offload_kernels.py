@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsim.components.jit import njit_inline, njit_outline
+from hwsim.components.jit import njit_apart, njit_inline
 from hwsim.piuma.access_kernels import (
     HALF_WORD,
     LINE,
@@ -99,7 +99,7 @@ __all__ = ["arrive", "dma_step", "pop", "post_dma", "push", "stp_ready", "wake"]
 D_OP, D_SOURCE, D_TARGET, D_COUNT, D_STRIDE, D_INDEX, D_FLAG, D_START = range(8)
 
 
-@njit_outline
+@njit_apart
 def stp_ready(m, thread, t):
     """Set when a single-threaded pipeline's next instruction has its operands: from ``t`` on."""
     lane = m.thread[thread, LANE]
@@ -133,7 +133,7 @@ def stp_ready(m, thread, t):
     m.thread[thread, REASON] = reason
 
 
-@njit_outline
+@njit_apart
 def wake(m, thread, t, reason, now):
     """Let a waiting thread issue from cycle ``t`` on."""
     m.ready[thread] = t
@@ -166,7 +166,7 @@ def append_waiter(m, table, row, head, tail, thread):
     table[row, tail] = thread
 
 
-@njit_outline
+@njit_inline
 def queue_time(m, p, q, there_bytes, back_bytes, now):
     """Reserve the queue engine of queue ``q``; return when it answers."""
     block = q // m.scalar[QUEUES]
@@ -177,7 +177,7 @@ def queue_time(m, p, q, there_bytes, back_bytes, now):
     return start + m.scalar[QUEUE_LATENCY] + way
 
 
-@njit_outline
+@njit_inline
 def push(m, p, thread, q, value, now):
     """Put ``value`` into queue ``q``; return when the thread goes on, NEVER if it has to wait."""
     queue = m.queue
@@ -198,7 +198,7 @@ def push(m, p, thread, q, value, now):
     return t
 
 
-@njit_outline
+@njit_inline
 def pop(m, p, thread, rd, q, now):
     """Take a token of queue ``q`` into ``rd``; return when it is there, NEVER if it waits."""
     queue = m.queue
@@ -221,7 +221,7 @@ def pop(m, p, thread, rd, q, now):
     return t
 
 
-@njit_outline
+@njit_inline
 def arrive(m, thread, group, op, now):
     """Let ``thread`` arrive at a barrier; the last one releases all and hands out the sum."""
     barrier = m.barrier
@@ -253,7 +253,7 @@ def arrive(m, thread, group, op, now):
     barrier[group, ARRIVED] = 0
 
 
-@njit_outline
+@njit_inline
 def post_dma(m, p, thread, operation, first, now):
     """Queue the descriptor in registers ``first`` to ``first + 5``; say if there is room."""
     block = m.pipe[p, IN_BLOCK]
@@ -275,7 +275,7 @@ def post_dma(m, p, thread, operation, first, now):
     return True
 
 
-@njit_outline
+@njit_apart
 def end_time(m, block, address, size_bytes, kind, now):
     """Return when up to a line at ``address`` has been read or written by a block's DMA engine."""
     if address < m.scalar[DRAM_BYTES]:
@@ -295,7 +295,7 @@ def end_time(m, block, address, size_bytes, kind, now):
     return done + route(m, block, owner, size_bytes, NOTHING, now)
 
 
-@njit_outline
+@njit_inline
 def move_chunk(m, block, entry, at, now):
     """Move the chunk that begins at ``at``; return (its size, when it has arrived)."""
     op = m.descriptors[entry, D_OP]
@@ -369,7 +369,7 @@ def charge_wait(m, block, now):
     m.block[block, DMA_LAST] = now
 
 
-@njit_outline
+@njit_inline
 def finish_descriptor(m, block, now):
     """Drop the finished descriptor; return when to look at the next one."""
     dma = m.block
@@ -390,7 +390,7 @@ def finish_descriptor(m, block, now):
     return NEVER
 
 
-@njit_outline
+@njit_apart
 def dma_step(m, block, now):
     """Let a DMA engine move its next chunk, or finish a descriptor, in cycle ``now``."""
     dma = m.block

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hwsim.components.dram.arrival_buffer import view_arrival
-from hwsim.components.dram.arrival_kernels import finish_arrivals
+from hwsim.components.dram.arrival_call import finish_arrival
 from hwsim.core.errors import HwsimError
 from hwsim.piuma import thread_kernels
 from hwsim.piuma.state import (
@@ -53,7 +52,7 @@ def play(
     run = thread_kernels.run_plainly if is_plain else thread_kernels.run_events
     is_done = False
     while not is_done:
-        is_done = run(chip, int(chip.scalar[NOW]) + chunk_cycles)
+        is_done = run(chip.table, int(chip.scalar[NOW]) + chunk_cycles)
         if watch is not None:
             watch(chip, int(chip.scalar[NOW]))
     error = int(chip.scalar[ERROR])
@@ -68,6 +67,6 @@ def play(
 
 def finish_memory(chip: Chip, cycles: int) -> int:
     """Let DRAM write what still waits after ``cycles``; return the cycle at which all is there."""
-    if chip.dram is None:
+    if not chip.dram.size:
         return cycles
-    return max(cycles, int(finish_arrivals(view_arrival(chip.dram), cycles)))
+    return max(cycles, finish_arrival(chip.dram_place, cycles))

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.components.dram.arrival_buffer import pack_arrival
+from hwsim.components.array_table import table_of
+from hwsim.components.dram.arrival_buffer import pack_arrival, view_arrival
+from hwsim.components.dram.arrival_call import arrival_place, no_arrival
 from hwsim.components.dram.arrival_state import arrival_state
 from hwsim.components.dram.state import Controller
 from hwsim.core.result import STALL_REASONS
@@ -25,6 +27,8 @@ __all__ = ["ALL_THREADS", "BLOCK_THREADS", "Chip", "Launch", "chip_state", "dram
 
 WHEEL = 1024
 """Cycles ahead that the event wheel holds; later events are put off."""
+SOON = 256
+"""Cycles ahead that a thread comes back to its pipeline without the wheel."""
 NEVER = np.int64(1 << 62)
 
 # Reasons, as columns of an account after BUSY. As np.int64 what is passed on is no literal type to
@@ -59,7 +63,6 @@ DMA_STEPS, RETRIES = range(48, 50)
 # Bytes by how they came from and went to off-chip memory.
 DIRECT_READ, DIRECT_WRITE, FILLED, WRITTEN_BACK, DMA_READ, DMA_WRITTEN = range(50, 56)
 OP_COUNT = 64  # by opcode
-BIT = 128  # number of the bit by de Bruijn's hash
 
 # Chip.pipe columns; then an account.
 FIRST, COUNT, TURN, LAST, IN_BLOCK, IS_STP, ALU, STAMP, PIPE_ACCOUNT = range(9)
@@ -101,7 +104,9 @@ class Chip(NamedTuple):
     scalar: NDArray[np.int64]
     thread: NDArray[np.int64]
     ready: NDArray[np.int64]  # [threads] when it may issue next: the end of next_time
+    ahead: NDArray[np.int64]  # [threads] instructions already done, still to be issued
     waiting: NDArray[np.int64]  # [pipelines] a bit per thread that may issue now
+    soon: NDArray[np.int64]  # [SOON, pipelines] the same, from a coming cycle on
     stp: NDArray[np.int64]
     pipe: NDArray[np.int64]
     next_time: NDArray[np.int64]  # [actors]
@@ -112,7 +117,9 @@ class Chip(NamedTuple):
     descriptors: NDArray[np.int64]  # [blocks * entries, 8]
     queue: NDArray[np.int64]
     barrier: NDArray[np.int64]
-    dram: NDArray[np.int64] | None  # DRAM (arrival_buffer), None with other models
+    dram: NDArray[np.int64]  # DRAM (arrival_buffer), empty with other models
+    dram_place: NDArray[np.int64]  # where it is (arrival_call)
+    table: NDArray[np.int64]  # [fields before, 4] of this bundle (array_table)
 
     @property
     def accounts(self) -> NDArray[np.int64]:
@@ -146,7 +153,7 @@ class Launch(NamedTuple):
 def _scalars(spec: PiumaSpec, dram_bytes: int) -> NDArray[np.int64]:
     rate = _memory_rate(spec)
     banks = spec.blocks * spec.spad.banks
-    scalar = np.zeros(BIT + 64, np.int64)
+    scalar = np.zeros(OP_COUNT + len(OPCODES), np.int64)
     scalar[: ENGINE_AT + 1] = [
         *(spec.blocks, spec.mesh[1], dram_bytes, spec.spad.capacity_bytes, spec.spad.banks),
         *(spec.spad.load_cycles, spec.spad.atomic_cycles),
@@ -169,8 +176,6 @@ def _scalars(spec: PiumaSpec, dram_bytes: int) -> NDArray[np.int64]:
         scalar[DEVICE_SHIFT] = each.capacity_bytes.bit_length() - 1
         scalar[BLOCK_SHIFT] = spec.blocks.bit_length() - 1
         scalar[DRAM_MIN] = each.burst_bytes
-    for bit in range(64):
-        scalar[BIT + ((_DE_BRUIJN << bit & (1 << 64) - 1) >> 58)] = bit
     return scalar
 
 
@@ -185,13 +190,13 @@ def _memory_rate(spec: PiumaSpec) -> tuple[int, int, int]:
     return rate.numerator, rate.denominator, spec.dram.latency_cycles
 
 
-def _arrival(spec: PiumaSpec) -> NDArray[np.int64] | None:
+def _arrival(spec: PiumaSpec) -> NDArray[np.int64]:
     """Return the DRAM of all blocks, if that is the model: its highest channel bits are the block.
 
     Inside a block's memory the device's mapping holds.
     """
     if spec.memory.model != "dram":
-        return None
+        return np.zeros(0, np.int64)
     device = spec.memory.dram_device(spec.blocks)
     each = spec.memory.dram_device(1)
     low = each.controllers.bit_length() - 1
@@ -204,9 +209,6 @@ def _arrival(spec: PiumaSpec) -> NDArray[np.int64] | None:
             path_cycles=spec.memory.latency_cycles,
         )
     )
-
-
-_DE_BRUIJN = 0x03F79D71B4CB0A89
 
 
 def cache_words(spec: PiumaSpec) -> int:
@@ -233,6 +235,7 @@ def chip_state(
     )
     mem[: len(dram)] = dram
     regs = np.zeros((threads, REGISTERS), ints)
+    arrival = _arrival(spec)
     chip = Chip(
         code=np.ascontiguousarray(code).view(ints).reshape(len(code), -1),
         regs=regs,
@@ -243,7 +246,9 @@ def chip_state(
         scalar=_scalars(spec, len(dram) * 8),
         thread=np.zeros((threads, THREAD_ACCOUNT + ACCOUNT), ints),
         ready=next_time[blocks:],
+        ahead=np.zeros(threads, ints),
         waiting=np.zeros(pipes, ints),
+        soon=np.zeros((SOON, pipes), ints),
         stp=np.zeros((blocks * spec.stp.pipelines, SLOTS + 2 * spec.stp.outstanding), ints),
         pipe=np.zeros((pipes, PIPE_ACCOUNT + ACCOUNT), ints),
         next_time=next_time,
@@ -254,8 +259,11 @@ def chip_state(
         descriptors=np.zeros((blocks * spec.dma.queue_entries, 8), ints),
         queue=np.zeros((blocks * spec.queue.queues, TOKENS + spec.queue.entries), ints),
         barrier=np.zeros((1 + blocks, 4), ints),
-        dram=_arrival(spec),
+        dram=arrival,
+        dram_place=arrival_place(view_arrival(arrival)) if arrival.size else no_arrival(),
+        table=np.zeros((0, 0), ints),
     )
+    chip = chip._replace(table=table_of(chip[:-1]))
     chip.stp[:, REG_REASON:SLOTS] = HAZARD
     chip.stp[:, SLOTS + spec.stp.outstanding :] = DRAM
     chip.cache[:, TAG] = -1

@@ -98,7 +98,7 @@ def count_op(chip: Chip, fact: dict[str, Any], cycles: int) -> OpCounts:
         cache_hits=int(s[state.CACHE_HITS]),
         cache_misses=int(s[state.CACHE_MISSES]),
         spans=_spans(chip, cycles),
-        commands=None if chip.dram is None else count_events(view_arrival(chip.dram)),
+        commands=count_events(view_arrival(chip.dram)) if chip.dram.size else None,
     )
 
 

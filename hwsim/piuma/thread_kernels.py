@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba.cpython.unsafe.numbers import trailing_zeros
 
-from hwsim.components.jit import njit_entry, njit_inline, njit_outline
+from hwsim.components.jit import as_index, njit_apart, njit_entry, njit_inline
 from hwsim.piuma.access_kernels import (
     HALF_WORD,
+    NOTHING,
     READ,
     UPDATE,
     WORD,
@@ -25,6 +27,7 @@ from hwsim.piuma.access_kernels import (
     flush,
     schedule,
 )
+from hwsim.piuma.chip_table import chip_of
 from hwsim.piuma.offload_kernels import arrive, dma_step, pop, post_dma, push, stp_ready
 from hwsim.piuma.opcodes import (
     AADD,
@@ -82,7 +85,6 @@ from hwsim.piuma.state import (
     BAD_ADDRESS,
     BAD_BARRIER,
     BAD_QUEUE,
-    BIT,
     BLOCKS,
     CAS_MERGED,
     CAS_WON,
@@ -120,6 +122,7 @@ from hwsim.piuma.state import (
     RESOURCE,
     RETRIES,
     SLOTS,
+    SOON,
     STP_OUTSTANDING,
     THREAD_ACCOUNT,
     TURN,
@@ -128,7 +131,8 @@ from hwsim.piuma.state import (
 
 __all__ = ["run_events", "run_plainly"]
 
-_DE_BRUIJN = 0x03F79D71B4CB0A89
+MOST_AHEAD = np.int64(64)
+"""Instructions done at once, so that a loop of them without an end does not stop the clock."""
 
 
 @njit_inline
@@ -173,7 +177,7 @@ def atomic(m, thread, op, rd, word, rs2):
     m.regs[thread, rd] = old
 
 
-@njit_outline
+@njit_inline
 def through_cache(m, p, thread, op, rd, rs2, address, now):
     """Do a load or store through the cache; return (cycle of the answer, reason for waiting)."""
     slot, done, reason = cached_slot(m, p, address, now)
@@ -215,9 +219,10 @@ def memory(m, p, thread, op, rd, rs2, address, now):
 
 
 @njit_inline
-def calculate(m, thread, op, rd, a, b, rs1, rs2, imm):
-    """Do an arithmetic instruction."""
-    regs, fregs = m.regs, m.fregs
+def calculate(regs, fregs, thread, op, rd, rs1, rs2, imm, row):
+    """Do an arithmetic instruction or a jump in ``row``; return the row of the next."""
+    a, b = regs[thread, rs1], regs[thread, rs2]
+    following = row + 1
     if op == LI:
         regs[thread, rd] = imm
     elif op == ADD:
@@ -266,25 +271,42 @@ def calculate(m, thread, op, rd, a, b, rs1, rs2, imm):
         fregs[thread, rd] = math.sqrt(fregs[thread, rs1])
     elif op == FLOAT:
         fregs[thread, rd] = np.float64(a)
+    elif op == JMP:
+        following = imm
+    elif op == BEQ:
+        following = imm if a == b else following
+    elif op == BNE:
+        following = imm if a != b else following
+    elif op == BLT:
+        following = imm if a < b else following
+    elif op == BGE:
+        following = imm if a >= b else following
+    elif op == FBLT:
+        following = imm if fregs[thread, rs1] < fregs[thread, rs2] else following
+    return following
 
 
 @njit_inline
-def is_taken(m, thread, op, a, b, rs1, rs2):
-    """Return whether a jump jumps."""
-    if op == BEQ:
-        return a == b
-    if op == BNE:
-        return a != b
-    if op == BLT:
-        return a < b
-    if op == BGE:
-        return a >= b
-    if op == FBLT:
-        return m.fregs[thread, rs1] < m.fregs[thread, rs2]
-    return True
+def run_registers(code, regs, fregs, scalar, thread, row, limit):
+    """Do instructions from ``row`` on, at most ``limit``, that concern a thread's registers alone.
+
+    Return (how many, the row of the next). Nobody else sees these registers, so that it makes no
+    difference when, between two other instructions of the thread, their values change.
+    """
+    count = NOTHING
+    while count < limit:
+        op = as_index(code[row, 0])
+        if op >= LD8:
+            break
+        rd, rs1 = as_index(code[row, 1]), as_index(code[row, 2])
+        rs2, imm = as_index(code[row, 3]), code[row, 4]
+        scalar[OP_COUNT + op] += 1
+        row = as_index(calculate(regs, fregs, thread, op, rd, rs1, rs2, imm, row))
+        count += 1
+    return count, row
 
 
-@njit_outline
+@njit_apart
 def offload(m, p, thread, op, row, a, now):
     """Do an instruction of the engines beside the pipelines; return (ready, reason)."""
     done, reason = now + m.pipe[p, ALU], HAZARD
@@ -319,44 +341,39 @@ def offload(m, p, thread, op, row, a, now):
 
 
 @njit_inline
-def execute(m, p, thread, now):
-    """Execute the next instruction of ``thread`` and set when the one after may be issued."""
+def execute(m, p, thread, now, limit):
+    """Execute the next instruction of ``thread`` and set when the one after may be issued.
+
+    Of up to ``limit`` instructions that concern its registers alone all are done, and
+    ``Chip.ahead`` says how many of them are still to be issued.
+    """
     row = m.thread[thread, PC]
-    code = m.code
-    op, rd, rs1, rs2 = code[row, 0], code[row, 1], code[row, 2], code[row, 3]
-    imm = code[row, 4]
-    a, b = m.regs[thread, rs1], m.regs[thread, rs2]
-    m.scalar[OP_COUNT + op] += 1
-    m.thread[thread, PC] = row + 1
+    op = m.code[row, 0]
     done, reason = now + m.pipe[p, ALU], HAZARD
     is_stp = m.pipe[p, IS_STP] != 0
-    if op < JMP:
-        calculate(m, thread, op, rd, a, b, rs1, rs2, imm)
-    elif op < LD8:
-        if is_taken(m, thread, op, a, b, rs1, rs2):
-            m.thread[thread, PC] = imm
-    elif op <= SWAP:
-        answered, reason = memory(m, p, thread, op, rd, rs2, a + imm, now)
-        if is_stp:
-            lane = m.thread[thread, LANE]
-            free = 0
-            for k in range(m.scalar[STP_OUTSTANDING]):
-                if m.stp[lane, SLOTS + k] < m.stp[lane, SLOTS + free]:
-                    free = k
-            m.stp[lane, SLOTS + free] = answered
-            m.stp[lane, SLOTS + m.scalar[STP_OUTSTANDING] + free] = reason
-            if op != ST8 and op != ST4 and op != STC8:
-                m.stp[lane, rd] = answered
-                m.stp[lane, REG_REASON + rd] = reason
-            reason = HAZARD
-        else:
-            done = max(done, answered)
+    if op < LD8:
+        count, m.thread[thread, PC] = run_registers(
+            m.code, m.regs, m.fregs, m.scalar, thread, row, np.int64(1) if is_stp else limit
+        )
+        m.ahead[thread] = count - 1
     else:
-        done, reason = offload(m, p, thread, op, row, a, now)
-        if op == QPOP and is_stp and done < NEVER:
-            lane = m.thread[thread, LANE]
-            m.stp[lane, rd] = done
-            m.stp[lane, REG_REASON + rd] = reason
+        m.thread[thread, PC] = row + 1
+        m.scalar[OP_COUNT + op] += 1
+        a = m.regs[thread, m.code[row, 2]]
+        if op <= SWAP:
+            rd = m.code[row, 1]
+            answered, reason = memory(m, p, thread, op, rd, m.code[row, 3], a + m.code[row, 4], now)
+            if is_stp:
+                note_answer(m, thread, op, rd, answered, reason)
+                reason = HAZARD
+            else:
+                done = max(done, answered)
+        else:
+            done, reason = offload(m, p, thread, op, row, a, now)
+            if op == QPOP and is_stp and done < NEVER:
+                lane, rd = m.thread[thread, LANE], m.code[row, 1]
+                m.stp[lane, rd] = done
+                m.stp[lane, REG_REASON + rd] = reason
     m.ready[thread] = done
     m.thread[thread, REASON] = reason
     if is_stp and done < NEVER:
@@ -364,9 +381,18 @@ def execute(m, p, thread, now):
 
 
 @njit_inline
-def bit_number(m, low):
-    """Return the number of the one bit that is set in ``low``."""
-    return m.scalar[BIT + ((low * _DE_BRUIJN >> 58) & 63)]
+def note_answer(m, thread, op, rd, answered, reason):
+    """Note when a memory instruction of a single-threaded pipeline is answered, and its result."""
+    lane, slots = m.thread[thread, LANE], m.scalar[STP_OUTSTANDING]
+    free = 0
+    for k in range(slots):
+        if m.stp[lane, SLOTS + k] < m.stp[lane, SLOTS + free]:
+            free = k
+    m.stp[lane, SLOTS + free] = answered
+    m.stp[lane, SLOTS + slots + free] = reason
+    if op != ST8 and op != ST4 and op != STC8:
+        m.stp[lane, rd] = answered
+        m.stp[lane, REG_REASON + rd] = reason
 
 
 @njit_inline
@@ -392,13 +418,13 @@ def pick_waiting(m, p):
         low = waiting
     low &= -low
     m.waiting[p] = waiting ^ low
-    lane = bit_number(m, low)
+    lane = trailing_zeros(low)
     m.pipe[p, TURN] = lane + 1 if lane + 1 < m.pipe[p, COUNT] else 0
-    return m.pipe[p, FIRST] + lane
+    return as_index(m.pipe[p, FIRST] + lane)
 
 
 @njit_inline
-def issue(m, p, thread, now):
+def issue(m, p, thread, now, limit):
     """Let pipeline ``p`` issue the next instruction of ``thread``, and account for it."""
     reason = m.thread[thread, REASON]
     gap = now - m.pipe[p, LAST] - 1
@@ -413,7 +439,11 @@ def issue(m, p, thread, now):
     m.thread[thread, THREAD_ACCOUNT + RESOURCE] += now - since
     m.thread[thread, THREAD_ACCOUNT] += 1
     m.thread[thread, ISSUED_AT] = now
-    execute(m, p, thread, now)
+    if m.ahead[thread] > 0:
+        m.ahead[thread] -= 1
+        m.ready[thread] = now + m.pipe[p, ALU]
+    else:
+        execute(m, p, thread, now, limit)
 
 
 @njit_inline
@@ -430,31 +460,51 @@ def look(m, actor, now):
         m.waiting[p] |= np.int64(1) << (thread - m.pipe[p, FIRST])
 
 
+@njit_inline
+def look_at_wheel(m, slot, now):
+    """Look at all actors that a slot of the wheel holds; return whether there are any."""
+    has_any = False
+    for w in range(m.wheel.shape[1]):
+        bits = m.wheel[slot, w]
+        if bits != 0:
+            has_any = True
+            m.wheel[slot, w] = 0
+            while bits != 0:
+                look(m, w * 64 + trailing_zeros(bits), now)
+                bits &= bits - 1
+    return has_any
+
+
+@njit_inline
+def return_thread(m, p, thread, now):
+    """Let ``thread``, which ``p`` has just issued from, come back when it is ready."""
+    ready = m.ready[thread]
+    if ready - now < SOON:
+        lane = thread - m.pipe[p, FIRST]
+        m.soon[ready & SOON - 1, p] |= np.int64(1) << lane
+    else:
+        schedule(m, m.scalar[BLOCKS] + thread, ready, now)
+
+
 @njit_entry
-def run_events(m, until):
+def run_events(table, until):
     """Run from event to event up to cycle ``until``; return whether everything is done."""
-    blocks = m.scalar[BLOCKS]
+    m = chip_of(table)
     now = m.scalar[NOW]
     quiet = m.scalar[QUIET]
     while now < until and m.scalar[ERROR] == 0:
         if m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0:
             break
-        slot = now & WHEEL - 1
-        quiet += 1
-        for w in range(m.wheel.shape[1]):
-            bits = m.wheel[slot, w]
-            m.wheel[slot, w] = 0
-            while bits != 0:
-                low = bits & -bits
-                bits ^= low
-                quiet = 0
-                look(m, w * 64 + bit_number(m, low), now)
+        quiet = 0 if look_at_wheel(m, now & WHEEL - 1, now) else quiet + 1
+        soon = now & SOON - 1
         for p in range(m.waiting.shape[0]):
+            m.waiting[p] |= m.soon[soon, p]
             if m.waiting[p] != 0:
+                m.soon[soon, p] = 0
                 quiet = 0
                 thread = pick_waiting(m, p)
-                issue(m, p, thread, now)
-                schedule(m, blocks + thread, m.ready[thread], now)
+                issue(m, p, thread, now, MOST_AHEAD)
+                return_thread(m, p, thread, now)
         if quiet > WHEEL:
             m.scalar[ERROR] = DEADLOCK
         now += 1
@@ -463,8 +513,9 @@ def run_events(m, until):
 
 
 @njit_entry
-def run_plainly(m, until):
+def run_plainly(table, until):
     """Do what :func:`run_events` does by looking at every engine and pipeline in every cycle."""
+    m = chip_of(table)
     blocks = m.scalar[BLOCKS]
     now = m.scalar[NOW]
     quiet = m.scalar[QUIET]
@@ -480,7 +531,7 @@ def run_plainly(m, until):
             thread = pick(m, p, now)
             if thread >= 0:
                 quiet = 0
-                issue(m, p, thread, now)
+                issue(m, p, thread, now, np.int64(1))
         if quiet > 1 << 20:
             m.scalar[ERROR] = DEADLOCK
         now += 1

@@ -256,10 +256,14 @@ def test_a_wrong_program_is_told_where_it_went_wrong(threads: Threads) -> None:
 
 def test_looking_at_every_pipeline_in_every_cycle_changes_nothing(threads: Threads) -> None:
     def work(a: Assembler) -> None:
-        x, old = a.registers(2)
+        x, old, at, stop = a.registers(4)
         for i in range(20):
             a.emit("muli", x, THREAD, imm=40 + i)
             a.emit("andi", x, x, imm=0x7F8)
+            a.move(at, 0)
+            a.emit("andi", stop, THREAD, imm=31)
+            with a.count_up(at, stop):  # up to 95 instructions between two accesses
+                a.emit("xor", old, old, at)
             a.atomic("aadd", old, x, THREAD, 0)
             a.add(x, x, SPAD)
             a.atomic("aadd", old, x, THREAD, 0)
@@ -267,5 +271,5 @@ def test_looking_at_every_pipeline_in_every_cycle_changes_nothing(threads: Threa
     fast, cycles = threads(work, adds(50))
     plain, slow = threads(work, adds(50), is_plain=True)
     assert cycles == slow
-    for name in ("mem", "thread", "pipe", "block", "servers"):
+    for name in ("mem", "thread", "pipe", "block", "servers", "scalar", "regs", "ready"):
         assert (getattr(fast, name) == getattr(plain, name)).all(), name

@@ -16,9 +16,9 @@ from numba.np import arrayobj
 
 from hwsim.components.dram.arrival_state import Arrival
 
-__all__ = ["arrival_of", "pack_arrival", "view_arrival"]
+__all__ = ["DIMENSIONS", "arrival_of", "pack_arrival", "view_arrival"]
 
-_DIMENSIONS = (1, 1, 2, 1, 3, 2, 2, 2, 2, 3, 2, 1, 2, 2, 3, 2, 3, 2, 1, 2)
+DIMENSIONS = (1, 1, 2, 1, 3, 2, 2, 2, 2, 3, 2, 1, 2, 2, 3, 2, 3, 2, 1, 2)
 """Of the fields of Arrival, in their order."""
 _HEADER = 4
 """Words per field in front of all data: offset, then up to three extents."""
@@ -46,7 +46,7 @@ def view_arrival(buffer: np.ndarray) -> Arrival:
 @intrinsic
 def arrival_of(typing_context: Any, buffer: Any) -> Any:
     """Return the bundle in a buffer of :func:`pack_arrival`, for kernels."""
-    arrays = [types.Array(types.int64, dimensions, "C") for dimensions in _DIMENSIONS]
+    arrays = [types.Array(types.int64, dimensions, "C") for dimensions in DIMENSIONS]
     bundle = types.NamedTuple(arrays, Arrival)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -13,6 +13,7 @@ from hwsim.piuma import access_kernels, offload_kernels, thread_kernels
 from hwsim.piuma.atomic_spad import ADD, AtomicSpadModel
 from hwsim.piuma.atomic_spad import Request as SpadRequest
 from hwsim.piuma.barrel_issue import run_barrel
+from hwsim.piuma.chip_table import chip_of
 from hwsim.piuma.gather_dma import (
     GATHER,
     SCATTER,
@@ -54,12 +55,17 @@ def _chip(spec: PiumaSpec | None = None):
 
 
 @njit_entry
-def _pick_of_set(m, p, now):
+def _pick_compiled(table, p, now):
     """Pick as the event loop does, which keeps the threads that may issue in a set."""
+    m = chip_of(table)
     for thread in range(m.pipe[p, COUNT]):
         if m.ready[thread] <= now:
             m.waiting[p] |= np.int64(1) << thread
     return thread_kernels.pick_waiting(m, p) if m.waiting[p] != 0 else np.int64(-1)
+
+
+def _pick_of_set(chip, p, now):
+    return _pick_compiled(chip.table, p, now)
 
 
 _PICKS = {"look": interpreted(thread_kernels.pick), "set": _pick_of_set}
@@ -106,8 +112,9 @@ def test_a_bank_starts_the_same_requests_in_the_same_cycles(busy_cycles):
 
 
 @njit_entry
-def _queue_trace(m, is_push, tokens, arrivals, answered):
+def _queue_trace(table, is_push, tokens, arrivals, answered):
     """Let thread k push or pop at its arrival; note when its operation is through."""
+    m = chip_of(table)
     for k in range(is_push.size):
         if is_push[k]:
             answered[k] = offload_kernels.push(m, 0, k, 0, tokens[k], arrivals[k])
@@ -124,7 +131,7 @@ def test_a_queue_answers_the_same_pops_with_the_same_tokens_in_the_same_cycles()
     tokens = rng.integers(1, 1000, count)
     arrivals = np.sort(rng.integers(0, 60, count))
     through = np.zeros(count, np.int64)
-    _queue_trace(chip, is_push, tokens, arrivals, through)
+    _queue_trace(chip.table, is_push, tokens, arrivals, through)
 
     spec = TokenQueueSpec(ports=1, tag_bits=6)
     operations = [
@@ -153,8 +160,9 @@ def test_a_queue_answers_the_same_pops_with_the_same_tokens_in_the_same_cycles()
 
 
 @njit_entry
-def _dma_trace(m, steps):
+def _dma_trace(table, steps):
     """Let engine 0 work its descriptors off; note the cycle of every element moved."""
+    m = chip_of(table)
     now = m.next_time[0]
     while m.block[0, DMA_LENGTH] > 0:
         before = m.scalar[DMA_STEPS]
@@ -179,7 +187,7 @@ def test_the_dma_engine_begins_elements_at_the_same_intervals(opcode, operation,
     chip.block[0, DMA_LENGTH] = 1
     chip.next_time[0] = 0
     steps = np.zeros(count, np.int64)
-    _dma_trace(chip, steps)
+    _dma_trace(chip.table, steps)
 
     held = 2 * spad.load_cycles  # source and index at once, then the write
     descriptor = Descriptor(operation, 0, 100, 200, count)
