@@ -282,6 +282,10 @@ class Machine(ABC):
         return None
 
     @abstractmethod
+    def idle_energy_pj(self, cycles: int) -> dict[str, float]:
+        """Return what ``cycles`` in which nothing happens cost, by component: static power."""
+
+    @abstractmethod
     def candidates(self, op: Op, dataflow: str) -> Iterable[OpMapping]:
         """Yield the mappings a mapper may choose from for ``op`` under ``dataflow``.
 

@@ -72,6 +72,12 @@ class CpuMachine(Machine):
     def adapt(self, graph: OpGraph, *, kernel: str = "auto", dataflow: str = "auto") -> OpGraph:
         return adapt_graph(graph, self.spec, kernel, dataflow)
 
+    def idle_energy_pj(self, cycles: int) -> dict[str, float]:
+        from hwsim.cpu.energy import run_energy
+        from hwsim.cpu.kernel_run import COUNT_NAMES
+
+        return run_energy(dict.fromkeys(COUNT_NAMES, 0), 0, 0, cycles, self.spec)
+
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         yield plan_product(op, dataflow, self.spec)
 

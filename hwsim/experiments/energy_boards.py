@@ -1,14 +1,14 @@
 """Set the energy tables against the power that is reported of real boards and memories.
 
-Activity is stated below and every slot is charged, used or not; no number was fitted to a
-reference. What is not modelled is named by :func:`unchecked`: soft logic outside the listed units,
-its clocks, controllers. So the modelled parts must stay below a whole board (gated); whether they
-come near it is reported, not gated.
+FlightLLM's activity is that of a simulated step, PIUMA's is stated below; no number was fitted to
+a reference. What is not modelled is named by :func:`unchecked`: soft logic outside the listed
+units, its clocks, controllers. So the modelled parts must stay below a whole board (gated); whether
+they come near it is reported, not gated.
 
-FlightLLM (Zeng et al. 2024): one decode step of LLaMA2-7B on a U280, 17.50 ms at 225 MHz, and
-45 W of board power, as third-party notes on its board run and a later comparison table (AccLLM)
-have it. PIUMA (Hot Chips 2023, by the press): 75 W for the die and its optics, of which about 60 %
-optics and 21 % the eight cores.
+FlightLLM (Zeng et al. 2024): one decode step of LLaMA2-7B on a U280, and 45 W of board power, as
+third-party notes on its board run and a later comparison table (AccLLM) have it. PIUMA (Hot Chips
+2023, by the press): 75 W for the die and its optics, of which about 60 % optics and 21 % the eight
+cores.
 """
 
 from __future__ import annotations
@@ -20,28 +20,23 @@ from hwsim.components.energy import EnergyTable, average_power_w, energy_by_comp
 from hwsim.components.energy_dram import dram_energy, dram_energy_class
 from hwsim.core.result import Claim
 from hwsim.core.units import ceil_div
+from hwsim.experiments.flightllm_runs import run
+from hwsim.flightllm.energy import REST
+from hwsim.piuma.energy import BLOCK_STATIC_MW
+from hwsim.piuma.spec import PRESETS as PIUMA_PRESETS
 
-__all__ = ["claims", "flightllm_power_w", "piuma_power_w", "unchecked"]
+__all__ = [
+    "claims",
+    "flightllm_power_w",
+    "piuma_power_w",
+    "streaming_pj_per_bit",
+    "unchecked",
+]
 
-_U280_CLOCK_HZ = 225_000_000
-_U280_STEP_CYCLES = 3_937_100  # third-party board run, decode at 128 tokens
-_U280_WEIGHT_BYTES = 3_430_000_000  # third-party board notes: weights with metadata
-_U280_KV_BYTES = 128 * 262_144  # LLaMA2-7B in INT8: 262 144 bytes per token
-_U280_SLOTS_PER_CYCLE = (
-    3 * 2 * 16 * 128
-)  # three cores, authors' configuration (flightllm_test_demo)
-_U280_VECTOR_BYTES_PER_CYCLE = 3 * 32  # B buffers, the same
+_U280_CONTEXT = 128
 _U280_BOARD_W = 45.0
-_IDLE_CARD_W = 12.213 * 1.363 + 3.300 * 0.223
-"""A U50 with its shell and nothing running, sensors of both supplies (17.4 W; output in XRT's pull
-request 5184): leakage, shell, clocks, idle HBM and regulators. Assumed for the U280, whose die and
-card are larger: no reading of an idle one is at hand."""
 
-_PIUMA_CLOCK_HZ = 1_000_000_000  # assumed: not public
-_PIUMA_CORES, _PIUMA_PIPELINES = 8, 6  # HotTiles (HPCA 2024): 4 + 2 pipelines per core
 _PIUMA_MEMORY_SHARE_INVERSE = 3  # assumed: every third instruction accesses memory, 8 bytes
-_PIUMA_CORE_MM2 = 9.2  # Hot Chips 2023, by the press
-_LEAKAGE_MW_PER_MM2 = 20.0  # assumed: as static_mw of asic-7nm
 _PIUMA_OPTICS_BYTES_PER_S = 32 * 32_000_000_000  # 32 ports of 32 GB/s per direction, by the press
 _PIUMA_W, _PIUMA_CORE_SHARE, _PIUMA_OPTICS_SHARE = 75.0, 0.21, 0.60
 
@@ -55,27 +50,13 @@ _PRESS = "Hot Chips 2023, PIUMA, as reported by the press"
 @cache
 def flightllm_power_w() -> dict[str, float]:
     """Return the modelled parts of the U280's power in W during a decode step."""
-    cycles, clock_hz = _U280_STEP_CYCLES, _U280_CLOCK_HZ
-    slots = _U280_SLOTS_PER_CYCLE * cycles
-    counts = {
-        "mpe": {"int8_mult": slots, "int32_add": slots},
-        # Weights are written to the A buffers and read once.
-        "weight_buffers": {"sram_1mb_byte": 2 * _U280_WEIGHT_BYTES},
-        "vector_buffers": {"sram_32kb_byte": _U280_VECTOR_BYTES_PER_CYCLE * cycles},
+    step = run("u280", "decode", _U280_CONTEXT)
+    parts = step.stats.energy_by_component_pj
+    return {
+        name: average_power_w(pj, step.cycles, step.clock_hz)
+        for name, pj in parts.items()
+        if name != REST
     }
-    idle_mw = _IDLE_CARD_W * 1000
-    table = EnergyTable.named("fpga-16nm")
-    energy = energy_by_component(table, counts, cycles, clock_hz, static_mw=idle_mw)
-    device = load_device("hbm2-1800")
-    moved = _U280_WEIGHT_BYTES + _U280_KV_BYTES
-    commands = {
-        "RD": ceil_div(moved, device.burst_bytes),
-        "ACT": ceil_div(moved, device.row_bytes),  # assumed: long bursts use whole rows
-    }
-    for part, part_pj in dram_energy(device, commands, cycles, clock_hz).items():
-        if part != "background":  # in the idle card
-            energy[f"hbm_{part}"] = part_pj
-    return {name: average_power_w(pj, cycles, clock_hz) for name, pj in energy.items()}
 
 
 @cache
@@ -85,8 +66,9 @@ def piuma_power_w() -> dict[str, float]:
     Every instruction does one FP32 multiplication, the dearest single operation of the table but
     one; half of the memory accesses go to a cache, half to the scratchpad (assumed).
     """
-    second = _PIUMA_CLOCK_HZ
-    instructions = _PIUMA_CORES * _PIUMA_PIPELINES * second
+    die = PIUMA_PRESETS["die"]
+    second = die.clock_hz
+    instructions = die.blocks * (die.mtp.pipelines + die.stp.pipelines) * second
     accessed = instructions // _PIUMA_MEMORY_SHARE_INVERSE * 8
     counts = {
         "pipelines": {"instruction": instructions, "fp32_mult": instructions},
@@ -98,10 +80,27 @@ def piuma_power_w() -> dict[str, float]:
         EnergyTable.named("asic-7nm"),
         counts,
         second,
-        _PIUMA_CLOCK_HZ,
-        static_mw=_PIUMA_CORES * _PIUMA_CORE_MM2 * _LEAKAGE_MW_PER_MM2,
+        die.clock_hz,
+        static_mw=die.blocks * BLOCK_STATIC_MW,
     )
-    return {name: average_power_w(pj, second, _PIUMA_CLOCK_HZ) for name, pj in energy.items()}
+    return {name: average_power_w(pj, second, die.clock_hz) for name, pj in energy.items()}
+
+
+def streaming_pj_per_bit(name: str) -> float:
+    """Return what a bit of a device costs while all of its buses stream reads of whole rows.
+
+    Refresh takes its share of the time; background power and refreshes are those of all ranks.
+    """
+    device = load_device(name)
+    second, timings = device.clock_hz, device.timings
+    busy_clocks = second * (1 - timings["RFC_AB"] / timings["REFI"])
+    moved = round(device.peak_bytes_per_s * busy_clocks / second)
+    commands = {
+        "RD": ceil_div(moved, device.burst_bytes),
+        "ACT": ceil_div(moved, device.row_bytes),
+        "REFab": device.controllers * device.ranks * second // timings["REFI"],
+    }
+    return sum(dram_energy(device, commands, second, second).values()) / (8 * moved)
 
 
 def claims() -> list[Claim]:
@@ -110,7 +109,7 @@ def claims() -> list[Claim]:
     cores = sum(watts for name, watts in die.items() if name != "optics")
     core_limit = _PIUMA_W * _PIUMA_CORE_SHARE
     optics_limit = _PIUMA_W * _PIUMA_OPTICS_SHARE
-    hbm2, ddr4 = (dram_energy_class(family).stream_pj_per_bit() for family in ("hbm", "ddr4"))
+    hbm2 = dram_energy_class("hbm").stream_pj_per_bit()
     source = "O'Connor et al. 2017, abstract; ours from its Table 3, whole rows"
     what = "energy of a bit read from HBM2 in whole rows"
     limits = [board < _U280_BOARD_W, cores < core_limit, sum(die.values()) < _PIUMA_W]
@@ -136,8 +135,9 @@ def claims() -> list[Claim]:
         ),
         _claim(
             "ddr4-bit",
-            "energy of a bit read from DDR4 in whole rows, without background and controller",
-            *(ddr4, _DDR4_PJ_PER_BIT, "pJ/bit", 0.25, "published", "Jouppi et al. 2021, Table 2"),
+            "energy of a bit while four DDR4-2400 modules stream, without their controllers",
+            *(streaming_pj_per_bit("ddr4-2400"), _DDR4_PJ_PER_BIT, "pJ/bit", 0.25, "published"),
+            "Jouppi et al. 2021, Table 2; the load behind it is not stated",
             gated=False,
         ),
     ]
@@ -146,10 +146,14 @@ def claims() -> list[Claim]:
 def unchecked() -> list[str]:
     """Return what is known to be missing from the modelled powers."""
     return [
-        "energy: power of a U280's soft logic and its clocks, and what regulators lose under load; "
-        "no breakdown of its 45 W is at hand.",
-        "energy: power of PIUMA's routers, memory controllers and PCIe, and its clock; only "
-        "shares of cores and optics are reported.",
+        "energy: power of a U280's soft logic and its clocks, what regulators lose under load, and "
+        "the difference between an idle U50, which stands for the card at rest, and a U280; no "
+        "breakdown of its 45 W is at hand. Three U280 in a computing centre's nodes read 39.2, "
+        "41.4 and 58.3 W (PC2's documentation), with what load is not said.",
+        "energy: power of PIUMA's routers, memory controllers and PCIe, its clock, and what an "
+        "instruction costs there beyond a simple core's; only shares of cores and optics are "
+        "reported.",
+        "energy: power of a VHK158 under load: FlightLLM's preset counts its modelled parts only.",
     ]
 
 

@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.components.dram.controller import AddressedRequest, DramMemory
+from hwsim.components.dram.controller import AddressedRequest, DramMemory, count_events
 from hwsim.components.dram.devices import Device
 from hwsim.components.dram.state import Controller
 from hwsim.core.errors import HwsimError, InputError
@@ -75,7 +75,9 @@ def dram_layer_time(body: Body, code: NDArray[np.void], spec: FlightSpec) -> Lay
     play = _Play(body, code, spec)
     play.run()
     lost = tuple(tuple(Fraction(t) for t in row) for row in play.lost)
-    return LayerTime(Fraction(play.end), tuple(Fraction(t) for t in play.busy), lost)
+    busy = tuple(Fraction(t) for t in play.busy)
+    dram = tuple(count_events(memory.state) for memory in play.channels)
+    return LayerTime(Fraction(play.end), busy, lost, dram)
 
 
 class _Play:

@@ -13,7 +13,7 @@ from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
-from hwsim.core.result import Result
+from hwsim.core.result import Result, Stats
 from hwsim.core.sparsity import NM
 from hwsim.core.trace import TraceSink
 from hwsim.core.units import ceil_div
@@ -87,6 +87,11 @@ class FlightMachine(Machine):
         notes = check_experts(graph, self.spec)
         graph = prune_queries_and_keys(graph, self.spec)
         return graph.replace(ops=list(graph.ops()), notes=notes) if notes else graph
+
+    def idle_energy_pj(self, cycles: int) -> dict[str, float]:
+        from hwsim.flightllm.energy import run_energy
+
+        return run_energy(Stats(cycles, {}, 0, 0, 0, {}), self.spec)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         pattern = op.weight.pattern if op.weight is not None else None

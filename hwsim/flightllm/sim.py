@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.components.dram.controller import Counts
+from hwsim.components.dram.totals import command_counts
 from hwsim.components.engine_trace import MAX_TRACE_EVENTS
 from hwsim.core.errors import InputError
 from hwsim.core.result import (
@@ -23,10 +25,11 @@ from hwsim.core.result import (
 )
 from hwsim.core.trace import TraceSink
 from hwsim.flightllm.body import Body
+from hwsim.flightllm.energy import run_energy
 from hwsim.flightllm.isa import LD, SYS, UNITS
 from hwsim.flightllm.lower import FlightProgram, Run
 from hwsim.flightllm.spec import FlightSpec
-from hwsim.flightllm.summary import board_energy, run_extra
+from hwsim.flightllm.summary import run_extra
 from hwsim.flightllm.timing import LayerTime, play_body
 from hwsim.flightllm.trace import record_trace, write_events
 
@@ -188,7 +191,7 @@ _FACTS = ("name", "kind", "stage", "dims", "macs", "useful_macs")
 
 @dataclass
 class _Placed:
-    """What the layer led by an op took; bytes and slots of all cores."""
+    """What the layer led by an op took; bytes, slots and commands of all cores."""
 
     run: Run
     start: int
@@ -196,6 +199,7 @@ class _Placed:
     units: dict[str, UnitStats]
     issued_macs: int
     moved: _Moved
+    dram: Counts | None
 
 
 def _placed(
@@ -210,8 +214,18 @@ def _placed(
         if key not in known:
             known[key] = _bytes(body, times_run)
         issued = body.issued_macs * times_run
-        found.append(_Placed(run, start, accounts.end, units, issued, known[key]))
+        dram = _total(time.dram, times_run) if time.dram else None
+        found.append(_Placed(run, start, accounts.end, units, issued, known[key], dram))
     return found
+
+
+def _total(each: tuple[Counts, ...], times: int) -> Counts:
+    """Return the sum of ``each`` of the channels, ``times`` times."""
+    commands = {name: times * sum(one.commands[name] for one in each) for name in each[0].commands}
+    others = [name for name in vars(each[0]) if name != "commands"]
+    return Counts(
+        commands, **{name: times * sum(getattr(one, name) for one in each) for name in others}
+    )
 
 
 def _layer_results(program: FlightProgram, placed: list[_Placed]) -> list[LayerResult]:
@@ -285,7 +299,8 @@ def _to_result(
         useful_macs=sum(layer.useful_macs for layer in layers),
         bytes=total,
     )
-    stats.energy_by_component_pj = board_energy(stats, spec)
+    dram = [one.dram for one in placed if one.dram is not None]
+    stats.energy_by_component_pj = run_energy(stats, spec, dram)
     return Result(
         model=program.meta["model"],
         machine=machine.name,
@@ -297,7 +312,7 @@ def _to_result(
         layers=layers,
         provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
         notes=list(program.meta["notes"]),
-        extra=run_extra(program, stats, layers, spec),
+        extra=run_extra(program, stats, layers, spec) | command_counts(dram),
     )
 
 

@@ -116,11 +116,18 @@ class MemorySpec(_Part):
 
 
 class PowerSpec(_Part):
-    """Power of the board, and what is charged to its busiest parts."""
+    """Energy table of the chip, power of the card at rest, and of the board under load.
 
-    board_w: float = Field(45.0, gt=0, description="measured on a U280 (board notes)")
-    mac_pj: float = Field(1.5, ge=0, description="INT8 multiply-accumulate in a DSP (assumed)")
-    hbm_pj_per_byte: float = Field(31.2, ge=0, description="3.9 pJ per bit of HBM2 (assumed)")
+    At rest: a U50 with its shell and nothing running, sensors of both supplies (12.213 V x 1.363 A
+    and 3.3 V x 0.223 A; output in XRT's pull request 5184): leakage, shell, clocks, idle HBM and
+    regulators. Assumed for cards whose die is larger: no reading of an idle one is at hand.
+    """
+
+    technology: Literal["fpga-16nm"] = "fpga-16nm"
+    static_w: float = Field(17.38, ge=0, description="the card at rest (assumed: that of a U50)")
+    board_w: float | None = Field(
+        None, gt=0, description="under load, where it was measured; what counts leave is the rest's"
+    )
 
 
 class FlightSpec(Spec):
@@ -203,6 +210,7 @@ PRESETS: dict[str, Spec] = {
         timing="independent",
         weight_bits_x10=41,
         memory=MemorySpec(device="hbm2-1800"),
+        power=PowerSpec(board_w=45.0),  # third-party notes on a board run
         hbm=HbmSpec(channel_bytes_per_5s=460_000_000_000 * 5 // 32, channel_capacity_bytes=1 << 28),
     ),
     # 819.2 GiB/s over 32 channels, as the authors' configuration has it.

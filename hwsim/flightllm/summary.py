@@ -14,19 +14,7 @@ from hwsim.flightllm.plan import phase_of
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.storage import storage_of_lengths, storage_report
 
-__all__ = ["board_energy", "run_extra"]
-
-
-def board_energy(stats: Stats, spec: FlightSpec) -> dict[str, float]:
-    """Return the board's energy: products and HBM by their counts, the rest of the board by time.
-
-    If the counted parts exceed the board's power over the run, nothing is left for the rest.
-    """
-    seconds = stats.cycles / spec.clock_hz
-    mpe = stats.useful_macs * spec.power.mac_pj
-    hbm = sum(stats.bytes["dram"].values()) * spec.power.hbm_pj_per_byte
-    board = max(0.0, spec.power.board_w * seconds * 1e12 - mpe - hbm)
-    return {"mpe": mpe, "hbm": hbm, "board": board}
+__all__ = ["run_extra"]
 
 
 def run_extra(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from hwsim.core.errors import HwsimError
 from hwsim.flightllm.body import Body
 from hwsim.flightllm.isa import SYS, UNITS
 from hwsim.flightllm.kernels import play
+
+if TYPE_CHECKING:
+    from hwsim.components.dram.controller import Counts
 
 __all__ = ["BodyTimes", "LayerTime", "play_body", "play_times"]
 
@@ -25,12 +29,14 @@ class LayerTime:
     """What a layer takes, in cycles of the clock before the speed-up, exact.
 
     ``busy`` per unit; ``lost`` per unit and per producer that was waited for last, the unit itself
-    if its own completions were.
+    if its own completions were; ``dram``: what each channel of a core did, if memory was played
+    command by command.
     """
 
     cycles: Fraction
     busy: tuple[Fraction, ...]
     lost: tuple[tuple[Fraction, ...], ...]
+    dram: tuple[Counts, ...] = ()
 
     @cached_property
     def parts(self) -> tuple[tuple[float, ...], ...]:

@@ -10,10 +10,13 @@ from hwsim.core.result import Stats
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.statistics import OpCounts, commands_of
 
-__all__ = ["run_energy"]
+__all__ = ["BLOCK_STATIC_MW", "run_energy"]
 
 _TECHNOLOGY = "asic-7nm"
 """The silicon is a 7 nm chip (PIUMA 2020, abstract)."""
+
+BLOCK_STATIC_MW = 9.2 * 20.0
+"""9.2 mm2 of a block (Hot Chips 2023, by the press) at 20 mW per mm2 (assumed, as ``asic-7nm``)."""
 
 
 def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dict[str, float]:
@@ -21,7 +24,7 @@ def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dic
 
     Every instruction is charged alike; a cache is charged 8 bytes per access and what it is filled
     with. Off-chip memory is charged by bytes on its bus, or with ``dram`` by its commands and
-    background. Static power is that of the technology's chip, whatever the blocks (assumed).
+    background. Static power is that of the blocks' area.
     """
     hits = sum(count.cache_hits for count in counts)
     cached = 8 * hits + sum(stats.bytes["cache"].values())
@@ -34,7 +37,8 @@ def run_energy(stats: Stats, counts: Sequence[OpCounts], spec: PiumaSpec) -> dic
         "dram": {"dram_byte": sum(sum(count.bus_bytes) for count in counts)},
     }
     table = EnergyTable.named(_TECHNOLOGY)
-    found = energy_by_component(table, moved, stats.cycles, spec.clock_hz)
+    static_mw = spec.blocks * BLOCK_STATIC_MW
+    found = energy_by_component(table, moved, stats.cycles, spec.clock_hz, static_mw=static_mw)
     commands = commands_of(counts)
     if commands:
         device = spec.memory.dram_device(spec.blocks)

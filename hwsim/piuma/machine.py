@@ -13,7 +13,7 @@ from hwsim.core.graph import Op, OpGraph
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
-from hwsim.core.result import Result
+from hwsim.core.result import Result, Stats
 from hwsim.core.trace import TraceSink
 from hwsim.piuma.estimate import bound_cycles, estimate_cycles, estimate_traffic
 from hwsim.piuma.golden import golden_outputs
@@ -70,6 +70,13 @@ class PiumaMachine(Machine):
             return {}
         parameters: dict[str, Any] = getattr(self.spec, kernel).model_dump()
         return parameters
+
+    def idle_energy_pj(self, cycles: int) -> dict[str, float]:
+        from hwsim.piuma.energy import run_energy
+        from hwsim.piuma.statistics import empty_counts
+
+        counts = empty_counts(self.spec)
+        return run_energy(Stats(cycles, {}, 0, 0, 0, counts.bytes), [counts], self.spec)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         if op.kind.value not in KERNELS:

@@ -15,7 +15,7 @@ from hwsim.core.graph import SPARSE_KINDS, Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
-from hwsim.core.result import Result
+from hwsim.core.result import Result, Stats
 from hwsim.core.trace import TraceSink
 from hwsim.sat.bounds import program_bounds
 from hwsim.sat.lane_work import estimate_lanes, lane_work
@@ -98,6 +98,12 @@ class SatMachine(Machine):
         from hwsim.sat.area import sat_area
 
         return sat_area(self.spec)
+
+    def idle_energy_pj(self, cycles: int) -> dict[str, float]:
+        from hwsim.sat.energy import run_energy
+
+        nothing = dict.fromkeys(("vector", "wuve", "sore"), 0)
+        return run_energy(Stats(cycles, {}, 0, 0, 0, {}), nothing, self.spec)
 
     def candidates(self, op: Op, dataflow: str) -> Iterable[Mapping]:
         for plan in self._plans(op, dataflow):

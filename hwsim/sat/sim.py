@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from hwsim.components.dram import MemoryParameters
 from hwsim.components.dram.parameters import DramParameters
+from hwsim.components.dram.totals import command_counts
 from hwsim.components.engine import EngineRun, run_program
 from hwsim.core.errors import InputError
 from hwsim.core.program import Program
 from hwsim.core.result import LayerResult, Provenance, Result, Stats
 from hwsim.core.trace import TraceSink
-from hwsim.sat.energy import run_energy
+from hwsim.sat.energy import lane_cycles, run_energy
 from hwsim.sat.estimate import estimate_program
 from hwsim.sat.functional import array_outputs
 from hwsim.sat.spec import SatSpec
@@ -121,7 +122,8 @@ def _to_result(machine: SatMachine, program: Program, run: EngineRun) -> Result:
         useful_macs=sum(layer.useful_macs for layer in layers),
         bytes=_sum_bytes(layers),
     )
-    stats.energy_by_component_pj = run_energy(stats, program, spec)
+    dram = [run.dram] if run.dram is not None else []
+    stats.energy_by_component_pj = run_energy(stats, lane_cycles(program), spec, dram)
     return Result(
         model=program.meta["model"],
         machine=machine.name,
@@ -136,6 +138,7 @@ def _to_result(machine: SatMachine, program: Program, run: EngineRun) -> Result:
         notes=list(program.meta["notes"]),
         extra={
             "memory_bytes_per_cycle": float(spec.memory_bytes_per_cycle),
+            **command_counts(dram),
             "spec": spec.model_dump(mode="json"),
         },
     )

@@ -53,6 +53,20 @@ def test_every_unit_accounts_for_every_cycle(case: Any) -> None:
         assert layer.account.total == layer.cycles, layer.name
     assert sum(layer.cycles for layer in result.layers) == result.cycles
     result.check()
+    parts = result.to_json()["energy_by_component_pj"]
+    assert sum(parts.values()) == pytest.approx(result.to_json()["energy_pj"], rel=1e-9)
+    assert min(parts.values()) >= 0
+    idle = case.machine.idle_energy_pj(result.cycles)
+    assert parts["static"] == idle["static"] > 0
+    assert sum(parts.values()) > sum(idle.values())  # work costs something on top
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 1_000_000])
+def test_no_work_costs_static_power_alone(machine: Any, cycles: int) -> None:
+    parts = machine.idle_energy_pj(cycles)
+    assert {name for name, pj in parts.items() if pj} == ({"static"} if cycles else set())
+    second = machine.idle_energy_pj(machine.clock_hz)["static"]
+    assert parts["static"] == pytest.approx(second * cycles / machine.clock_hz, rel=1e-12)
 
 
 def test_layers_are_the_graphs_ops_in_order(case: Any) -> None:

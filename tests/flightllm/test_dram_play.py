@@ -12,6 +12,7 @@ import pytest
 from hwsim.components.dram.controller import AddressedRequest, DramMemory
 from hwsim.components.dram.devices import load_device
 from hwsim.components.dram.state import Controller
+from hwsim.components.energy_dram import dram_energy
 from hwsim.core.errors import HwsimError, InputError, SpecError
 from hwsim.core.machine import make_machine
 from hwsim.flightllm.body import Body, BodyBuilder, Transfer, bits
@@ -130,6 +131,16 @@ def test_a_step_runs_behind_dram_and_moves_the_same_bytes() -> None:
     assert dram.cycles != simple.cycles
     assert dram.stats.bytes == simple.stats.bytes
     dram.check()
+    commands, moved = dram.extra["dram_commands"], dram.stats.bytes["dram"]
+    for name, direction in (("RD", "read"), ("WR", "write")):
+        assert moved[direction] <= 32 * commands[name]
+    assert commands["RD"] * 32 < 1.2 * moved["read"]  # whole bursts of 32 bytes
+    assert sum(dram.extra["dram_rows"].values()) == commands["RD"] + commands["WR"]
+    parts = dram_energy(load_device("hbm2-1800"), commands, dram.cycles, 225_000_000)
+    energy = dram.stats.energy_by_component_pj
+    assert energy["hbm"] == pytest.approx(sum(parts.values()) - parts["background"])
+    assert energy["hbm"] > simple.stats.energy_by_component_pj["hbm"]  # more rows opened
+    assert "dram_commands" not in simple.extra
     machine = make_machine("flightllm", "u280", settings=["memory.model=dram"])
     graph = llm_graph("tiny", parse_config(TINY), step)
     bounds = machine.bounds(machine.lower(graph, map_graph(graph, machine)))

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from hwsim.components.dram.devices import load_device
 from hwsim.components.dram.parameters import DramParameters
+from hwsim.components.energy_dram import dram_energy
 from hwsim.core.errors import InputError
 from hwsim.sat.sim import memory_parameters
 from hwsim.sat.spec import SatSpec
@@ -41,6 +43,19 @@ def test_bounds_hold_and_bytes_stay(
     assert bounds.min_cycles <= result.cycles <= bounds.max_cycles
     assert result.stats.bytes == other.stats.bytes
     assert result.cycles != other.cycles
+    commands, moved = result.extra["dram_commands"], result.stats.bytes["dram"]
+    assert commands["RD"] * 64 >= moved["read"]  # whole bursts
+    assert commands["WR"] * 64 >= moved["write"]
+    assert sum(result.extra["dram_rows"].values()) == commands["RD"] + commands["WR"]
+    device = load_device("ddr4-2400", channels)
+    parts = dram_energy(device, commands, result.cycles, machine.clock_hz)
+    energy = result.stats.energy_by_component_pj
+    assert (
+        energy["dram"]
+        == pytest.approx(sum(parts.values()))
+        != pytest.approx(other.stats.energy_by_component_pj["dram"])
+    )
+    assert "dram_commands" not in other.extra
 
 
 def test_small_scattered_requests_stay_below_the_upper_bound(
