@@ -17,6 +17,7 @@ from hwsim.cli import binary as binary_commands
 from hwsim.cli import inspect as inspect_commands
 from hwsim.cli import kernels as kernel_commands
 from hwsim.cli import memory as memory_commands
+from hwsim.cli import on_chip as on_chip_commands
 from hwsim.cli import rtl as rtl_commands
 from hwsim.cli import run as run_commands
 from hwsim.core.errors import HwsimError, InputError, unknown_name
@@ -44,6 +45,8 @@ app.command("diff")(inspect_commands.diff)
 app.command("validate")(inspect_commands.validate)
 app.command("schema")(inspect_commands.schema)
 app.command("memory")(memory_commands.memory)
+app.command("network")(on_chip_commands.network)
+app.command("scratchpad")(on_chip_commands.scratchpad)
 app.command("asm")(binary_commands.asm)
 app.command("disasm")(binary_commands.disasm)
 app.add_typer(kernel_commands.app, name="kernels", help="Generate, run, time CPU micro-kernels.")

@@ -35,10 +35,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hwsim.components import noc_kernels as kernels
+from hwsim.components.arbiter import POLICIES
 from hwsim.core.errors import HwsimError, InputError
+from hwsim.core.machine import Spec
 from hwsim.core.result import UnitStats
 from hwsim.core.units import ceil_div
 
@@ -81,10 +83,8 @@ class Topology:
     port_names: tuple[str, ...]
 
 
-class NetworkSpec(BaseModel):
+class NetworkSpec(Spec):
     """What crossbars and meshes have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     flit_bytes: int = Field(16, ge=1, description="width of a link: bytes per cycle")
     header_bytes: int = Field(0, ge=0, description="added to every packet")
@@ -172,7 +172,7 @@ def network_state(
     fixed = np.zeros(kernels.FIXED, np.int64)
     fixed[: kernels.NOW] = [
         *(spec.router_cycles, spec.link_cycles, spec.credit_cycles),
-        *(spec.policy == "oldest", spec.iterations),
+        *(POLICIES[spec.policy], spec.iterations),
     ]
     outputs = np.full((routers, ports, kernels.OUTPUT_COLUMNS), -1, np.int64)
     outputs[:, :, [kernels.BUSY, kernels.STALL]] = 0

@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.components.arbiter import rotating_rank
+from hwsim.components.arbiter import priority_of
 from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 
 NEVER = np.iinfo(np.int64).max
 
 # Network.fixed entries; the last four change: flits in routers, packets on the way, packets
 # delivered and those popped.
-ROUTER_CYCLES, LINK_CYCLES, CREDIT_CYCLES, IS_OLDEST, ITERATIONS, NOW = range(6)
+ROUTER_CYCLES, LINK_CYCLES, CREDIT_CYCLES, POLICY, ITERATIONS, NOW = range(6)
 HELD, OPEN, DELIVERED_COUNT, POPPED_COUNT = range(6, 10)
 FIXED = 10
 # Network.ends columns: the router behind an output (NODE: a node, NOTHING: no link), and its input
@@ -207,9 +207,8 @@ def request_outputs(net, router, t):
             if credit > t:
                 event = min(event, credit)
                 continue
-            key = net.packets[packet, TIME]
-            if fixed[IS_OLDEST] == 0:
-                key = rotating_rank(port, outputs[router, out, LAST], ports)
+            time, last = net.packets[packet, TIME], outputs[router, out, LAST]
+            key = priority_of(fixed[POLICY], port, ports, last, time)
             if outputs[router, out, BEST] < 0 or key < outputs[router, out, BEST_KEY]:
                 outputs[router, out, BEST] = queue
                 outputs[router, out, BEST_KEY] = key
@@ -229,9 +228,8 @@ def accept_grants(net, router):
         if queue < 0:
             continue
         port = queue // virtual - router * ports
-        key = outputs[router, out, BEST_KEY]
-        if net.fixed[IS_OLDEST] == 0:
-            key = rotating_rank(out, inputs[router, port, LAST_ACCEPTED], ports)
+        best, last = outputs[router, out, BEST_KEY], inputs[router, port, LAST_ACCEPTED]
+        key = priority_of(net.fixed[POLICY], out, ports, last, best)
         if inputs[router, port, ACCEPT] < 0 or key < inputs[router, port, ACCEPT_KEY]:
             inputs[router, port, ACCEPT] = out
             inputs[router, port, ACCEPT_KEY] = key

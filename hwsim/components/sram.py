@@ -24,11 +24,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hwsim.components import sram_kernels as kernels
+from hwsim.components.arbiter import POLICIES
 from hwsim.components.jit import interpreted
 from hwsim.core.errors import InputError
+from hwsim.core.machine import Spec
 
 __all__ = ["KINDS", "SramRun", "SramSpec", "bank_of", "play_requests", "sram_state"]
 
@@ -36,13 +38,10 @@ KINDS = ("read", "write", "atomic")
 """Kinds of access, in the order of their codes; an atomic is one read-modify-write in its bank."""
 
 _SELECTIONS = {"interleave": kernels.INTERLEAVE, "xor": kernels.XOR}
-_POLICIES = {"round_robin": kernels.ROUND_ROBIN, "oldest": kernels.OLDEST}
 
 
-class SramSpec(BaseModel):
+class SramSpec(Spec):
     """A banked scratchpad, seen by ``ports`` requesters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     banks: int = Field(16, ge=1)
     ports: int = Field(16, ge=1, description="requesters, one access per cycle each")
@@ -68,7 +67,7 @@ def sram_state(spec: SramSpec) -> kernels.Sram:
     """Return the state of an idle scratchpad, for :mod:`hwsim.components.sram_kernels`."""
     fixed = [
         *(spec.word_bytes, _SELECTIONS[spec.bank_selection], spec.banks.bit_length() - 1),
-        _POLICIES[spec.policy],
+        POLICIES[spec.policy],
         *(spec.read_latency_cycles, spec.write_latency_cycles, spec.atomic_latency_cycles),
         *(spec.read_interval_cycles, spec.write_interval_cycles, spec.atomic_interval_cycles),
     ]

@@ -15,15 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.components.arbiter import rotating_rank
+from hwsim.components.arbiter import priority_of
 from hwsim.components.jit import njit_entry, njit_inline, njit_outline
 
 # Kinds of request.
 READ, WRITE, ATOMIC = range(3)
 # Ways to choose the bank of a word.
 INTERLEAVE, XOR = range(2)
-# Policies of a bank's arbiter.
-ROUND_ROBIN, OLDEST = range(2)
 
 # Sram.fixed entries; LATENCY and INTERVAL are three each, one per kind.
 WORD_BYTES, SELECTION, BANK_BITS, POLICY, LATENCY, INTERVAL = 0, 1, 2, 3, 4, 7
@@ -91,9 +89,8 @@ def find_winners(sram, slot, t):
         bank = ports[port, BANK]
         if banks[bank, FREE_CYCLE + slot] > t:
             continue
-        key = ports[port, SINCE]
-        if fixed[POLICY] == ROUND_ROBIN:
-            key = rotating_rank(port, banks[bank, LAST], n_ports)
+        since, last = ports[port, SINCE], banks[bank, LAST]
+        key = priority_of(fixed[POLICY], port, n_ports, last, since)
         if banks[bank, BEST] < 0 or key < banks[bank, BEST_KEY]:
             banks[bank, BEST] = port
             banks[bank, BEST_KEY] = key
