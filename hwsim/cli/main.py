@@ -95,6 +95,11 @@ def _status(arguments: list[str] | None) -> int:
     except OSError as error:
         name = error.filename if error.filename is not None else "file"
         return _fail(f"{name}: need a usable path, found {error.strerror or error}", 2)
+    except OverflowError:
+        return _fail("sizes: need cycles and bytes below 2^63, found more", 2)
+    except MemoryError as error:
+        found = str(error) or "more than there is"
+        return _fail(f"memory: need a model and a machine that fit into it, found {found}", 2)
     except (KeyboardInterrupt, typer.Abort):  # Typer itself returns 130 for most
         return _INTERRUPTED
 

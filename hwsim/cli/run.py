@@ -191,7 +191,9 @@ def _is_streamed(trace: Path) -> bool:
 def _check_training(phase: str, training: str, *, is_pregenerated: bool) -> None:
     """Raise :class:`InputError` for training flags that do not go together."""
     methods = ("dense", "sr-ste", "sdgp", "sdwp", "bdwp")
-    _require("--training", training, methods if phase == "train" else ("dense",))
+    _require("--training", training, methods)
+    if training != "dense" and phase != "train":
+        raise InputError("--training", "--phase train, or dense", repr(training))
     if not is_pregenerated and training in ("dense", "sdgp"):
         need = "--training sr-ste, sdwp or bdwp, which select weights"
         raise InputError("--no-pregenerate", need, repr(training))

@@ -88,8 +88,8 @@ def test_an_estimate_of_an_iteration_has_the_same_form(hwsim, document):
 @pytest.mark.parametrize(
     ("flags", "field", "need", "found"),
     [
-        (["--phase", "infer", *BDWP], "--training", "one of dense", "'bdwp'"),
-        (BDWP, "--training", "one of dense", "'bdwp'"),  # phase infer is the default
+        (["--phase", "infer", *BDWP], "--training", "--phase train, or dense", "'bdwp'"),
+        (BDWP, "--training", "--phase train, or dense", "'bdwp'"),  # phase infer is the default
         (
             ["--phase", "train", "--training", "bdwp"],
             "--sparsity",
