@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "clamp",
+    "conv",
     "conv_first",
     "depthwise",
     "gemm",
@@ -53,6 +54,23 @@ def conv_first(x: Values, weights: Values, bias: Values) -> Result:
             window = padded[row : row + 2 * oh - 1 : 2, col : col + 2 * ow - 1 : 2]
             out += np.einsum("hwc,oc->ohw", window, weights[:, :, row, col].astype(np.float64))
     return out + bias[:, None, None]
+
+
+def conv(x: Values, weights: Values, bias: Values, stride: int = 1) -> Result:
+    """Return the convolution of x[ih, iw, ci], padding kernel // 2 : float64[oh, ow, co].
+
+    ``weights`` [co, kh, kw, ci] with odd kernels; ``stride`` in both directions.
+    """
+    kh, kw = weights.shape[1:3]
+    padded = np.pad(x.astype(np.float64), ((kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
+    oh, ow = ((extent - 1) // stride + 1 for extent in x.shape[:2])
+    out = np.zeros((oh, ow, len(weights)))
+    for row in range(kh):
+        for col in range(kw):
+            rows = slice(row, row + stride * (oh - 1) + 1, stride)
+            columns = slice(col, col + stride * (ow - 1) + 1, stride)
+            out += padded[rows, columns] @ weights[:, row, col].astype(np.float64).T
+    return out + bias
 
 
 def depthwise(x: Values, weights: Values, bias: Values, stride: int) -> Result:

@@ -13,11 +13,12 @@ with counted loops written as two pseudo rows (``LOOP`` … ``END``, nested at m
 - **Addresses** come from *pointers*, byte addresses that the kernel walks: a row with
   ``pointer = p`` accesses ``size`` bytes at ``value[p] + offset``. After its access a row may step
   a pointer ``updated``: by the constant ``step`` (``STEP``), by the next value of stream ``step``
-  (``STEP_STREAM``; the ``dmap`` of a sparse kernel), or start stream ``step`` again from its first
-  value (``REWIND``). A row of pseudo opcode ``POINTER`` only does that and costs nothing: an effect
-  that the code gets for free or from another row. Which registers hold a pointer, and that adding
-  to it takes an instruction, is said by ``dst`` and ``src``; ``has_write_back`` marks post-indexed
-  accesses, whose ``src[0]`` is the address register, renewed one cycle later.
+  (``STEP_STREAM``; the ``dmap`` of a sparse kernel), mark where stream ``step`` stands (``MARK``),
+  or start it again from its mark, at first its first value (``REWIND``). A row of pseudo opcode
+  ``POINTER`` only does that and costs nothing: an effect that the code gets for free or from
+  another row. Which registers hold a pointer, and that adding to it takes an instruction, is said
+  by ``dst`` and ``src``; ``has_write_back`` marks post-indexed accesses, whose ``src[0]`` is the
+  address register, renewed one cycle later.
 - **Streams** are int64 arrays bound by name at run time. They describe only what the data
   decide; the loads that fetch the same numbers are rows, with pointers of their own.
 - **Registers** 0 to 31 are vectors, 32 to 63 general-purpose; ``NO_REGISTER`` is none. ``fma``
@@ -42,6 +43,7 @@ __all__ = [
     "END",
     "GENERAL",
     "LOOP",
+    "MARK",
     "MAX_LOOP_DEPTH",
     "NONE",
     "NO_REGISTER",
@@ -97,8 +99,8 @@ POINTER = -3
 """Pseudo opcode: step a pointer or rewind a stream, at no cost."""
 MAX_LOOP_DEPTH = 8
 
-NONE, STEP, STEP_STREAM, REWIND = range(4)
-"""What a row does to a pointer after its access."""
+NONE, STEP, STEP_STREAM, REWIND, MARK = range(5)
+"""What a row does to a pointer or a stream after its access."""
 
 REGISTERS = 64
 GENERAL = 32
@@ -114,7 +116,7 @@ UOP = np.dtype(
         ("offset", np.int32),  # bytes beyond the pointer
         ("size", np.int32),  # bytes accessed
         ("has_write_back", np.int8),  # the address register src[0] is updated by the access
-        ("update", np.int8),  # NONE, STEP, STEP_STREAM or REWIND
+        ("update", np.int8),  # NONE, STEP, STEP_STREAM, REWIND or MARK
         ("updated", np.int16),  # pointer that is stepped
         ("step", np.int64),  # bytes, or index of a stream
         ("count", np.int64),  # LOOP: trips, or -1 - stream
@@ -173,7 +175,7 @@ class UopKernel:
         count = len(self.pointers)
         self._require(named < count, named, f"a pointer below {count}")
         stream = np.where(opcode == LOOP, -1 - rows["count"], -1)
-        takes = (rows["update"] == STEP_STREAM) | (rows["update"] == REWIND)
+        takes = np.isin(rows["update"], (STEP_STREAM, REWIND, MARK))
         stream = np.where(takes, rows["step"], stream)
         count = len(self.streams)
         self._require(stream < count, stream, f"a stream below {count}")
@@ -220,6 +222,8 @@ class UopKernel:
             text += f"  {self.pointers[int(row['updated'])]} += next of {self.streams[step]}"
         elif update == REWIND:
             text += f"  rewind {self.streams[step]}"
+        elif update == MARK:
+            text += f"  mark {self.streams[step]}"
         return text
 
 

@@ -14,6 +14,8 @@ from hwsim.core.units import round_up
 __all__ = ["MemoryMap", "place_tensors"]
 
 ALIGNMENT_BYTES = 64
+_ZEROS = 1 << 20
+"""Within the 2 GiB that a table of rows can step over."""
 _ARENA = 1 << 24
 _WEIGHTS = 1 << 32
 _TABLES = 1 << 36
@@ -32,8 +34,12 @@ class MemoryMap:
         """Return the address of ``nbytes`` of packed weights."""
         return self._take(_WEIGHTS, nbytes)
 
+    def zeros(self, nbytes: int) -> int:
+        """Return the address of ``nbytes`` of zeros, near the activations."""
+        return self._take(_ZEROS, nbytes)
+
     def table(self, nbytes: int) -> int:
-        """Return the address of ``nbytes`` of indices or row addresses."""
+        """Return the address of ``nbytes`` of indices or of a copy."""
         return self._take(_TABLES, nbytes)
 
     def total_bytes(self) -> int:

@@ -125,7 +125,7 @@ _DRAM = STALL_REASONS.index("dram")
 _LOOP, _END = -1, -2
 _WHY_BITS = 5
 _WHY = (1 << _WHY_BITS) - 1
-_STEP, _STEP_STREAM, _REWIND = 1, 2, 3
+_STEP, _STEP_STREAM, _REWIND, _MARK = 1, 2, 3, 4
 _DEPTH = 8
 
 
@@ -232,7 +232,7 @@ def _fetch(code, pc, t, pointers, strides, memory):
 
 @njit_inline
 def _update(code, pc, pointers, streams, stream_first, stream_at):
-    """Step the pointer or rewind the stream that row ``pc`` names."""
+    """Step the pointer, or rewind or mark the stream, that row ``pc`` names."""
     update = code[pc, K_UPDATE]
     if update == _STEP:
         pointers[code[pc, K_UPDATED]] += code[pc, K_STEP]
@@ -243,6 +243,8 @@ def _update(code, pc, pointers, streams, stream_first, stream_at):
         stream_at[stream] += 1
     elif update == _REWIND:
         stream_at[code[pc, K_STEP]] = stream_first[code[pc, K_STEP]]
+    elif update == _MARK:
+        stream_first[code[pc, K_STEP]] = stream_at[code[pc, K_STEP]]
 
 
 @njit_inline

@@ -1,7 +1,6 @@
 """Lower matrix products: sparse and dense convolutions, linear layers, products of activations.
 
-Wherever there is a generated kernel it runs; convolutions that find their rows through a table and
-channels-last depthwise ones are written for the simulator alone (:mod:`hwsim.cpu.codes`).
+All run generated kernels, whose code is executed for real (:mod:`hwsim.cpu.microkernel`).
 """
 
 from __future__ import annotations
@@ -14,17 +13,20 @@ from numpy.typing import NDArray
 
 from hwsim.core.graph import Op, OpKind
 from hwsim.core.units import round_up
-from hwsim.cpu.codes.depthwise import PlaneShape, depthwise_nhwc
-from hwsim.cpu.codes.indirect import IndirectShape, indirect_kernel, row_streams
 from hwsim.cpu.codes.streams import pointwise
 from hwsim.cpu.generated import bind_layer, kernel_name
 from hwsim.cpu.microkernel.arguments import (
+    Argument,
     depthwise_arguments,
+    depthwise_rows_arguments,
     first_conv_arguments,
     gemm_arguments,
+    igemm_arguments,
     spmm_arguments,
 )
+from hwsim.cpu.microkernel.catalogue import parse
 from hwsim.cpu.microkernel.gemm import BLOCK
+from hwsim.cpu.microkernel.row_table import depthwise_table, igemm_table, tap_places
 from hwsim.cpu.microkernel.uops import BoundKernel
 from hwsim.cpu.packing import pack
 from hwsim.cpu.plan import dense_kernel
@@ -50,7 +52,7 @@ def product_calls(context: LowerContext, op: Op) -> None:
         _first(context, op)
     elif kernel == "dwconv" and is_chw:
         _depthwise_chw(context, op)
-    elif kernel == "dwconv" and _is_plain(op):
+    elif kernel == "dwconv" and op.dims["co"] == op.dims["ci"]:
         _depthwise_nhwc(context, op)
     elif op.kind is OpKind.CONV:
         _convolution(context, op)
@@ -113,81 +115,93 @@ def _first(context: LowerContext, op: Op) -> None:
     _images(context, op, code, fixed, "nhwc")
 
 
-def _is_plain(op: Op) -> bool:
-    """Return whether a depthwise layer has a square kernel, one stride and one output each."""
-    strides, dilations = op.attrs["strides"], op.attrs["dilations"]
-    return (
-        op.dims["kh"] == op.dims["kw"]
-        and op.dims["co"] == op.dims["ci"]
-        and strides[0] == strides[1]
-        and tuple(dilations) == (1, 1)
-    )
-
-
 def _depthwise_nhwc(context: LowerContext, op: Op) -> None:
     d = op.dims
-    extents = (d["ci"], d["ih"], d["iw"], d["oh"], d["ow"], d["kh"])
-    shape = PlaneShape(*extents, op.attrs["strides"][0])
-    kernel = depthwise_nhwc(shape)
-    fixed = {
-        "weights": context.memory.weights(4 * shape.channels * (1 + shape.taps)),
-        "table": context.memory.table(8 * shape.oh * shape.ow * shape.taps),
-    }
-    source = context.read(op.inputs[0].tensor, "nhwc")
+    channels, taps = d["ci"], d["kh"] * d["kw"]
+    rows = _Rows(context, op)
+    arguments = depthwise_rows_arguments(d["oh"] * d["ow"], channels)
+    groups = channels // 4 + (channels >> 1 & 1) + (channels & 1)
+    weights = context.memory.weights(16 * groups * (1 + taps))
     for image in range(d["batch"]):
-        at = source + 4 * image * shape.channels * shape.ih * shape.iw
-        out = context.address(op.output) + 4 * image * shape.channels * shape.oh * shape.ow
-        context.call(kernel, {**fixed, "in": at, "out": out})
+        table = depthwise_table(rows.places(image), channels)
+        rows.call(f"dw-rows-{taps}", arguments, table, weights, image, 0)
 
 
 def _convolution(context: LowerContext, op: Op) -> None:
     """Run a channels-last convolution group by group; 1x1 layers are plain matrix products."""
     d = op.dims
-    groups, pixel, out_pixel = d["groups"], 4 * d["ci"], 4 * d["co"]
-    m, k, n = d["oh"] * d["ow"], d["ci"] // groups, d["co"] // groups
+    groups, m = d["groups"], d["oh"] * d["ow"]
+    k, n = d["ci"] // groups, d["co"] // groups
+    if not is_pointwise(op):
+        _through_table(context, op, m, k, n)
+        return
     source, target = context.read(op.inputs[0].tensor, "nhwc"), context.address(op.output)
-    if is_pointwise(op):
-        product = _Product(context, m, k, n, pixel, out_pixel)
-        weights = [product.weights() for _ in range(groups)]
-    else:
-        shape = _indirect_shape(context, op, m, k, n)
-        kernel, rows = indirect_kernel(shape), _first_taps(op)
-        table = context.memory.table(8 * shape.kh * shape.kw * shape.rows * shape.tiles)
-        weights = [context.memory.weights(shape.packed_bytes) for _ in range(groups)]
+    product = _Product(context, m, k, n, 4 * d["ci"], 4 * d["co"])
+    weights = [product.weights() for _ in range(groups)]
     for image in range(d["batch"]):
         for group in range(groups):
-            at = source + image * pixel * d["ih"] * d["iw"] + 4 * group * k
-            out = target + image * out_pixel * m + 4 * group * n
-            if is_pointwise(op):
-                product.call(at, weights[group], out)
-                continue
-            starts = {f"row{row}": int(rows[row]) + at for row in range(shape.rows)}
-            pointers = {**starts, "weights": weights[group], "out": out, "table": table}
-            context.call(kernel, pointers, row_streams(shape, rows))
+            at = source + 4 * (image * d["ci"] * d["ih"] * d["iw"] + group * k)
+            product.call(at, weights[group], target + 4 * (image * d["co"] * m + group * n))
 
 
-def _indirect_shape(context: LowerContext, op: Op, m: int, k: int, n: int) -> IndirectShape:
-    d = op.dims
-    pixel = 4 * d["ci"]
-    return IndirectShape(
-        m=m,
-        k=k,
-        n=n,
-        out_bytes=4 * d["co"],
-        kh=d["kh"],
-        kw=d["kw"],
-        tap_bytes=pixel * op.attrs["dilations"][1],
-        line_bytes=pixel * op.attrs["dilations"][0] * d["iw"],
-        has_lanes=context.spec.has_lanes,
-    )
+def _through_table(context: LowerContext, op: Op, m: int, k: int, n: int) -> None:
+    """Run any other convolution: ``m`` pixels, ``k`` input and ``n`` output channels a group."""
+    d, rows = op.dims, _Rows(context, op)
+    taps = d["kh"] * d["kw"]
+    name = f"i{dense_kernel(context.spec)}"
+    arguments = igemm_arguments(m, taps, n, k, 4 * d["co"])
+    packed_bytes = 4 * round_up(n, BLOCK) * (1 + taps * k)
+    weights = [context.memory.weights(packed_bytes) for _ in range(d["groups"])]
+    for image in range(d["batch"]):
+        table = igemm_table(rows.places(image), parse(name)[1][0], k)
+        for group in range(d["groups"]):
+            rows.call(name, arguments, table, weights[group], image, group)
 
 
-def _first_taps(op: Op) -> NDArray[np.int64]:
-    """Return the byte of each output pixel's first tap, relative to the image : int64[oh * ow]."""
-    d, (stride_h, stride_w), (top, left) = op.dims, op.attrs["strides"], op.attrs["pads"][:2]
-    lines = np.arange(d["oh"], dtype=np.int64) * stride_h - top
-    columns = np.arange(d["ow"], dtype=np.int64) * stride_w - left
-    return np.asarray(4 * d["ci"] * (lines[:, None] * d["iw"] + columns)).reshape(-1)
+class _Rows:
+    """A channels-last layer whose kernel finds its rows through a table."""
+
+    def __init__(self, context: LowerContext, op: Op) -> None:
+        self.context, self.op = context, op
+        self.source = context.read(op.inputs[0].tensor, "nhwc")
+        self.zeros = context.memory.zeros(4 * op.dims["ci"])
+        d = op.dims
+        self.in_bytes = 4 * d["ci"] * d["ih"] * d["iw"]
+        self.out_bytes = 4 * d["co"] * d["oh"] * d["ow"]
+
+    def places(self, image: int) -> NDArray[np.int64]:
+        """Return the taps' bytes relative to an image of the batch."""
+        d, attrs = self.op.dims, self.op.attrs
+        return tap_places(
+            (d["ih"], d["iw"], d["ci"]),
+            (d["oh"], d["ow"]),
+            (d["kh"], d["kw"]),
+            strides=tuple(attrs["strides"]),
+            dilations=tuple(attrs["dilations"]),
+            pads=tuple(attrs["pads"][:2]),
+            zeros_at=self.zeros - self.source - image * self.in_bytes,
+        )
+
+    def call(
+        self,
+        name: str,
+        arguments: tuple[Argument, ...],
+        table: NDArray[np.int32],
+        weights: int,
+        image: int,
+        group: int,
+    ) -> None:
+        """Append a call for one image and group."""
+        code = bind_layer(name, self.context.spec, arguments, {"table": table})
+        d = self.op.dims
+        k, n = d["ci"] // d["groups"], d["co"] // d["groups"]
+        places = {
+            "input": self.source + image * self.in_bytes + 4 * group * k,
+            "output": self.context.address(self.op.output) + image * self.out_bytes + 4 * group * n,
+            "weights": weights,
+            "table": self.context.memory.table(table.nbytes),
+        }
+        self.context.generated(code, places)
 
 
 class _Product:

@@ -38,7 +38,10 @@ def test_text_is_printed_or_written(capsys: pytest.CaptureFixture[str], tmp_path
 
 
 @pytest.mark.parametrize("target", ["wasm", "wasm-relaxed", "aarch64"])
-@pytest.mark.parametrize("kernel", ["16x2", "gemm-6x8", "dw-3x3s2", "first-conv", "global-pool"])
+@pytest.mark.parametrize(
+    "kernel",
+    ["16x2", "gemm-6x8", "dw-3x3s2", "dw-rows-9", "igemm-4x8", "first-conv", "global-pool"],
+)
 def test_kernels_run_and_equal_golden(
     capsys: pytest.CaptureFixture[str], kernel: str, target: str
 ) -> None:

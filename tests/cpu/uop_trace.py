@@ -23,6 +23,7 @@ class _Walker:
         self.at = [starts[name] for name in bound.kernel.pointers]
         self.streams = [bound.streams[name].tolist() for name in bound.kernel.streams]
         self.position = [0] * len(self.streams)
+        self.mark = [0] * len(self.streams)
         self.steps: list[Step] = []
 
     def next_of(self, stream: int) -> int:
@@ -50,7 +51,9 @@ class _Walker:
             elif row["update"] == isa.STEP_STREAM:
                 self.at[row["updated"]] += self.next_of(row["step"])
             elif row["update"] == isa.REWIND:
-                self.position[row["step"]] = 0
+                self.position[row["step"]] = self.mark[row["step"]]
+            elif row["update"] == isa.MARK:
+                self.mark[row["step"]] = self.position[row["step"]]
             index += 1
 
     def end_of(self, loop: int) -> int:

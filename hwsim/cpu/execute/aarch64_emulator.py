@@ -24,6 +24,8 @@ STACK_TOP = 0x800000
 DATA_START = 0x1000000
 """Address of the first array."""
 _PAGE = 0x1000
+_IN_REGISTERS = 8
+"""Integer arguments that come in registers."""
 
 
 @dataclass
@@ -78,11 +80,14 @@ def run_aarch64(call: Call, *, is_traced: bool = False) -> Execution:
     machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
     machine.mem_map(_CODE_START, _whole_pages(len(code)))
     machine.mem_write(_CODE_START, code)
-    machine.mem_map(STACK_TOP - _PAGE, _PAGE)
+    machine.mem_map(STACK_TOP - _PAGE, 2 * _PAGE)
     machine.mem_map(DATA_START, _whole_pages(arena.end - DATA_START))
     machine.mem_write(DATA_START, bytes(arena.image()))
     for number, value in enumerate(call.values(arena.address)):
-        machine.reg_write(arm64.UC_ARM64_REG_X0 + number, value)
+        if number < _IN_REGISTERS:
+            machine.reg_write(arm64.UC_ARM64_REG_X0 + number, value)
+        else:
+            machine.mem_write(STACK_TOP + 8 * (number - _IN_REGISTERS), struct.pack("<q", value))
     for number, limit in enumerate(call.clamp_limits or ()):
         bits = struct.unpack("<I", struct.pack("<f", limit))[0]
         machine.reg_write(arm64.UC_ARM64_REG_S0 + number, bits)

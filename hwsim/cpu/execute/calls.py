@@ -14,16 +14,21 @@ from hwsim.core.units import ceil_div
 from hwsim.cpu.microkernel.arguments import (
     Argument,
     depthwise_arguments,
+    depthwise_rows_arguments,
     first_conv_arguments,
     gemm_arguments,
     global_pool_arguments,
+    igemm_arguments,
     spmm_arguments,
 )
 from hwsim.cpu.microkernel.depthwise import describe_depthwise, edge_array, pack_depthwise
+from hwsim.cpu.microkernel.depthwise_rows import describe_depthwise_rows, pack_depthwise_rows
 from hwsim.cpu.microkernel.first_conv import describe_first_conv, image_edge, pack_first_conv
 from hwsim.cpu.microkernel.gemm import describe_gemm, pack_dense
+from hwsim.cpu.microkernel.igemm import describe_igemm
 from hwsim.cpu.microkernel.ir import Kernel
 from hwsim.cpu.microkernel.pool import describe_global_pool, pool_array
+from hwsim.cpu.microkernel.row_table import depthwise_table, igemm_table, tap_places
 from hwsim.cpu.microkernel.spmm import describe_spmm
 from hwsim.cpu.microkernel.target import Target
 from hwsim.cpu.packing import PackedWeights, pack
@@ -32,9 +37,11 @@ __all__ = [
     "UNLIMITED",
     "Call",
     "depthwise_call",
+    "depthwise_rows_call",
     "first_conv_call",
     "gemm_call",
     "global_pool_call",
+    "igemm_call",
     "spmm_call",
 ]
 
@@ -178,6 +185,82 @@ def depthwise_call(
         limits,
         "output",
         channels * oh * ow * kernel * kernel,
+    )
+
+
+def _with_zeros(x: Values) -> NDArray[np.float32]:
+    """Return x[ih, iw, c] with a pixel of zeros behind it, in one row."""
+    return np.concatenate([x.reshape(-1), np.zeros(x.shape[2])]).astype(np.float32)
+
+
+def _places(x: Values, kernel: tuple[int, int], stride: int) -> NDArray[np.int64]:
+    """Return where the taps of a convolution of x[ih, iw, c] lie, padding kernel // 2."""
+    ih, iw, channels = x.shape
+    outputs = (ceil_div(ih, stride), ceil_div(iw, stride))
+    pads = (kernel[0] // 2, kernel[1] // 2)
+    return tap_places(
+        (ih, iw, channels),
+        outputs,
+        kernel,
+        strides=(stride, stride),
+        pads=pads,
+        zeros_at=4 * x.size,
+    )
+
+
+def igemm_call(
+    target: Target,
+    weights: Values,
+    bias: Values,
+    x: Values,
+    *,
+    mr: int,
+    stride: int = 1,
+    limits: tuple[float, float] = UNLIMITED,
+) -> Call:
+    """Return the call of a convolution of x[ih, iw, ci] with weights[co, kh, kw, ci]."""
+    co, kh, kw, ci = weights.shape
+    places = _places(x, (kh, kw), stride)
+    outputs = (ceil_div(x.shape[0], stride), ceil_div(x.shape[1], stride))
+    return Call(
+        describe_igemm(target, mr),
+        {
+            "input": _with_zeros(x),
+            "table": igemm_table(places, mr, ci),
+            "weights": pack_dense(weights.reshape(co, -1), bias),
+            "output": _blank((*outputs, co)),
+        },
+        igemm_arguments(len(places), kh * kw, co, ci),
+        limits,
+        "output",
+        weights.size * len(places),
+    )
+
+
+def depthwise_rows_call(
+    weights: Values,
+    bias: Values,
+    x: Values,
+    *,
+    stride: int = 1,
+    limits: tuple[float, float] = UNLIMITED,
+) -> Call:
+    """Return the call of a channels-last depthwise convolution of x[ih, iw, c]."""
+    channels, kh, kw = weights.shape
+    places = _places(x, (kh, kw), stride)
+    outputs = (ceil_div(x.shape[0], stride), ceil_div(x.shape[1], stride))
+    return Call(
+        describe_depthwise_rows(kh * kw),
+        {
+            "input": _with_zeros(x),
+            "table": depthwise_table(places, channels),
+            "weights": pack_depthwise_rows(weights.reshape(channels, -1), bias),
+            "output": _blank((*outputs, channels)),
+        },
+        depthwise_rows_arguments(len(places), channels),
+        limits,
+        "output",
+        weights.size * len(places),
     )
 
 

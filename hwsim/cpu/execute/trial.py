@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,11 @@ from hwsim.cpu import golden
 from hwsim.cpu.execute.calls import (
     Call,
     depthwise_call,
+    depthwise_rows_call,
     first_conv_call,
     gemm_call,
     global_pool_call,
+    igemm_call,
     spmm_call,
 )
 from hwsim.cpu.microkernel.catalogue import parse
@@ -94,6 +98,8 @@ def draw_trial(name: str, target: Target, shape: TrialShape, rng: np.random.Gene
             for w_, b_, x_ in _with_magnitudes(weights, bias, x)
         )
         return Trial(call, exact, golden.rounding_bound(magnitude, size * size + 1))
+    if family in ("igemm", "dw-rows"):
+        return _draw_rows(family, sizes, target, shape, draw, bias)
     if family == "first-conv":
         weights, x = draw(shape.co, 3, 3, 3), draw(shape.height, shape.width, 3)
         exact, magnitude = (
@@ -104,6 +110,32 @@ def draw_trial(name: str, target: Target, shape: TrialShape, rng: np.random.Gene
     x = draw(shape.co, pixels)
     exact, magnitude = golden.global_mean(x), golden.global_mean(np.abs(x))
     return Trial(global_pool_call(x), exact, golden.rounding_bound(magnitude, pixels + 1))
+
+
+def _draw_rows(
+    family: str,
+    sizes: tuple[int, ...],
+    target: Target,
+    shape: TrialShape,
+    draw: Callable[..., NDArray[np.float32]],
+    bias: NDArray[np.float32],
+) -> Trial:
+    """Return the trial of a kernel that finds its rows through a table, padding half its kernel."""
+    if family == "igemm":
+        weights, x = draw(shape.co, 3, 3, shape.ci), draw(shape.height, shape.width, shape.ci)
+        both = [golden.conv(x_, w_, b_) for w_, b_, x_ in _with_magnitudes(weights, bias, x)]
+        call = igemm_call(target, weights, bias, x, mr=sizes[0])
+        return Trial(call, both[0], golden.rounding_bound(both[1], 9 * shape.ci + 1))
+    size = isqrt(sizes[0])
+    if size % 2 == 0 or size * size != sizes[0]:
+        raise InputError("KERNEL", "taps of an odd square kernel (9, 25, 49)", str(sizes[0]))
+    weights, x = draw(shape.co, size, size), draw(shape.height, shape.width, shape.co)
+    both = [
+        golden.depthwise(x_.transpose(2, 0, 1), w_, b_, 1).transpose(1, 2, 0)
+        for w_, b_, x_ in _with_magnitudes(weights, bias, x)
+    ]
+    call = depthwise_rows_call(weights, bias, x)
+    return Trial(call, both[0], golden.rounding_bound(both[1], sizes[0] + 1))
 
 
 def _zero_blocks(

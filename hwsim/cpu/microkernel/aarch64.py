@@ -1,14 +1,15 @@
 """Lower a description to AArch64 with NEON.
 
-Registers follow the procedure call standard (AAPCS64): integer arguments in x0 to x7, limits of the
-clamp in s0 and s1; x18 is left alone; x19 to x28 and the low halves of v8 to v15 are saved if used.
-Two adjacent 16-byte accesses become one load or store pair.
+Registers follow the procedure call standard (AAPCS64): integer arguments in x0 to x7, further ones
+on the stack, limits of the clamp in s0 and s1; x18 is left alone; x19 to x28 and the low halves of
+v8 to v15 are saved if used. Two adjacent 16-byte accesses become one load or store pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hwsim.core.units import ceil_div
 from hwsim.cpu.microkernel.ir import If, Instr, Kernel, Loop, Node, Reg
 from hwsim.cpu.microkernel.machine_code import (
     STACK,
@@ -25,6 +26,8 @@ from hwsim.cpu.microkernel.target import AARCH64
 __all__ = ["assembly", "select_aarch64"]
 
 _GENERAL = 32
+_ARGUMENTS = 8
+"""Integer arguments in registers."""
 _VECTORS = (*range(8), *range(16, 32), *range(8, 16))
 _INTEGERS = (*range(18), *range(19, 29))
 _SAVED_INTEGERS = range(19, 29)
@@ -67,13 +70,16 @@ def select_aarch64(kernel: Kernel) -> MachineCode:
     saves = _saved(kernel)
     enter, leave = _frame(saves)
     done = MachineInstr("ret", "branch")
-    return MachineCode(kernel, (*enter, *body, *leave, done))
+    return MachineCode(kernel, (*enter, *_arguments(kernel, saves), *body, *leave, done))
 
 
 def assembly(kernel: Kernel) -> str:
     """Return the assembly text of ``kernel`` as one global function."""
     lines = select_aarch64(kernel).lines(lambda n: f".L{kernel.name}_{n}")
-    arguments = ", ".join(f"x{i} {name}" for i, name in enumerate(kernel.arguments))
+    arguments = ", ".join(
+        f"x{i} {name}" if i < _ARGUMENTS else f"stack {name}"
+        for i, name in enumerate(kernel.arguments)
+    )
     limits = ", s0 lower and s1 upper limit" if kernel.uses_clamp else ""
     head = [f"// {kernel.name}: {arguments}{limits}", "    .text", f"    .global {kernel.name}"]
     return "\n".join([*head, f"{kernel.name}:", *lines]) + "\n"
@@ -109,7 +115,7 @@ def _frame(saves: list[tuple[str, int]]) -> tuple[list[MachineInstr], list[Machi
     """Return the instructions that save and restore registers on the stack."""
     if not saves:
         return [], []
-    size = 16 * -(-len(saves) // 2)
+    size = _frame_bytes(saves)
     stack = _GENERAL + 31
 
     def move(sign: int) -> MachineInstr:
@@ -129,6 +135,24 @@ def _frame(saves: list[tuple[str, int]]) -> tuple[list[MachineInstr], list[Machi
             MachineInstr(f"ldr {name}, {place}", f"load_{kind}", (register,), (stack,), access)
         )
     return enter, [*leave, move(1)]
+
+
+def _frame_bytes(saves: list[tuple[str, int]]) -> int:
+    return 16 * ceil_div(len(saves), 2)
+
+
+def _arguments(kernel: Kernel, saves: list[tuple[str, int]]) -> list[MachineInstr]:
+    """Return the loads of the arguments that come on the stack, above the frame."""
+    loads = []
+    for number in range(_ARGUMENTS, len(kernel.arguments)):
+        at = _frame_bytes(saves) + 8 * (number - _ARGUMENTS)
+        register = Reg("x", number)
+        text = f"ldr {_x(register)}, [sp, #{at}]"
+        access = Access(STACK, at, 8)
+        loads.append(
+            MachineInstr(text, "load_x", (_id(register),), (_GENERAL + STACK.number,), access)
+        )
+    return loads
 
 
 # Control flow

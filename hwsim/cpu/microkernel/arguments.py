@@ -14,7 +14,9 @@ __all__ = [
     "depthwise_arguments",
     "first_conv_arguments",
     "gemm_arguments",
+    "depthwise_rows_arguments",
     "global_pool_arguments",
+    "igemm_arguments",
     "spmm_arguments",
 ]
 
@@ -36,6 +38,19 @@ def gemm_arguments(
     """Return those of a dense product; arrays a, weights, output, rows without gaps by default."""
     a_stride, c_stride = row_bytes or 4 * ci, out_bytes or 4 * co
     return (rows, co, ci, ("a", 0), a_stride, ("weights", 0), ("output", 0), c_stride)
+
+
+def igemm_arguments(
+    pixels: int, taps: int, co: int, ci: int, out_bytes: int | None = None
+) -> tuple[Argument, ...]:
+    """Return those of a convolution through a table; arrays input, table, weights, output."""
+    arrays = (("input", 0), ("table", 0), ("weights", 0), ("output", 0))
+    return (pixels, co, ci, taps, *arrays, out_bytes or 4 * co)
+
+
+def depthwise_rows_arguments(pixels: int, channels: int) -> tuple[Argument, ...]:
+    """Return those of a channels-last depthwise layer; arrays input, table, weights, output."""
+    return (pixels, channels, ("input", 0), ("table", 0), ("weights", 0), ("output", 0))
 
 
 def depthwise_arguments(channels: int, height: int, width: int) -> tuple[Argument, ...]:

@@ -16,7 +16,7 @@ from hwsim.core.errors import InputError
 from hwsim.cpu.microkernel.ir import Kernel, KernelBuilder, Reg
 from hwsim.cpu.microkernel.target import Target
 
-__all__ = ["ARGUMENT_NAMES", "BLOCK", "describe_gemm", "pack_dense"]
+__all__ = ["ARGUMENT_NAMES", "BLOCK", "Rows", "check_rows", "describe_gemm", "pack_dense"]
 
 BLOCK = 8
 """Output channels per block."""
@@ -50,33 +50,40 @@ def pack_dense(
 
 def describe_gemm(target: Target, mr: int, nr: int = BLOCK) -> Kernel:
     """Return the dense kernel of ``mr`` (1 to 8) rows by 8 output channels."""
-    if not 1 <= mr <= 8 or nr != BLOCK:
-        raise InputError("kernel", "gemm of 1 to 8 rows by 8 channels", f"{mr}x{nr}")
+    check_rows("gemm", mr, nr)
     k = KernelBuilder(f"gemm_{mr}x{nr}", ARGUMENT_NAMES)
-    rows = k.args[0]
-    with k.loop(rows, mr, until="below"):
-        _Rows(k, target, mr).write()
+    args = dict(zip(ARGUMENT_NAMES, k.args, strict=True))
+    with k.loop(args["rows"], mr, until="below"):
+        Rows(k, target, args, mr).write()
     for count in (4, 2, 1):
         if count < mr:
-            with k.when(rows, count, test="bit"):
-                _Rows(k, target, count).write()
+            with k.when(args["rows"], count, test="bit"):
+                Rows(k, target, args, count).write()
     return k.build()
 
 
-class _Rows:
-    """``count`` rows times all output channels."""
+def check_rows(family: str, mr: int, nr: int) -> None:
+    """Raise :class:`InputError` unless there is a dense kernel of ``mr`` by ``nr``."""
+    if not 1 <= mr <= 8 or nr != BLOCK:
+        raise InputError("kernel", f"{family} of 1 to 8 rows by 8 channels", f"{mr}x{nr}")
 
-    def __init__(self, k: KernelBuilder, target: Target, count: int) -> None:
-        self.k, self.target, self.count = k, target, count
+
+class Rows:
+    """``count`` rows times all output channels.
+
+    ``args`` are the kernel's arguments by name; channels, depth, weights, c and c_stride are used.
+    """
+
+    def __init__(self, k: KernelBuilder, target: Target, args: dict[str, Reg], count: int) -> None:
+        self.k, self.target, self.args, self.count = k, target, args, count
 
     def write(self) -> None:
         """Write the loop over blocks of output channels and go on to the next rows."""
-        k = self.k
-        _, channels, _, a, a_stride, weights, c, c_stride = k.args
+        k, args = self.k, self.args
         with k.integers(2) as (self.w, left), k.integers(self.count) as self.out:
-            k.mov(self.w, weights)
-            k.mov(left, channels)
-            self._rows_of(self.out, c, c_stride)
+            k.mov(self.w, args["weights"])
+            k.mov(left, args["channels"])
+            self.rows_of(self.out, args["c"], args["c_stride"])
             with k.loop(left, BLOCK, until="below"), k.vectors(2 * self.count) as acc:
                 self._product(acc)
                 for row, pointer in enumerate(self.out):
@@ -87,11 +94,21 @@ class _Rows:
             with k.when(left), k.vectors(2 * self.count) as acc:
                 self._product(acc)
                 self._store_part(acc, left)
-        for _ in range(self.count):
-            k.add(a, a, a_stride)
-            k.add(c, c, c_stride)
+        self.next_rows()
 
-    def _rows_of(self, pointers: list[Reg], base: Reg, stride: Reg) -> None:
+    def next_rows(self) -> None:
+        """Go on to the next rows of both operands."""
+        for _ in range(self.count):
+            self.k.add(self.args["a"], self.args["a"], self.args["a_stride"])
+        self.next_outputs()
+
+    def next_outputs(self) -> None:
+        """Step the output behind these rows."""
+        for _ in range(self.count):
+            self.k.add(self.args["c"], self.args["c"], self.args["c_stride"])
+
+    def rows_of(self, pointers: list[Reg], base: Reg, stride: Reg) -> None:
+        """Point to rows ``stride`` apart."""
         self.k.mov(pointers[0], base)
         for above, below in zip(pointers, pointers[1:], strict=False):
             self.k.add(below, above, stride)
@@ -105,14 +122,23 @@ class _Rows:
         for row in range(1, self.count):
             k.mov(acc[2 * row], acc[0])
             k.mov(acc[2 * row + 1], acc[1])
-        with k.integers(1) as (left,), k.integers(self.count) as rows:
-            k.mov(left, k.args[2])
-            self._rows_of(rows, k.args[3], k.args[4])
-            if self.target.has_lane_operand:
-                self._by_lane(acc, rows, left)
-            else:
-                self._by_broadcast(acc, rows, left)
+        self.reduce(acc)
         k.clamp(acc)
+
+    def reduce(self, acc: list[Reg]) -> None:
+        """Write the multiply-adds of all input channels."""
+        k = self.k
+        with k.integers(1) as (left,), k.integers(self.count) as rows:
+            k.mov(left, self.args["depth"])
+            self.rows_of(rows, self.args["a"], self.args["a_stride"])
+            self.multiply_rows(acc, rows, left)
+
+    def multiply_rows(self, acc: list[Reg], rows: list[Reg], left: Reg) -> None:
+        """Multiply ``left`` values of every row, whose pointer moves behind them."""
+        if self.target.has_lane_operand:
+            self._by_lane(acc, rows, left)
+        else:
+            self._by_broadcast(acc, rows, left)
 
     def _by_lane(self, acc: list[Reg], rows: list[Reg], left: Reg) -> None:
         k = self.k
@@ -130,7 +156,7 @@ class _Rows:
                 self._multiply(acc, values, weights[2 * lane :], lane)
         with k.when(left), k.vectors(self.count) as values, k.vectors(2) as weights:
             for value, row in zip(values, rows, strict=True):
-                k.load(value, row, lanes=1)
+                k.load(value, row, lanes=1, post=4)
             for at, weight in enumerate(weights):
                 k.load(weight, self.w, 16 * at)
             k.addi(self.w, self.w, 32)

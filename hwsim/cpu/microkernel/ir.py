@@ -15,8 +15,8 @@ from typing import Literal
 
 __all__ = ["ARGUMENTS", "If", "Instr", "Kernel", "KernelBuilder", "Loop", "Node", "Reg"]
 
-ARGUMENTS = 8
-"""Integer arguments at most: those that AArch64 passes in registers."""
+ARGUMENTS = 10
+"""Integer arguments at most; AArch64 passes eight in registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class KernelBuilder:
 
     def __init__(self, name: str, arguments: tuple[str, ...], *, has_clamp: bool = True) -> None:
         if len(arguments) > ARGUMENTS:
-            raise ValueError(f"{len(arguments)} arguments, at most {ARGUMENTS} come in registers")
+            raise ValueError(f"{len(arguments)} arguments, at most {ARGUMENTS}")
         self.name = name
         self.arguments = arguments
         self._files = {"x": _File(), "v": _File()}

@@ -4,7 +4,8 @@ The integer side of the code is executed symbolically: arguments are numbers or 
 what is loaded from ``nnzmap`` and ``dmap`` stays a stream. Turns of a loop that write the same rows
 become one counted loop, and a loop whose turns have become equal is not executed to its end but
 advanced at once; both are exact: a turn's state is an affine function of its number as long as its
-conditions compare the same numbers as in the turn before.
+conditions compare the same numbers as in the turn before. Pointers that a table of rows steps are
+not followed: only the stream knows where they are.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ __all__ = ["BoundKernel", "lower_uops"]
 
 Address = tuple[str, int]
 """Array and byte offset."""
+
+TABLE = "table"
+"""Array of steps of row pointers."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ def lower_uops(
     arguments : sequence of int or (array, bytes)
         In the order of the kernel's arguments.
     data : mapping
-        Arrays whose values decide trips or addresses: ``nnzmap`` and ``dmap`` of a sparse kernel.
+        Arrays whose values decide trips or addresses: ``nnzmap`` and ``dmap`` of a sparse kernel,
+        ``table`` (:mod:`~hwsim.cpu.microkernel.row_table`) of a channels-last one.
     """
     machine = _Machine(data)
     for number, argument in enumerate(arguments):
@@ -133,6 +138,8 @@ class _Machine:
     known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     compared: list[int] = field(default_factory=list)  # numbers that conditions have seen
     streamed: list[StreamLoop] = field(default_factory=list)  # stream loops so far
+    adrift: set[str] = field(default_factory=set)  # pointers that are not followed
+    mark: int = 0  # byte of the table where its stream is marked
 
     # State
 
@@ -262,11 +269,19 @@ class _Machine:
             self.registers[effect.dst] = value
             return nothing
         if effect.op == "set":
+            assert f"{value[0]}.{effect.src}" not in self.adrift, "a copy of an unknown address"
             free += self._rewinds(value)
         return self._move(effect.dst, value)
 
     def _rewinds(self, value: Address) -> list[Row]:
-        """Return rewinds of the streams read from an array that a pointer is set back to."""
+        """Return rewinds of the streams read from an array that a pointer is set back to.
+
+        A table's stream is marked where a pointer is set to for the first time.
+        """
+        if value[0] == TABLE:
+            update = isa.REWIND if value[1] == self.mark else isa.MARK
+            self.mark = value[1]
+            return [_row(isa.POINTER, update=(update, -1, self._stream(TABLE)))]
         rows = []
         for name in self.stream_names:
             if name.partition(".")[0] == value[0] and self.positions[name]:
@@ -279,6 +294,9 @@ class _Machine:
         assert isinstance(value, tuple)
         stream = self._stream(step.name)
         name = self._pointer(reg, value)
+        if step.name == TABLE:
+            self.adrift.add(name)
+            return (isa.STEP_STREAM, self.pointers.index(name), stream)
         position = self.positions[step.name]
         values = self.values_of(step.name)
         by = int(values[position]) if position < len(values) else 0

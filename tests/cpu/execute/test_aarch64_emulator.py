@@ -35,7 +35,7 @@ def check_trace(call: Call) -> np.ndarray:
     execution = run_aarch64(call, is_traced=True)
     assert execution.keeps_saved
     arena = Arena(call.arrays, DATA_START)
-    data = {name: call.arrays[name] for name in ("nnzmap", "dmap") if name in call.arrays}
+    data = {name: call.arrays[name] for name in ("nnzmap", "dmap", "table") if name in call.arrays}
     bound = lower_uops(select_aarch64(call.kernel), call.arguments, data)
     steps = walk(bound, {**arena.address, "stack": STACK_TOP})
     assert len(steps) == len(execution.addresses)

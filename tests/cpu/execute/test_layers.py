@@ -13,9 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwsim.core.errors import InputError
-from hwsim.cpu.execute.calls import Call, depthwise_call, first_conv_call, global_pool_call
+from hwsim.cpu.execute.calls import (
+    Call,
+    depthwise_call,
+    depthwise_rows_call,
+    first_conv_call,
+    global_pool_call,
+    igemm_call,
+)
 from hwsim.cpu.execute.wasm_engine import run_wasm
-from hwsim.cpu.golden import clamp, conv_first, depthwise, global_mean
+from hwsim.cpu.golden import clamp, conv, conv_first, depthwise, global_mean
 from hwsim.cpu.microkernel.depthwise import describe_depthwise
 from hwsim.cpu.microkernel.target import AARCH64, WASM
 from tests.cpu.execute.test_aarch64_emulator import check_trace
@@ -33,7 +40,7 @@ def integers(seed: int, *shape: int) -> np.ndarray:
 
 @BOTH
 @pytest.mark.parametrize(("kernel", "stride"), SHAPES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(height=st.integers(1, 11), width=st.integers(1, 19), seed=st.integers(0, 2**31))
 def test_depthwise_of_any_plane(
     run: Runner, kernel: int, stride: int, height: int, width: int, seed: int
@@ -78,6 +85,62 @@ def test_first_convolution_of_any_image(
     limits = (-40.0, 35.0)
     call = first_conv_call(weights, bias, x, limits=limits)
     np.testing.assert_array_equal(run(call), clamp(conv_first(x, weights, bias), *limits))
+
+
+@BOTH
+@settings(max_examples=20, deadline=None)
+@given(
+    height=st.integers(1, 7),
+    width=st.integers(1, 7),
+    ci=st.integers(1, 6),
+    co=st.integers(1, 17),
+    form=st.sampled_from([(1, 1), (3, 1), (3, 2), (5, 2)]),
+    mr=st.sampled_from([1, 4, 6]),
+    seed=st.integers(0, 2**31),
+)
+def test_convolution_through_a_table_of_any_image(
+    run: Runner,
+    height: int,
+    width: int,
+    ci: int,
+    co: int,
+    form: tuple[int, int],
+    mr: int,
+    seed: int,
+) -> None:
+    kernel, stride = form
+    x, weights = integers(seed, height, width, ci), integers(seed + 1, co, kernel, kernel, ci)
+    bias, limits = integers(seed + 2, co), (-60.0, 50.0)
+    target = AARCH64 if run is check_trace else WASM
+    call = igemm_call(target, weights, bias, x, mr=mr, stride=stride, limits=limits)
+    np.testing.assert_array_equal(run(call), clamp(conv(x, weights, bias, stride), *limits))
+
+
+@BOTH
+@settings(max_examples=20, deadline=None)
+@given(
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    channels=st.integers(1, 11),
+    form=st.sampled_from([(1, 1), (3, 1), (3, 2), (5, 1), (7, 2)]),
+    seed=st.integers(0, 2**31),
+)
+def test_channels_last_depthwise_of_any_image(
+    run: Runner, height: int, width: int, channels: int, form: tuple[int, int], seed: int
+) -> None:
+    kernel, stride = form
+    x, weights = integers(seed, height, width, channels), integers(seed, channels, kernel, kernel)
+    bias, limits = integers(seed + 2, channels), (-40.0, 35.0)
+    call = depthwise_rows_call(weights, bias, x, stride=stride, limits=limits)
+    planes = depthwise(x.transpose(2, 0, 1), weights, bias, stride)
+    np.testing.assert_array_equal(run(call), clamp(planes.transpose(1, 2, 0), *limits))
+
+
+def test_the_comparison_sees_a_step_that_is_off() -> None:
+    x, weights, bias = integers(1, 4, 4, 3), integers(2, 5, 3, 3, 3), integers(3, 5)
+    call = igemm_call(WASM, weights, bias, x, mr=4)
+    call.arrays["table"][5] += 4
+    assert not np.array_equal(run_wasm(call, WASM), conv(x, weights, bias))
 
 
 @BOTH

@@ -12,9 +12,11 @@ from hwsim.cpu.execute.arena import Arena
 from hwsim.cpu.execute.calls import (
     Call,
     depthwise_call,
+    depthwise_rows_call,
     first_conv_call,
     gemm_call,
     global_pool_call,
+    igemm_call,
     spmm_call,
 )
 from hwsim.cpu.microkernel import repetition, uops
@@ -65,6 +67,10 @@ def test_dense_layers() -> None:
     image = np.ones((9, 21, 3))
     check_fast_forward(first_conv_call(np.ones((18, 3, 3, 3)), np.ones(18), image))
     check_fast_forward(global_pool_call(np.ones((19, 33))))
+    image = np.ones((5, 7, 3))
+    check_fast_forward(igemm_call(AARCH64, np.ones((19, 3, 3, 3)), np.ones(19), image, mr=4))
+    image = np.ones((4, 5, 10))
+    check_fast_forward(depthwise_rows_call(np.ones((10, 5, 5)), np.ones(10), image, stride=2))
 
 
 def test_a_large_layer_is_a_short_program() -> None:
