@@ -31,7 +31,8 @@ __all__ = [
     "plan_product",
 ]
 
-KERNELS = ("16", "32", "16x1", "32x1", "16x2", "16x4")
+_PIXELS = (16, 32, 4, 8, 12)
+KERNELS = (*map(str, _PIXELS), *(f"{mr}x{nr}" for mr in _PIXELS for nr in (1, 2, 4)))
 """Pixels per strip, and output channels per block where they are not left to the weights."""
 
 LAYOUT, TILE = "cpu_layout", "cpu_tile"
@@ -203,7 +204,8 @@ def _narrowed(kernel: str, nr: int, spec: CpuSpec) -> tuple[int, int]:
     if kernel == "auto" and nr not in _AUTO_BLOCKS[spec.backend]:
         nr = 1
     width = _AUTO_WIDTH if kernel == "auto" else int(kernel)
-    fitting = [mr for mr in _WIDTHS if mr <= width and _fits(mr, nr, spec)]
+    narrower = [mr for mr in _WIDTHS if mr < width]
+    fitting = [mr for mr in (width, *narrower) if _fits(mr, nr, spec)]
     return (fitting[0], nr) if fitting else (width, nr)
 
 
