@@ -73,7 +73,7 @@ class LowerContext:
         if have == layout or len(shape) != 4 or shape[2] * shape[3] == 1 or shape[1] == 1:
             return self.address(tensor)
         batch, channels, height, width = shape
-        room = self.memory.table(4 * self.graph.tensors[tensor].elems)
+        room = self.memory.copy(4 * self.graph.tensors[tensor].elems)
         kernel = convert_layout(channels, height * width, to_chw=layout == "chw")
         for image in range(batch):
             at = 4 * image * channels * height * width

@@ -15,8 +15,9 @@ __all__ = ["MemoryMap", "place_tensors"]
 
 ALIGNMENT_BYTES = 64
 _ZEROS = 1 << 20
-"""Within the 2 GiB that a table of rows can step over."""
 _ARENA = 1 << 24
+_COPIES = 3 << 29
+"""Zeros, activations and their copies lie within the 2 GiB that a table of rows can step over."""
 _WEIGHTS = 1 << 32
 _TABLES = 1 << 36
 _GUARD_BYTES = 4096
@@ -38,8 +39,12 @@ class MemoryMap:
         """Return the address of ``nbytes`` of zeros, near the activations."""
         return self._take(_ZEROS, nbytes)
 
+    def copy(self, nbytes: int) -> int:
+        """Return the address of ``nbytes`` for an activation in another layout."""
+        return self._take(_COPIES, nbytes)
+
     def table(self, nbytes: int) -> int:
-        """Return the address of ``nbytes`` of indices or of a copy."""
+        """Return the address of ``nbytes`` of indices."""
         return self._take(_TABLES, nbytes)
 
     def total_bytes(self) -> int:

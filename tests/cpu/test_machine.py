@@ -111,7 +111,7 @@ def test_an_op_that_needs_the_other_layout_pays_for_the_conversion() -> None:
 
     result, _, program = run(network(leaves=True), dataflow="sparse")
     mine = [call.kernel.name for call in program.calls if program.op_names[call.op_id] == "wide"]
-    assert mine == ["convert-layout", "igemm-6x8"]
+    assert mine == ["convert-layout", "igemm_6x8"]
     assert "CHW ends at wide" in " ".join(result.notes)
 
 
