@@ -1,18 +1,20 @@
 """Write products of a sparse matrix and dense ones as thread programs: SpMM, SpMV, SDDMM.
 
-Every thread takes every so-many-th row. What is read in order goes through the cache; single
-elements of a vector do not.
+Threads take even shares of rows and non-zeros (:mod:`hwsim.piuma.even_share`). What is read in
+order goes through the cache; single elements of a vector do not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hwsim.core.errors import InputError
-from hwsim.piuma.isa import THREAD, THREADS, ZERO, Assembler, Label, Register
+from hwsim.piuma.even_share import EvenShare, Piece
+from hwsim.piuma.isa import ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
 from hwsim.piuma.spec import PiumaSpec
-from hwsim.piuma.state import Launch
+from hwsim.piuma.state import ALL_THREADS, Launch
 
 __all__ = ["DenseProduct", "emit_rows", "write_sddmm", "write_spmm"]
 
@@ -35,7 +37,7 @@ class DenseProduct:
     y: int
     c: int
     is_shared: int | None = None
-    """Address of 4 bytes per row: whether others add to the row of c, which begins as zeros."""
+    """Address of 4 bytes per row: whether others add to the row of c, and zero it before."""
     is_rectified: bool = False
     """Whether negative elements of an SpMM become 0."""
 
@@ -56,41 +58,74 @@ def write_spmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:
 
 
 def emit_rows(a: Assembler, product: DenseProduct) -> None:
-    """Append the loop over a thread's rows of an SpMM."""
-    row, rows = a.registers(2)
-    a.add(row, THREAD, 0)
-    a.move(rows, product.m)
-    with a.count_up(row, rows, THREADS) as following:
-        if product.is_shared is not None:  # rows begin as zeros
-            with a.scratch(2) as (p, stop):
-                a.load_item(p, product.a.ptr, row, size=4, is_cached=True)
-                a.load_item(stop, product.a.ptr + 4, row, size=4, is_cached=True)
-                a.branch("ge", p, stop, following)
+    """Append a thread's share of an SpMM; it meets all other threads once (rectified: twice).
+
+    Rows that threads share begin as zeros, to which all add. The second thread of such a row stores
+    them, and rectifies the sums in the end.
+    """
+    share = EvenShare(a, product.m, product.a.ptr)
+    (cut_row,) = a.registers(1)
+    share.emit_cut_row(a, cut_row)
+    with a.when("ge", cut_row, ZERO):
+        _each_element(a, product, cut_row, lambda at: a.store(ZERO, at, product.c))
+    a.barrier(ALL_THREADS)
+    _emit_pieces(a, product, share)
+    if product.is_rectified:
+        a.barrier(ALL_THREADS)
+        with a.when("ge", cut_row, ZERO), a.scratch(2) as (x, zero):
+            a.move(zero, 0.0)
+
+            def rectify(at: Register) -> None:
+                a.load(x, at, product.c)
+                a.emit("fmax", x, x, zero)
+                a.store(x, at, product.c)
+
+            _each_element(a, product, cut_row, rectify)
+
+
+def _each_element(
+    a: Assembler, product: DenseProduct, row: Register, emit: Callable[[Register], None]
+) -> None:
+    """Repeat what ``emit`` appends for every element of a row of c, given its offset."""
+    with a.scratch(2) as (at, stop):
+        a.emit("muli", at, row, imm=8 * product.width)
+        a.add(stop, at, 8 * product.width)
+        with a.count_up(at, stop, 8):
+            emit(at)
+
+
+def _emit_pieces(a: Assembler, product: DenseProduct, share: EvenShare) -> None:
+    """Append the loop over a thread's pieces of rows."""
+    with share.pieces(a, has_empty=True) as piece:
+        if product.is_shared is not None:
+            with a.scratch(1) as (is_shared,):
+                a.load_item(is_shared, product.is_shared, piece.row, size=4, is_cached=True)
+                a.emit("or", piece.is_cut, piece.is_cut, is_shared)
+            with a.when("ne", piece.is_cut, ZERO):
+                a.branch("ge", piece.first, piece.stop, piece.following)
         full = product.width // _WIDTH * _WIDTH
         if full:
             with a.scratch(2) as (offset, stop):
                 a.move(offset, 0)
                 a.move(stop, 8 * full)
                 with a.count_up(offset, stop, 8 * _WIDTH):
-                    _row_chunk(a, product, row, offset, _WIDTH)
+                    _piece_chunk(a, product, piece, offset, _WIDTH)
         if product.width > full:
             with a.scratch(1) as (offset,):
                 a.move(offset, 8 * full)
-                _row_chunk(a, product, row, offset, product.width - full)
-    a.release(row, rows)
+                _piece_chunk(a, product, piece, offset, product.width - full)
 
 
-def _row_chunk(
-    a: Assembler, product: DenseProduct, row: Register, offset: Register, width: int
+def _piece_chunk(
+    a: Assembler, product: DenseProduct, piece: Piece, offset: Register, width: int
 ) -> None:
     """Compute ``width`` elements of a row of the result, ``offset`` bytes from its begin."""
     sums = a.registers(width)
     for total in sums:
         a.move(total, 0.0)
-    with a.scratch(5) as (p, stop, value, at, x):
-        a.load_item(p, product.a.ptr, row, size=4, is_cached=True)
-        a.load_item(stop, product.a.ptr + 4, row, size=4, is_cached=True)
-        with a.count_up(p, stop):
+    with a.scratch(4) as (p, value, at, x):
+        a.add(p, piece.first, 0)
+        with a.count_up(p, piece.stop):
             a.load_item(at, product.a.col, p, size=4, is_cached=True)
             a.load_item(value, product.a.val, p, is_cached=True)
             a.emit("muli", at, at, imm=8 * product.width)
@@ -99,21 +134,18 @@ def _row_chunk(
                 a.load(x, at, product.y + 8 * i, is_cached=width > 1)
                 a.emit("fmul", x, x, value)
                 a.emit("fadd", total, total, x)
-        a.emit("muli", at, row, imm=8 * product.width)
+        a.emit("muli", at, piece.row, imm=8 * product.width)
         a.add(at, at, offset)
-        _store_chunk(a, product, row, at, sums)
+        _store_chunk(a, product, piece, at, sums)
     a.release(*sums)
 
 
 def _store_chunk(
-    a: Assembler, product: DenseProduct, row: Register, at: Register, sums: list[Register]
+    a: Assembler, product: DenseProduct, piece: Piece, at: Register, sums: list[Register]
 ) -> None:
     """Store a row's sums, or add them where others add too."""
-    done, shared = Label(), Label()
-    if product.is_shared is not None:
-        with a.scratch(1) as (is_shared,):
-            a.load_item(is_shared, product.is_shared, row, size=4, is_cached=True)
-            a.branch("ne", is_shared, ZERO, shared)
+    done, is_cut = Label(), Label()
+    a.branch("ne", piece.is_cut, ZERO, is_cut)
     if product.is_rectified:
         with a.scratch(1) as (zero,):
             a.move(zero, 0.0)
@@ -121,13 +153,12 @@ def _store_chunk(
                 a.emit("fmax", total, total, zero)
     for i, total in enumerate(sums):
         a.store(total, at, product.c + 8 * i)
-    if product.is_shared is not None:
-        a.jump(done)
-        a.mark(shared)
-        with a.scratch(1) as (old,):
-            for i, total in enumerate(sums):
-                a.atomic("afadd", old, at, total, product.c + 8 * i)
-        a.mark(done)
+    a.jump(done)
+    a.mark(is_cut)
+    with a.scratch(1) as (old,):
+        for i, total in enumerate(sums):
+            a.atomic("afadd", old, at, total, product.c + 8 * i)
+    a.mark(done)
 
 
 def write_sddmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:
@@ -135,16 +166,14 @@ def write_sddmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:
     _require_threads(spec)
     entry = a.place
     a.fresh()
-    row, rows, p, stop, mine, theirs, end, total, x, y = a.registers(10)
-    a.add(row, THREAD, 0)
-    a.move(rows, product.m)
-    with a.count_up(row, rows, THREADS):
-        a.load_item(p, product.a.ptr, row, size=4, is_cached=True)
-        a.load_item(stop, product.a.ptr + 4, row, size=4, is_cached=True)
-        with a.count_up(p, stop):
+    share = EvenShare(a, product.m, product.a.ptr)
+    p, mine, theirs, end, total, x, y = a.registers(7)
+    with share.pieces(a, has_empty=False) as piece:
+        a.add(p, piece.first, 0)
+        with a.count_up(p, piece.stop):
             a.load_item(theirs, product.a.col, p, size=4, is_cached=True)
             a.emit("muli", theirs, theirs, imm=8 * product.width)
-            a.emit("muli", mine, row, imm=8 * product.width)
+            a.emit("muli", mine, piece.row, imm=8 * product.width)
             a.add(end, mine, 8 * product.width)
             a.move(total, 0.0)
             with a.count_up(mine, end, 8):

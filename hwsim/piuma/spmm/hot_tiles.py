@@ -1,8 +1,8 @@
 """Write SpMM for single-threaded pipelines alone, and for both kinds together.
 
 A single-threaded pipeline lets the DMA engine bring a tile's dense rows into its part of the
-scratchpad and multiplies from there, eight loads in flight. Both kinds add to rows of the result
-that they share by atomics. The rows are zeroed by DMA first.
+scratchpad and multiplies from there, eight loads in flight, the next non-zero's among them. Tiles
+are added to the result by atomics; its rows are zeroed by DMA first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["HotTiles", "TileArrays", "require_pipelines"]
 _WIDTH = 8
 """Columns that are summed in registers at once."""
 _TILE_BYTES = 8 * len(TILE_FIELDS)
-_ROW_LO, _ROW_HI, _COL_LO, _COLS, _PLACE = range(0, _TILE_BYTES, 8)
+_ROW_LO, _ROW_HI, _COL_LO, _COLS, _PLACE, _ZEROED = range(0, _TILE_BYTES, 8)
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ class HotTiles:
         mtp = -1
         if self.has_cold:
             mtp = a.place
-            a.fresh()
-            a.barrier(ALL_THREADS)
-            emit_rows(a, self.product)
+            emit_rows(a.fresh(), self.product)
             a.emit("halt")
         entries = []
         for lane in range(self.spec.stp.pipelines):
@@ -68,39 +66,55 @@ class HotTiles:
         return Launch(mtp, tuple(entries))
 
     def _tiles(self, a: Assembler, lane: int) -> None:
-        """Zero a share of the result, wait for all, then work off the pipeline's tiles."""
+        """Zero rows of the result, wait for all, then work off the pipeline's tiles."""
         flag = self.part_bytes * (lane + 1) - FLAG_BYTES
-        self._zero(a, flag)
-        a.barrier(ALL_THREADS)
-        tile, last = a.registers(2)
-        a.load_item(tile, self.hot.firsts, THREAD)
+        first, tile, last = a.registers(3)
+        a.load_item(first, self.hot.firsts, THREAD)
         with a.scratch(1) as (at,):
             a.add(at, THREAD, 1)
             a.load_item(last, self.hot.firsts, at)
-        for register in (tile, last):
+        for register in (first, last):
             a.emit("muli", register, register, imm=_TILE_BYTES)
+        a.add(tile, first, 0)
+        if self.has_cold:
+            with a.count_up(tile, last, _TILE_BYTES) as following, a.scratch(2) as (row, rows):
+                a.load(rows, tile, self.hot.tiles + _ZEROED)
+                a.branch("eq", rows, ZERO, following)
+                a.load(row, tile, self.hot.tiles + _ROW_LO)
+                self._zero(a, flag, row, rows)
+            a.add(tile, first, 0)
+        else:
+            self._zero_share(a, flag)
+        a.release(first)
+        a.barrier(ALL_THREADS)
         with a.count_up(tile, last, _TILE_BYTES):
             self._fetch(a, tile, lane, flag)
             self._rows(a, tile, lane)
         a.emit("halt")
 
-    def _zero(self, a: Assembler, flag: int) -> None:
-        row_bytes = 8 * self.product.width
-        with a.scratch(1) as (pipelines,):
-            source, target, size, stride, index, done = fields = a.consecutive(6)
-            for register, number in ((target, 0), (size, 1)):
+    def _zero_share(self, a: Assembler, flag: int) -> None:
+        """Zero the pipeline's share of the whole result."""
+        with a.scratch(3) as (row, rows, pipelines):
+            for register, number in ((row, 0), (rows, 1)):
                 a.add(register, THREAD, number)
                 a.emit("muli", register, register, imm=self.product.m)
                 a.add(pipelines, THREADS, 0)
                 a.alu("div", register, register, pipelines)
-                a.emit("muli", register, register, imm=row_bytes)
-            a.alu("sub", size, size, target)
-            a.add(target, target, self.product.c)
-            for register in (source, stride, index):
-                a.move(register, 0)
-            a.add(done, SPAD, flag)
-            a.emit("dma", rs1=source, imm=FILL)
-            a.release(*fields)
+            a.alu("sub", rows, rows, row)
+            self._zero(a, flag, row, rows)
+
+    def _zero(self, a: Assembler, flag: int, row: Register, rows: Register) -> None:
+        """Let the DMA engine zero ``rows`` of the result, from ``row`` on."""
+        row_bytes = 8 * self.product.width
+        source, target, size, stride, index, done = fields = a.consecutive(6)
+        a.emit("muli", size, rows, imm=row_bytes)
+        a.emit("muli", target, row, imm=row_bytes)
+        a.add(target, target, self.product.c)
+        for register in (source, stride, index):
+            a.move(register, 0)
+        a.add(done, SPAD, flag)
+        a.emit("dma", rs1=source, imm=FILL)
+        a.release(*fields)
         self._await(a, flag)
 
     @staticmethod
@@ -171,31 +185,32 @@ class HotTiles:
         a.load(p, place, self.hot.rows.ptr, size=4, is_cached=True)
         with a.scratch(2 + width) as (stop, value, *factors):
             a.load(stop, place, self.hot.rows.ptr + 4, size=4, is_cached=True)
+            self._load_column(a, at, p)
+            self._load_value(a, value, p)
             with a.count_up(p, stop):
-                a.load_item(at, self.hot.rows.col, p, size=4, is_cached=True)
-                a.load_item(value, self.hot.rows.val, p, is_cached=True)
                 a.emit("muli", at, at, imm=row_bytes)
                 a.add(at, at, offset)
                 a.add(at, at, SPAD)
                 for i, x in enumerate(factors):
                     a.load(x, at, lane * self.part_bytes + 8 * i)
-                for x, total in zip(factors, sums, strict=True):
+                # The next non-zero, long before it is used; behind the last one it is not.
+                self._load_column(a, at, p, ahead=1)
+                for x in factors:
                     a.emit("fmul", x, x, value)
+                self._load_value(a, value, p, ahead=1)
+                for x, total in zip(factors, sums, strict=True):
                     a.emit("fadd", total, total, x)
         a.emit("muli", at, row, imm=row_bytes)
         a.add(at, at, offset)
-        self._add_to_result(a, at, sums)
+        with a.scratch(width) as olds:
+            for i, (old, total) in enumerate(zip(olds, sums, strict=True)):
+                a.atomic("afadd", old, at, total, self.product.c + 8 * i)
         a.release(*sums, p, at)
 
-    def _add_to_result(self, a: Assembler, at: Register, sums: list[Register]) -> None:
-        with a.scratch(len(sums)) as olds:
-            if self.has_cold:
-                for i, (old, total) in enumerate(zip(olds, sums, strict=True)):
-                    a.atomic("afadd", old, at, total, self.product.c + 8 * i)
-                return
-            for i, old in enumerate(olds):
-                a.load(old, at, self.product.c + 8 * i)
-            for old, total in zip(olds, sums, strict=True):
-                a.emit("fadd", total, total, old)
-            for i, total in enumerate(sums):
-                a.store(total, at, self.product.c + 8 * i)
+    def _load_column(self, a: Assembler, x: Register, p: Register, ahead: int = 0) -> None:
+        a.emit("shli", x, p, imm=2)
+        a.load(x, x, self.hot.rows.col + 4 * ahead, size=4, is_cached=True)
+
+    def _load_value(self, a: Assembler, x: Register, p: Register, ahead: int = 0) -> None:
+        a.emit("shli", x, p, imm=3)
+        a.load(x, x, self.hot.rows.val + 8 * ahead, is_cached=True)

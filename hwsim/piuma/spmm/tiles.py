@@ -18,12 +18,29 @@ from hwsim.core.units import ceil_div
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.spmm.tile_choice import TileChoice
 
-__all__ = ["FLAG_BYTES", "TILE_FIELDS", "Tiling", "cut_tiles", "part_bytes", "tile_shape"]
+__all__ = [
+    "FLAG_BYTES",
+    "TILE_FIELDS",
+    "Tiling",
+    "cut_tiles",
+    "part_bytes",
+    "row_panels",
+    "tile_columns",
+]
 
-TILE_FIELDS = ("first row", "row behind the last", "first column", "columns", "place in the rows")
-"""Words of a tile's description; the last counts row pointers before the tile's own."""
+TILE_FIELDS = (
+    "first row",
+    "row behind the last",
+    "first column",
+    "columns",
+    "place in the rows",  # row pointers before the tile's own
+    "rows to zero",  # all or none: tiles that share rows zero them once
+)
+"""Words of a tile's description."""
 FLAG_BYTES = 64
 """Of each single-threaded pipeline's part of the scratchpad, for the DMA engine's flag."""
+_PANELS = (1, 2, 4, 8, 16)
+"""Row panels per single-threaded pipeline that are tried where both kinds share the work."""
 Array = NDArray[Any]
 
 
@@ -33,7 +50,7 @@ class Tiling:
 
     Attributes
     ----------
-    tiles : int64[tiles, 5]
+    tiles : int64[tiles, 6]
         TILE_FIELDS of the hot tiles, those of one pipeline together.
     firsts : int64[pipelines + 1]
         Where each pipeline's tiles begin.
@@ -42,7 +59,7 @@ class Tiling:
     cold_ptr, cold_col, cold_val : int32[m + 1], int32, float64
         The rest, by rows.
     is_shared : int32[m]
-        1 for rows with non-zeros in hot tiles.
+        1 for rows of hot tiles.
     """
 
     tiles: Array
@@ -68,8 +85,8 @@ def part_bytes(spec: PiumaSpec) -> int:
     return spec.spad.capacity_bytes // spec.stp.pipelines // 64 * 64
 
 
-def tile_shape(spec: PiumaSpec, m: int, width: int) -> tuple[int, int]:
-    """Return rows and columns of a tile for a product of ``m`` rows and ``width`` dense columns.
+def tile_columns(spec: PiumaSpec, width: int) -> int:
+    """Return the columns of a tile for a product with ``width`` dense columns.
 
     Raises
     ------
@@ -80,9 +97,24 @@ def tile_shape(spec: PiumaSpec, m: int, width: int) -> tuple[int, int]:
     if room < 8 * width:
         need = f"{8 * width} bytes of dense row per single-threaded pipeline"
         raise InputError("spad.capacity_bytes", need, f"{max(room, 0)} bytes")
-    pipelines = spec.blocks * spec.stp.pipelines
-    rows = min(spec.spmm.tile_rows, ceil_div(m, pipelines))
-    return rows, min(spec.spmm.tile_cols, room // (8 * width))
+    return min(spec.spmm.tile_cols, room // (8 * width))
+
+
+def row_panels(spec: PiumaSpec, ptr: Array, each: int) -> Array:
+    """Return first rows of panels of about equal work, and the end; ``each`` per pipeline, or more.
+
+    A row counts as much as a non-zero. No panel has more than ``spmm.tile_rows`` rows.
+    """
+    m = len(ptr) - 1
+    begins = np.arange(m + 1) + ptr
+    panels = max(each * spec.blocks * spec.stp.pipelines, ceil_div(m, spec.spmm.tile_rows))
+    goal = ceil_div(int(begins[-1]), panels)
+    cuts = [0]
+    while cuts[-1] < m:
+        low = cuts[-1]
+        end = int(np.searchsorted(begins, begins[low] + goal, side="right")) - 1
+        cuts.append(min(max(end, low + 1), low + spec.spmm.tile_rows, m))
+    return np.array(cuts)
 
 
 def cut_tiles(
@@ -100,36 +132,48 @@ def cut_tiles(
     ptr, col, val = matrix
     nonzeros = int(ptr[-1])
     rows = np.repeat(np.arange(m), np.diff(ptr))
-    tile_rows, tile_cols = tile_shape(spec, m, width)
+    tile_cols = tile_columns(spec, width)
     panels = ceil_div(n, tile_cols)
-    tile_of = rows // tile_rows * panels + col[:nonzeros] // tile_cols
-    tiles = ceil_div(m, tile_rows) * panels
-    is_hot = np.bincount(tile_of, minlength=tiles) > 0
-    if has_cold:
-        fetched_bytes = 8 * width * min(tile_cols, n)
-        is_hot = TileChoice(spec, rows, tile_of, panels, (m, width), fetched_bytes).hot(tiles)
+    best = -1
+    for each in _PANELS if has_cold else _PANELS[:1]:
+        tried_cuts = row_panels(spec, ptr, each)
+        panel_of = np.searchsorted(tried_cuts, rows, side="right") - 1
+        choice = TileChoice(
+            spec,
+            rows,
+            panel_of * panels + col[:nonzeros] // tile_cols,
+            tried_cuts,
+            panels,
+            (m, width),
+            8 * width * min(tile_cols, n),
+        )
+        cycles, tried = choice.hot() if has_cold else (0, choice.counts > 0)
+        if best < 0 or cycles < best:
+            best, cuts, is_hot, tile_of = cycles, tried_cuts, tried, choice.tile_of
+            owner = choice.owners(is_hot)
+    tiles = len(is_hot)
     hot = is_hot[tile_of]
     pipelines = spec.blocks * spec.stp.pipelines
-    # A row panel's tiles belong to one pipeline, which alone (with atomics' help) adds to its rows.
     chosen = np.flatnonzero(is_hot)
-    owner = chosen // panels % pipelines
-    chosen = chosen[np.lexsort((chosen, owner))]
+    chosen = chosen[np.argsort(owner[chosen], kind="stable")]
     order = np.lexsort((rows[hot], _rank(chosen, tiles)[tile_of[hot]]))
-    lows = chosen // panels * tile_rows
-    highs = np.minimum(lows + tile_rows, m)
+    lows, highs = cuts[chosen // panels], cuts[chosen // panels + 1]
     cols = chosen % panels * tile_cols
     places = np.concatenate([[0], np.cumsum(highs - lows + 1)[:-1]]) if len(chosen) else chosen
-    fields = [lows, highs, cols, np.minimum(tile_cols, n - cols), places]
+    is_first = np.zeros(len(chosen), np.int64)
+    is_first[np.unique(lows, return_index=True)[1]] = 1
+    zeroed = (highs - lows) * is_first
+    fields = [lows, highs, cols, np.minimum(tile_cols, n - cols), places, zeroed]
     return Tiling(
         tiles=np.stack(fields, axis=1).astype(np.int64).reshape(-1, len(TILE_FIELDS)),
-        firsts=np.searchsorted(np.sort(owner), np.arange(pipelines + 1)).astype(np.int64),
+        firsts=np.searchsorted(owner[chosen], np.arange(pipelines + 1)).astype(np.int64),
         ptr=_tile_rows(chosen, lows, highs, tile_of[hot][order], rows[hot][order]),
         col=(col[:nonzeros][hot][order] % tile_cols).astype(np.int32),
         val=val[:nonzeros][hot][order].astype(np.float64),
         cold_ptr=_pointers(rows[~hot], m),
         cold_col=col[:nonzeros][~hot].astype(np.int32),
         cold_val=val[:nonzeros][~hot].astype(np.float64),
-        is_shared=(np.bincount(rows[hot], minlength=m) > 0).astype(np.int32),
+        is_shared=_covered(lows, highs, m),
     )
 
 
@@ -137,6 +181,12 @@ def _rank(chosen: Array, tiles: int) -> Array:
     rank = np.zeros(tiles, np.int64)
     rank[chosen] = np.arange(len(chosen))
     return rank
+
+
+def _covered(lows: Array, highs: Array, m: int) -> Array:
+    """Return int32[m]: 1 for rows in any of the ranges."""
+    steps = np.bincount(lows, minlength=m + 1) - np.bincount(highs, minlength=m + 1)
+    return (np.cumsum(steps)[:m] > 0).astype(np.int32)
 
 
 def _pointers(rows: Array, m: int) -> Array:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from hwsim.core.errors import InputError
 from hwsim.piuma.spec import PiumaSpec
-from hwsim.piuma.spmm.tiles import cut_tiles, tile_shape
+from hwsim.piuma.spmm.tiles import cut_tiles, row_panels, tile_columns
 from tests.piuma.matrices import whole
 
 Product = Callable[..., Any]
@@ -77,7 +77,7 @@ def test_a_tiling_keeps_every_nonzero_once(has_cold: bool) -> None:
         (found.cold_val, found.cold_col, found.cold_ptr), shape=a.shape
     ).toarray()
     assert has_cold == bool(found.cold_val.size)
-    for low, high, col, cols, place in found.tiles.tolist():
+    for low, high, col, cols, place, _ in found.tiles.tolist():
         ptr = found.ptr[place : place + high - low + 1]
         for row in range(low, high):
             span = slice(ptr[row - low], ptr[row - low + 1])
@@ -86,24 +86,48 @@ def test_a_tiling_keeps_every_nonzero_once(has_cold: bool) -> None:
     assert (dense == a.toarray()).all()
     assert len(found.tiles) > 0
     assert found.firsts[-1] == len(found.tiles)
-    owners = np.repeat(np.arange(2), np.diff(found.firsts))
-    assert (owners == found.tiles[:, 0] // 9 % 2).all()
+    zeroed = found.tiles[:, 5]
+    rows = np.concatenate([np.arange(t[0], t[0] + t[5]) for t in found.tiles])
+    assert (np.bincount(rows, minlength=64) == found.is_shared).all()  # each once
+    assert ((zeroed == 0) | (zeroed == found.tiles[:, 1] - found.tiles[:, 0])).all()
 
 
 def test_an_odd_share_of_the_scratchpad_leaves_room_for_flags(product: Product) -> None:
     # A third of 4160 bytes is 21 lines and a rest; one line holds the flag, 20 a dense row each.
     spec = PiumaSpec().override(["spad.capacity_bytes=4160", "stp.pipelines=3"])
-    assert tile_shape(spec, 30, 8) == (10, 20)
+    assert tile_columns(spec, 8) == 20
     settings_ = ("spad.capacity_bytes=4160", "stp.pipelines=3")
     _, found, golden = product("spmm-stp", whole(30, 40, 600, 3), None, settings_, 8)
     assert found.tobytes() == golden.tobytes()
+
+
+def test_row_panels_hold_equal_work_within_the_most_rows() -> None:
+    lengths = np.full(40, 5)
+    lengths[7] = 100  # 340 rows and entries in two parts: 170 lie in the first 13 rows
+    ptr = np.concatenate([[0], np.cumsum(lengths)])
+    assert row_panels(PiumaSpec(), ptr, 1).tolist() == [0, 12, 40]
+    spec = PiumaSpec().override(["spmm.tile_rows=6"])
+    assert row_panels(spec, ptr, 1).tolist() == [0, 6, 7, 8, 14, 20, 26, 32, 38, 40]
+
+
+def test_the_longest_tiles_go_first_each_to_the_idlest_pipeline() -> None:
+    a = sparse.csr_array(np.tril(np.ones((64, 64))))
+    spec = PiumaSpec().override(["spmm.tile_rows=4", "spmm.tile_cols=16"])
+    found = cut_tiles(spec, (a.indptr, a.indices, a.data), (64, 64, 32), has_cold=False)
+    loads = []
+    for begin, end in zip(found.firsts[:-1], found.firsts[1:], strict=True):
+        mine = found.tiles[begin:end]
+        loads.append(sum(int(found.ptr[t[4] + t[1] - t[0]] - found.ptr[t[4]]) for t in mine))
+    assert sum(loads) == a.nnz
+    assert abs(loads[0] - loads[1]) < 16 * 4  # at most one tile apart
 
 
 def test_dense_rows_are_fetched_once_per_tile(product: Product) -> None:
     a = whole(30, 40, 600, 3)
     settings_ = ("spmm.tile_rows=10", "spmm.tile_cols=15")
     result, _, _ = product("spmm-stp", a, None, settings_, 8)
-    panels = -(-30 // 10)
+    panels = len(row_panels(PiumaSpec().override(settings_), a.indptr, 1)) - 1
+    assert panels >= 30 // 10
     assert result.stats.bytes["dma"] == {"read": 30 * 8 * 8, "write": panels * 40 * 8 * 8}
 
 
