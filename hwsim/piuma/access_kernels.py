@@ -87,7 +87,8 @@ def schedule(m, actor, t, now):
     m.next_time[actor] = t
     if t < NEVER:
         t = min(t, now + WHEEL - 1)
-        m.wheel[t & WHEEL - 1, actor >> 6] |= np.int64(1) << (actor & 63)
+        m.wheel[t & WHEEL - 1, 0] = 1
+        m.wheel[t & WHEEL - 1, 1 + (actor >> 6)] |= np.int64(1) << (actor & 63)
 
 
 @njit_apart

@@ -311,7 +311,10 @@ def move_chunk(m, block, entry, at, now):
             to += at // count * m.descriptors[entry, D_STRIDE]
         size = min(LINE - (to & 63), count - place)
         done = now
-        if op == FILL:
+        if op == FILL and (to | size) & 7 == 0:
+            for word in range(to >> 3, to + size >> 3):
+                m.mem[word] = source
+        elif op == FILL:
             for half in range(size >> 2):
                 m.mem4[(to >> 2) + half] = np.int32(source >> 32 * (half & 1))
         else:

@@ -110,7 +110,7 @@ class Chip(NamedTuple):
     stp: NDArray[np.int64]
     pipe: NDArray[np.int64]
     next_time: NDArray[np.int64]  # [actors]
-    wheel: NDArray[np.int64]  # [WHEEL, words] a bit per actor
+    wheel: NDArray[np.int64]  # [WHEEL, 1 + words] whether any is set; a bit per actor
     servers: NDArray[np.int64]  # when free: cycles, memories 1 / DRAM_NUM cycles
     cache: NDArray[np.int64]  # [pipelines * sets * ways, 3]
     block: NDArray[np.int64]
@@ -252,7 +252,7 @@ def chip_state(
         stp=np.zeros((blocks * spec.stp.pipelines, SLOTS + 2 * spec.stp.outstanding), ints),
         pipe=np.zeros((pipes, PIPE_ACCOUNT + ACCOUNT), ints),
         next_time=next_time,
-        wheel=np.zeros((WHEEL, (actors + 63) // 64), ints),
+        wheel=np.zeros((WHEEL, 1 + (actors + 63) // 64), ints),
         servers=np.zeros(blocks * (spec.spad.banks + 6), ints),
         cache=np.zeros((pipes * spec.cache.sets * spec.cache.ways, 3), ints),
         block=np.zeros((blocks, INFLIGHT + spec.dma.outstanding), ints),
@@ -322,4 +322,5 @@ def _start_thread(chip: Chip, thread: int, pipe: int, entry: int, number: int) -
     if not chip.pipe[pipe, IS_STP] or is_first:
         chip.barrier[BLOCK_THREADS + block, NEED] += 1
     word, bit = divmod(len(chip.block) + thread, 64)
-    chip.wheel[0, word] |= np.int64(np.uint64(1 << bit))
+    chip.wheel[0, 0] = 1
+    chip.wheel[0, 1 + word] |= np.int64(np.uint64(1 << bit))

@@ -344,36 +344,42 @@ def offload(m, p, thread, op, row, a, now):
 def execute(m, p, thread, now, limit):
     """Execute the next instruction of ``thread`` and set when the one after may be issued.
 
-    Of up to ``limit`` instructions that concern its registers alone all are done, and
-    ``Chip.ahead`` says how many of them are still to be issued.
+    Of what follows, up to ``limit`` instructions that concern its registers alone are done too,
+    and ``Chip.ahead`` says how many of them are still to be issued.
     """
     row = m.thread[thread, PC]
     op = m.code[row, 0]
     done, reason = now + m.pipe[p, ALU], HAZARD
     is_stp = m.pipe[p, IS_STP] != 0
-    if op < LD8:
-        count, m.thread[thread, PC] = run_registers(
-            m.code, m.regs, m.fregs, m.scalar, thread, row, np.int64(1) if is_stp else limit
-        )
-        m.ahead[thread] = count - 1
-    else:
+    is_own = op < LD8
+    is_followed = is_own
+    if not is_own:
+        a = m.regs[thread, m.code[row, 2]]
         m.thread[thread, PC] = row + 1
         m.scalar[OP_COUNT + op] += 1
-        a = m.regs[thread, m.code[row, 2]]
         if op <= SWAP:
             rd = m.code[row, 1]
-            answered, reason = memory(m, p, thread, op, rd, m.code[row, 3], a + m.code[row, 4], now)
+            answered, reason = memory(
+                m, p, thread, op, rd, m.code[row, 3], a + m.code[row, 4], now
+            )
             if is_stp:
                 note_answer(m, thread, op, rd, answered, reason)
                 reason = HAZARD
             else:
                 done = max(done, answered)
+                is_followed = limit > 1 and done < NEVER
+            row += 1
         else:
             done, reason = offload(m, p, thread, op, row, a, now)
             if op == QPOP and is_stp and done < NEVER:
                 lane, rd = m.thread[thread, LANE], m.code[row, 1]
                 m.stp[lane, rd] = done
                 m.stp[lane, REG_REASON + rd] = reason
+    if is_followed:
+        count, m.thread[thread, PC] = run_registers(
+            m.code, m.regs, m.fregs, m.scalar, thread, row, np.int64(1) if is_stp else limit
+        )
+        m.ahead[thread] = count - 1 if is_own else count
     m.ready[thread] = done
     m.thread[thread, REASON] = reason
     if is_stp and done < NEVER:
@@ -412,7 +418,12 @@ def pick(m, p, now):
 @njit_inline
 def pick_waiting(m, p):
     """Take out and return the thread whose turn it is of those that wait for ``p`` to issue."""
-    waiting = m.waiting[p]
+    return take_turn(m, p, m.waiting[p])
+
+
+@njit_inline
+def take_turn(m, p, waiting):
+    """Do :func:`pick_waiting` with the set of waiting threads at hand."""
     low = waiting & (np.int64(-1) << m.pipe[p, TURN])
     if low == 0:
         low = waiting
@@ -427,20 +438,18 @@ def pick_waiting(m, p):
 def issue(m, p, thread, now, limit):
     """Let pipeline ``p`` issue the next instruction of ``thread``, and account for it."""
     reason = m.thread[thread, REASON]
-    gap = now - m.pipe[p, LAST] - 1
-    if gap > 0:
-        m.pipe[p, PIPE_ACCOUNT + reason] += gap
+    m.pipe[p, as_index(PIPE_ACCOUNT + reason)] += now - m.pipe[p, LAST] - 1
     m.pipe[p, LAST] = now
     m.pipe[p, PIPE_ACCOUNT] += 1
     since, ready = m.thread[thread, ISSUED_AT] + 1, m.ready[thread]
-    if ready > since:
-        m.thread[thread, THREAD_ACCOUNT + reason] += ready - since
-        since = ready
-    m.thread[thread, THREAD_ACCOUNT + RESOURCE] += now - since
+    waited = max(ready - since, 0)
+    m.thread[thread, as_index(THREAD_ACCOUNT + reason)] += waited
+    m.thread[thread, THREAD_ACCOUNT + RESOURCE] += now - since - waited
     m.thread[thread, THREAD_ACCOUNT] += 1
     m.thread[thread, ISSUED_AT] = now
     if m.ahead[thread] > 0:
         m.ahead[thread] -= 1
+        m.thread[thread, REASON] = HAZARD
         m.ready[thread] = now + m.pipe[p, ALU]
     else:
         execute(m, p, thread, now, limit)
@@ -462,17 +471,15 @@ def look(m, actor, now):
 
 @njit_inline
 def look_at_wheel(m, slot, now):
-    """Look at all actors that a slot of the wheel holds; return whether there are any."""
-    has_any = False
-    for w in range(m.wheel.shape[1]):
+    """Look at all actors that a slot of the wheel holds, of which there are some."""
+    m.wheel[slot, 0] = 0
+    for w in range(1, m.wheel.shape[1]):
         bits = m.wheel[slot, w]
         if bits != 0:
-            has_any = True
             m.wheel[slot, w] = 0
             while bits != 0:
-                look(m, w * 64 + trailing_zeros(bits), now)
+                look(m, (w - 1) * 64 + trailing_zeros(bits), now)
                 bits &= bits - 1
-    return has_any
 
 
 @njit_inline
@@ -495,14 +502,17 @@ def run_events(table, until):
     while now < until and m.scalar[ERROR] == 0:
         if m.scalar[LIVE] == 0 and m.scalar[DMA_BUSY] == 0:
             break
-        quiet = 0 if look_at_wheel(m, now & WHEEL - 1, now) else quiet + 1
+        quiet += 1
+        if m.wheel[now & WHEEL - 1, 0] != 0:
+            quiet = 0
+            look_at_wheel(m, now & WHEEL - 1, now)
         soon = now & SOON - 1
         for p in range(m.waiting.shape[0]):
-            m.waiting[p] |= m.soon[soon, p]
-            if m.waiting[p] != 0:
+            waiting = m.waiting[p] | m.soon[soon, p]
+            if waiting != 0:
                 m.soon[soon, p] = 0
                 quiet = 0
-                thread = pick_waiting(m, p)
+                thread = take_turn(m, p, waiting)
                 issue(m, p, thread, now, MOST_AHEAD)
                 return_thread(m, p, thread, now)
         if quiet > WHEEL:
