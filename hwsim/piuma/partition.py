@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hwsim.piuma.isa import BLOCK, THREAD, ZERO, Assembler, Label, Register
+from hwsim.piuma.row_range import block_threads, blocks_at, emit_tell
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS
 
@@ -45,9 +46,7 @@ def emit_bounds(a: Assembler, spec: PiumaSpec, product: SparseProduct) -> Regist
             a.emit("shli", k, row, imm=3)
             a.store(bound, k, product.bounds)
             a.add(total, total, bound)
-    with a.scratch(1) as (at,):
-        a.emit("shli", at, THREAD, imm=3)
-        a.store(total, at, product.sums)
+    emit_tell(a, spec, product.sums, total)
     a.emit("barsum", total, rs2=total, imm=ALL_THREADS)
     a.release(row, last)
     return total
@@ -95,16 +94,22 @@ def emit_find_row(
     a.move(threads, parts)
     a.add(share, share, parts - 1)
     a.alu("div", share, share, threads)
-    a.move(threads, spec.mtp_threads)
+    levels = [(product.sums, spec.mtp_threads)]
+    if spec.blocks > 1:
+        levels.insert(0, (product.sums + blocks_at(spec), spec.blocks))
     a.move(before, 0)
     a.move(thread, 0)
-    inside = Label()
-    with a.count_up(thread, threads):
-        a.load_item(next_sum, product.sums, thread, is_cached=True)
-        a.add(next_sum, next_sum, before)
-        a.branch("ge", next_sum, share, inside)
-        a.add(before, next_sum, 0)
-    a.mark(inside)
+    for level, (sums, count) in enumerate(levels):
+        if level > 0:
+            a.emit("muli", thread, thread, imm=block_threads(spec))
+        a.move(threads, count)
+        inside = Label()
+        with a.count_up(thread, threads):
+            a.load_item(next_sum, sums, thread, is_cached=True)
+            a.add(next_sum, next_sum, before)
+            a.branch("ge", next_sum, share, inside)
+            a.add(before, next_sum, 0)
+        a.mark(inside)
     # Rows without a bound at the very end belong to the last part.
     a.emit("muli", row, thread, imm=product.m)
     a.alu("div", row, row, threads)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hwsim.piuma.isa import BLOCK, SPAD, Assembler, Register
 from hwsim.piuma.memory_map import MemoryMap, SparseArrays
+from hwsim.piuma.row_range import counts_bytes
 from hwsim.piuma.smash_layout import SmashLayout
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import BLOCK_THREADS
@@ -73,7 +74,7 @@ def add_product(
     return SparseProduct(
         *(m, k, n, *operands, result),
         bounds=memory.add(f"{name}.bounds", 8 * m),
-        sums=memory.add(f"{name}.sums", 8 * max(1, spec.mtp_threads)),
+        sums=memory.add(f"{name}.sums", counts_bytes(spec)),
         starts=memory.add(f"{name}.starts", 16 * spec.blocks),
         is_integer=is_integer,
     )

@@ -359,9 +359,7 @@ def execute(m, p, thread, now, limit):
         m.scalar[OP_COUNT + op] += 1
         if op <= SWAP:
             rd = m.code[row, 1]
-            answered, reason = memory(
-                m, p, thread, op, rd, m.code[row, 3], a + m.code[row, 4], now
-            )
+            answered, reason = memory(m, p, thread, op, rd, m.code[row, 3], a + m.code[row, 4], now)
             if is_stp:
                 note_answer(m, thread, op, rd, answered, reason)
                 reason = HAZARD

@@ -14,7 +14,7 @@ from hwsim.core.errors import InputError
 from hwsim.piuma.isa import BLOCK, SPAD, THREAD, ZERO, Assembler, Register
 from hwsim.piuma.memory_map import MemoryMap, SparseArrays
 from hwsim.piuma.partition import emit_bounds, emit_find_row
-from hwsim.piuma.row_range import emit_place
+from hwsim.piuma.row_range import block_threads, counts_bytes, emit_place, emit_tell
 from hwsim.piuma.smash_role import SparseProduct
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
@@ -31,7 +31,7 @@ class Room:
     found : SparseArrays
         Rows before they are copied: ``ptr`` holds where each row ends.
     counts : int
-        Address of 8 bytes per thread: entries found.
+        Address of the entries that threads found (:mod:`~hwsim.piuma.row_range`).
     """
 
     found: SparseArrays
@@ -42,14 +42,13 @@ class Room:
         """Return the room for ``rows`` with ``most`` entries."""
         return cls(
             memory.add_sparse(f"{name}.found", rows, most),
-            memory.add(f"{name}.counts", 8 * spec.mtp_threads),
+            memory.add(f"{name}.counts", counts_bytes(spec)),
         )
 
 
 def place_private(memory: MemoryMap, spec: PiumaSpec, name: str, thread_bytes: int) -> int:
     """Return the address of ``thread_bytes`` per thread off chip, 0 if scratchpads hold them."""
-    block_threads = spec.mtp.pipelines * spec.mtp.threads
-    if thread_bytes * block_threads <= spec.spad.capacity_bytes:
+    if thread_bytes * block_threads(spec) <= spec.spad.capacity_bytes:
         return 0
     return memory.add(f"{name}.private", thread_bytes * spec.mtp_threads)
 
@@ -62,7 +61,7 @@ def emit_private(
         a.emit("muli", base, THREAD, imm=thread_bytes)
         a.add(base, base, address)
         return
-    a.emit("muli", base, BLOCK, imm=spec.mtp.pipelines * spec.mtp.threads)
+    a.emit("muli", base, BLOCK, imm=block_threads(spec))
     a.alu("sub", base, THREAD, base)
     a.emit("muli", base, base, imm=thread_bytes)
     a.add(base, base, SPAD)
@@ -142,10 +141,9 @@ class RowProduct(ABC):
         found, c = self.room.found, self.product.c
         shift, at, value = a.registers(3)
         a.alu("sub", value, out, begin)
-        a.emit("shli", at, THREAD, imm=3)
-        a.store(value, at, self.room.counts)
+        emit_tell(a, self.spec, self.room.counts, value)
         a.barrier(ALL_THREADS)
-        emit_place(a, self.room.counts, shift)
+        emit_place(a, self.spec, self.room.counts, shift)
         a.alu("sub", shift, shift, begin)
         with a.when("eq", THREAD, ZERO):
             a.move(at, 0)

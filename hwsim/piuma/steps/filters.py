@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hwsim.core.errors import InputError
 from hwsim.piuma.isa import THREAD, ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
-from hwsim.piuma.row_range import emit_entries, emit_place, emit_rows_of_thread
+from hwsim.piuma.row_range import emit_entries, emit_place, emit_rows_of_thread, emit_tell
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
 
@@ -27,7 +27,7 @@ class RowCopy:
     source, target : SparseArrays
         ``target`` is in one piece, rows in order.
     counts : int
-        Address of 8 bytes per thread.
+        Address of what threads keep (:mod:`~hwsim.piuma.row_range`).
     """
 
     rows: int
@@ -90,11 +90,9 @@ class Filter(ABC):
         self.emit_meet(a, first, last)
         a.move(place, 0)
         self._pass(a, first, last, place, is_copying=False)
-        with a.scratch(1) as (at,):
-            a.emit("shli", at, THREAD, imm=3)
-            a.store(place, at, self.counts)
+        emit_tell(a, self.spec, self.counts, place)
         a.barrier(ALL_THREADS)
-        emit_place(a, self.counts, place)
+        emit_place(a, self.spec, self.counts, place)
         with a.when("eq", THREAD, ZERO), a.scratch(1) as (at,):
             a.move(at, self.target.ptr)
             a.store(ZERO, at, size=4)
@@ -186,7 +184,7 @@ class PruneEdges(Filter):
     """Drop edges whose score is below a bound, and the first so many of those at it; loops stay.
 
     ``scores`` : address of a double per entry; ``bound`` : address of the bound and that count;
-    ``ties`` : address of 8 bytes per thread.
+    ``ties`` : address of threads' counts of such edges.
     """
 
     def __init__(
@@ -211,11 +209,10 @@ class PruneEdges(Filter):
                     a.load_item(found, self.scores, p, is_cached=True)
                     a.branch("ne", found, bound, following)
                 a.add(count, count, 1)
-        a.emit("shli", row, THREAD, imm=3)
-        a.store(count, row, self.ties)
+        emit_tell(a, self.spec, self.ties, count)
         a.release(count, row, p, stop, bound)
         a.barrier(ALL_THREADS)
-        emit_place(a, self.ties, self._before)
+        emit_place(a, self.spec, self.ties, self._before)
 
     def _load_bound(self, a: Assembler, register: Register, offset: int) -> None:
         a.move(register, self.bound + offset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwsim.core.graph import Op
 from hwsim.piuma.isa import Assembler
 from hwsim.piuma.memory_map import MemoryMap, SparseArrays
+from hwsim.piuma.row_range import counts_bytes
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.spgemm.row_product import Room
 from hwsim.piuma.spgemm.sorted_rows import SortedRows
@@ -46,7 +47,7 @@ def write_step(
         result = memory.add_sparse(op.output, m, attrs["capacity"])
         if kernel == "walks":
             return _write_walks(a, spec, memory, op, (matrices[0], result), dense[0])
-        counts = memory.add(f"{op.output}.counts", 8 * spec.mtp_threads)
+        counts = memory.add(f"{op.output}.counts", counts_bytes(spec))
         copy = RowCopy(m, matrices[0], result, counts)
         return _filter(spec, memory, op, copy, dense).write(a)
     address = memory.add(op.output, 8 * m * n)
@@ -85,5 +86,5 @@ def _filter(spec: PiumaSpec, memory: MemoryMap, op: Op, copy: RowCopy, dense: li
     if attrs["kernel"] == "filter-seen":
         columns = op.dims["n"]
         return DropSeen(spec, copy, level=dense[0], columns=columns, depth=attrs["depth"])
-    ties = memory.add(f"{op.output}.ties", 8 * spec.mtp_threads)
+    ties = memory.add(f"{op.output}.ties", counts_bytes(spec))
     return PruneEdges(spec, copy, scores=dense[0], bound=dense[1], ties=ties)
