@@ -93,10 +93,11 @@ def _roofline_sentence(run: Run, rows: list[LayerRow]) -> str:
         return ""
     bound = [row for row in placed if is_memory_bound(row, peak, memory)]
     share = format_percent(sum(row.share for row in bound))
-    return (
-        f"By the roofline {len(bound)} of {len(placed)} matrix layers are memory-bound "
-        f"({share} of the cycles)."
-    )
+    text = f"By the roofline memory limits {len(bound)} of {len(placed)} matrix layers"
+    if bound:
+        text += f" ({share} of the cycles)"
+    moved = sum(row.dram_bytes for row in rows) / (memory * (int(run["cycles"]) or 1))
+    return f"{text}; the whole run takes {format_percent(moved)} of memory's rate."
 
 
 def describe_bottleneck(run: Run) -> list[str]:

@@ -202,10 +202,16 @@ def render_memory(
     document: Mapping[str, Any], provenance: Mapping[str, Any], charts: Sequence[Chart]
 ) -> str:
     """Return the page of a memory device; ``document`` is that of ``hwsim memory --json``."""
+    patterns = []
+    for row in document["patterns"]:
+        shown = {"limit_share" if key == "limit" else key: value for key, value in row.items()}
+        shown["bytes_per_s"] = quantities.format_bytes(row["bytes_per_s"])
+        patterns.append(shown)
     return _render(
         "memory.html",
         document=document,
         provenance=provenance,
         figures=[_figure(chart) for chart in charts],
-        columns=_columns(document["patterns"]),
+        patterns=patterns,
+        columns=_columns(patterns),
     )

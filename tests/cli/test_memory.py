@@ -39,6 +39,7 @@ def test_measurement_is_one_document_and_a_page(
     page = (tmp_path / "page/index.html").read_text()
     assert page.count("<figure") == 2
     assert "DDR4.cpp" in page  # sources are shown
+    assert f"{document['patterns'][0]['bytes_per_s'] / 1e9:.1f}\u00a0GB<" in page
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
         "index.html",
         "memory.json",

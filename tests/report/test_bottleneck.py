@@ -63,6 +63,13 @@ def test_no_roofline_sentence_without_a_bandwidth(run: dict[str, Any]) -> None:
     assert not any("roofline" in text for text in describe_bottleneck(run))
 
 
+def test_the_rate_taken_from_memory_is_bytes_over_cycles(run: dict[str, Any]) -> None:
+    moved = sum(row.dram_bytes for row in layer_rows(run))
+    run["memory_bytes_per_cycle"] = 4 * moved / run["cycles"]
+    [text] = [text for text in describe_bottleneck(run) if "roofline" in text]
+    assert text.endswith("the whole run takes 25.0\u00a0% of memory's rate.")
+
+
 def test_run_without_layers_or_units_is_described_by_nothing(run: dict[str, Any]) -> None:
     run |= {"layers": [], "units": {}, "issued_macs": 0}
     assert describe_bottleneck(run) == []
