@@ -82,8 +82,13 @@ def mask_of(text: str, heads: int, tokens: int) -> BlockMask:
 
 
 def heads_of_core(layer: Layer, spec: FlightSpec) -> range:
-    """Return the heads of the core whose share of a prompt's attention is the largest."""
-    share = ceil_div(layer.heads, spec.shares)
+    """Return the heads of the core whose share of a prompt's attention is the largest.
+
+    Or of the one that ``layer.first_head`` names.
+    """
+    share = ceil_div(layer.heads // layer.group, spec.shares) * layer.group
+    if layer.first_head >= 0:
+        return range(layer.first_head, min(layer.first_head + share, layer.heads))
     if not layer.mask:
         return range(share)
     kept = mask_of(layer.mask, layer.heads, layer.mask_tokens).kept.sum(axis=(1, 2))

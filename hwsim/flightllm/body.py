@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.flightllm.isa import CODE, LD, MISC, MISC_OPS, MM, SPREAD, ST, STRIPED, SYS
+from hwsim.flightllm.isa import (
+    CODE,
+    LD,
+    MISC,
+    MISC_OPS,
+    MM,
+    ROW,
+    SPREAD,
+    ST,
+    STRIPED,
+    SYS,
+    TURNED,
+)
 from hwsim.flightllm.places import NOWHERE, OPERANDS, Place
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.unit_costs import Cost, UnitCosts
@@ -137,8 +149,12 @@ class BodyBuilder:
         wait: int = 0,
         release: int = 0,
         at: Place = _UNPLACED,
+        moved: int | None = None,
     ) -> None:
-        """Append a load of ``size`` on-chip bytes to ``channel``'s part of a buffer."""
+        """Append a load of ``size`` on-chip bytes to ``channel``'s part of a buffer.
+
+        ``moved`` are the bytes that its fields name, if they are not those it is charged.
+        """
         key = (size, how, mode)
         known = self.loads.get(key)
         if known is None:  # [times, cost, bytes of memory per row]
@@ -146,7 +162,8 @@ class BodyBuilder:
             known = [0, self._transfer(exact, how, mode), _up(exact / how.ratio)]
             self.loads[key] = known
         known[0] += 1
-        self._move(LD, wait, release, known[1], mode, channel, known[2], bank, at)
+        named = known[2] if moved is None else moved
+        self._move(LD, wait, release, known[1], mode, channel, named, bank, at)
 
     def repeat(self, count: int, emit: Callable[[int], None]) -> None:
         """Append what ``emit(index)`` appends for ``count`` indices, all alike but 0, 1 and last.
@@ -176,10 +193,10 @@ class BodyBuilder:
             {key: entry[0] for key, entry in self.stores.items()},
         )
 
-    def zero_fill(self, size: int, bank: int = 0) -> None:
+    def zero_fill(self, size: int, bank: int = 0, channel: int = 0) -> None:
         """Append a load that writes zeros at the speed of the A buffer."""
         cost = self._cost(self.units.zero_fill(size))
-        self._add(LD, 0, 0, cost, mode=4, flags=1, bank=bank)
+        self._add(LD, 0, 0, cost, mode=_A, flags=1, bank=bank, channel=channel, length=size)
 
     def store(
         self,
@@ -191,14 +208,16 @@ class BodyBuilder:
         wait: int = 0,
         release: int = 0,
         at: Place = _UNPLACED,
+        moved: int | None = None,
     ) -> None:
-        """Append a store of ``size`` bytes of results."""
+        """Append a store of ``size`` bytes of results; ``moved`` as of a load."""
         known = self.stores.get((size, how))
         if known is None:
             known = [0, self._transfer(Fraction(size), how, _A)]
             self.stores[size, how] = known
         known[0] += 1
-        self._move(ST, wait, release, known[1], 0, channel, size, bank, at)
+        named = size if moved is None else moved
+        self._move(ST, wait, release, known[1], 0, channel, named, bank, at)
 
     def matrix(
         self,
@@ -270,15 +289,18 @@ class BodyBuilder:
         )
 
     def _advance(self, code: NDArray[np.void]) -> None:
-        """Give the copies of a repeated part the addresses that follow from its first two."""
+        """Give the copies of a repeated part the addresses that follow from its first two.
+
+        Addresses go on; places in buffers alternate between those of the first two.
+        """
         for first, second, copies in self._copied:
             size = second - first
             parts = code[first : first + (2 + copies) * size].reshape(2 + copies, size)
             turns = np.arange(1, 1 + copies)[:, None]
-            for field, period in _ADVANCING.items():
-                step = parts[field][1].astype(np.int64) - parts[field][0]
-                value = parts[field][1] + turns * step
-                parts[field][2:] = value % period if period else value
+            step = parts["address"][1] - parts["address"][0]
+            parts["address"][2:] = parts["address"][1] + turns * step
+            for field in ("bank", "a", "b"):
+                parts[field][2:] = parts[field][np.arange(copies) % 2]
 
     def _cost(self, cost: Cost) -> int:
         """Return the index of ``cost`` in the layer's costs."""
@@ -299,6 +321,7 @@ class BodyBuilder:
         """Append a transfer: from ``at``'s channel if it is on one, else to ``channel``'s part."""
         row = -(-size // at.rows)
         flags = STRIPED * at.is_striped | SPREAD * at.is_spread
+        flags |= TURNED * at.is_turned | ROW * at.is_row
         where = channel if at.is_striped or at.operand == NOWHERE else at.channel
         self._add(
             unit, wait, release, cost, mode=mode, channel=where, flags=flags, length=row,
@@ -333,19 +356,21 @@ class BodyBuilder:
         )
 
 
-_ADVANCING = {"address": 0, "bank": 4096, "a": 4096, "b": 4096, "channel": 8}
-"""Fields that go on from one repetition to the next, and where they begin anew (0: nowhere)."""
-
-
 def pieces(code: NDArray[np.void]) -> NDArray[np.int64]:
     """Return how many pieces every transfer has."""
     loops = code["loops"].astype(np.int64)
     return np.maximum(loops & 255, 1) * np.maximum(loops >> 8, 1)
 
 
+_ROW_SPAN = 16
+"""Bytes that a row's store reaches over, per byte of it: 16 of every 256."""
+
+
 def _extents(code: NDArray[np.void]) -> tuple[int, ...]:
     """Return how many bytes of each channel the layer's operands take."""
     length = np.where(code["flags"] & SPREAD > 0, -(-code["length"] // A_CHANNELS), code["length"])
+    lines = -(-length // 16) - 1
+    length = np.where(code["flags"] & ROW > 0, _ROW_SPAN * 16 * lines + 16, length)
     ends = code["address"] + length + (pieces(code) - 1) * code["stride"]
     ends = np.where(code["flags"] & STRIPED > 0, -(-ends // A_CHANNELS), ends)
     found = np.zeros(OPERANDS, np.int64)

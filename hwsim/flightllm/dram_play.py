@@ -24,8 +24,8 @@ from hwsim.components.dram.devices import Device
 from hwsim.components.dram.state import Controller
 from hwsim.core.errors import HwsimError, InputError
 from hwsim.flightllm.body import Body
-from hwsim.flightllm.isa import LD, SPREAD, ST, STRIPED, SYS, UNITS
-from hwsim.flightllm.places import CHANNELS
+from hwsim.flightllm.isa import LD, ROW, SPREAD, ST, STRIPED, SYS, UNITS
+from hwsim.flightllm.places import BLOCK, CHANNELS
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.timing import LayerTime
 
@@ -57,6 +57,10 @@ def transfers(row: np.void) -> Iterator[tuple[int, int, int]]:
     if flags & STRIPED:
         for channel in range(CHANNELS):
             yield channel, address // CHANNELS, -(-length // CHANNELS)
+        return
+    if flags & ROW:  # 16 bytes of every block
+        for piece in range(0, length, BLOCK):
+            yield int(row["channel"]), address + piece * BLOCK, min(BLOCK, length - piece)
         return
     channels = range(CHANNELS) if flags & SPREAD else [int(row["channel"])]
     size = -(-length // CHANNELS) if flags & SPREAD else length

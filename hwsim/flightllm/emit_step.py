@@ -7,7 +7,9 @@ waits for the tiles that it overwrites.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Ring, Transfer, bits
@@ -20,6 +22,7 @@ from hwsim.flightllm.places import (
     SECOND,
     Place,
     block_bytes,
+    cache_row,
     step_keys,
     step_weights,
     vector,
@@ -83,7 +86,7 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
         for index, k in enumerate(tiles):
             is_last = index == len(tiles) - 1
             size = Fraction(k * spec.mpe.block * columns, A_CHANNELS)
-            at = step_weights(group, first, k_blocks, block, 0)
+            at = partial(step_weights, group, first, k_blocks, block)
             bank = _load_tile(b, ring, size, weights, k * spec.buffers.a_block_addresses, at)
             if is_first and layer.is_sparse:
                 b.load(bias_bytes, _BIAS_LOAD, mode=_BIAS, at=Place(BIAS))
@@ -119,21 +122,23 @@ def _load_tile(
     size: Fraction,
     how: Transfer,
     addresses: int,
-    at: Place,
+    at: Callable[[int], Place],
     loads: int = A_CHANNELS,
+    piece_bytes: int = 0,
 ) -> int:
     """Append the loads of one tile, one per channel; the first ones wait for overwritten tiles.
 
-    ``at`` is its place on each channel. Returns its first address in the A buffer.
+    ``at`` is its place on a channel, of pieces of ``piece_bytes`` there (0: of equal shares of
+    ``size``, which is the mean that all loads are charged). Returns its first address in the A
+    buffer.
     """
     bank, waits = ring.place(addresses)
     for channel in range(loads):
         wait = bits(MV) if channel < waits else 0
         release = bits(MV) if channel == loads - 1 else 0
-        b.load(
-            size, how, mode=_A, bank=bank, wait=wait, release=release,
-            at=Place(at.operand, at.address, channel, rows=at.rows, stride=at.stride),
-        )  # fmt: skip
+        place = at(channel)
+        moved = place.rows * piece_bytes if piece_bytes else None
+        b.load(size, how, mode=_A, bank=bank, wait=wait, release=release, at=place, moved=moved)
     return bank
 
 
@@ -149,13 +154,16 @@ def _fused(b: BodyBuilder, layer: Layer, columns: int, group: int, *, is_end: bo
 
     They lie in the B buffer behind the vector, a k block per address.
     """
-    place = ceil_div(layer.k, b.spec.mpe.block)
+    blocks, first = columns // b.spec.mpe.block, ceil_div(layer.k, b.spec.mpe.block)
+    # As many groups as fit one behind the other, so that loads run ahead of the SFU.
+    slots = max(1, (B_ADDRESSES - first) // (blocks * max(1, layer.operands)))
+    place = (first + group % slots * layer.operands * blocks) % B_ADDRESSES
     for operand in range(layer.operands):
         for channel in range(A_CHANNELS):
             release = bits(MISC) if channel == A_CHANNELS - 1 else 0
             size = Fraction(columns, A_CHANNELS)
             at = vector(SECOND + operand, group * columns + channel * int(size))
-            bank = place + operand * columns // b.spec.mpe.block
+            bank = place + operand * blocks + channel * blocks // A_CHANNELS
             b.load(size, _VECTOR, mode=_B, channel=channel, bank=bank, release=release, at=at)
     for index, function in enumerate(layer.functions):
         wait = bits(MV) if index == 0 else 0
@@ -196,14 +204,19 @@ def _eltwise(b: BodyBuilder, layer: Layer) -> None:
 
 
 def _cache(b: BodyBuilder, layer: Layer) -> None:
-    """Append the read of old keys or values through all channels; the new row is in place."""
+    """Append the read of old keys or values through all channels, and the store of the new row.
+
+    The published times of stores leave nothing for that row, so it is charged nothing.
+    """
     context = ceil_div(layer.context, STEP_BUCKET) * STEP_BUCKET
     size = Fraction(layer.n * context, A_CHANNELS * b.spec.shares)
     for channel in range(A_CHANNELS):
         wait = bits(SYS) if channel == 0 else 0
         release = bits(ST) if channel == A_CHANNELS - 1 else 0
         b.load(size, _TILE, mode=_A, wait=wait, release=release, at=Place(CACHE, channel=channel))
-    b.store(0, _RESULT, wait=bits(LD), release=bits(SYS), at=Place(CACHE))
+    row = _shared(b, layer.heads) * layer.n // layer.heads
+    at = cache_row((layer.context - 1) // b.spec.mpe.block, row)
+    b.store(0, _RESULT, wait=bits(LD), release=bits(SYS), at=at, moved=row)
 
 
 def _scores(b: BodyBuilder, layer: Layer) -> None:
@@ -218,19 +231,26 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     after = MISC if layer.misc else MV
     done = bits(MISC if layer.misc else ST)
     ring = Ring(spec.buffers.a_depth)
-    per_channel = Fraction(layer.k, A_CHANNELS)
-    for index in range(heads * A_CHANNELS):
-        wait = bits(SYS) if index == 0 else 0
-        at = vector(INPUT, index * int(per_channel))
-        b.load(per_channel, _TILE, mode=_B, channel=index % A_CHANNELS, wait=wait, at=at)
+    parts = min(A_CHANNELS, k_blocks)
+    for index in range(heads * parts):  # a query's blocks, one after the other in the B buffer
+        head, part = divmod(index, parts)
+        first = part * k_blocks // parts
+        size = ((part + 1) * k_blocks // parts - first) * spec.mpe.block
+        size = min(size, layer.k - first * spec.mpe.block)
+        at = vector(INPUT, head * layer.k + first * spec.mpe.block)
+        b.load(
+            size, _TILE, mode=_B, channel=index % A_CHANNELS, bank=head * k_blocks + first,
+            wait=bits(SYS) if index == 0 else 0, at=at,
+        )  # fmt: skip
     for kv_head in range(kv_heads):
         for group in range(groups):
             width = min(columns, context - columns * group)
             size = Fraction(layer.k * width, loads)
             first, count = columns * group // spec.mpe.block, ceil_div(width, spec.mpe.block)
-            at = step_keys(kv_head, first, count, layer.k, kv_heads, 0)
+            at = partial(_keys, kv_head, first, count, layer.k, kv_heads)
             addresses = k_blocks * spec.buffers.a_block_addresses
-            bank = _load_tile(b, ring, size, _TILE, addresses, at, loads)
+            piece = layer.k * spec.mpe.block
+            bank = _load_tile(b, ring, size, _TILE, addresses, at, loads, piece)
             for query in range(layer.group):
                 is_last = group == groups - 1
                 b.matrix(
@@ -251,6 +271,11 @@ def _scores(b: BodyBuilder, layer: Layer) -> None:
     b.store(heads * context, _RESULT, wait=bits(after), release=bits(SYS), at=vector(RESULT))
 
 
+def _keys(head: int, first: int, count: int, width: int, heads: int, channel: int) -> Place:
+    """Return the keys of a tile on ``channel``, their blocks turned over on the way."""
+    return step_keys(head, first, count, width, heads, channel)._replace(is_turned=True)
+
+
 def _mix(b: BodyBuilder, layer: Layer) -> None:
     """Append, per head, the product of its weights with all values."""
     spec = b.spec
@@ -268,8 +293,11 @@ def _mix(b: BodyBuilder, layer: Layer) -> None:
         first = 0
         for index, k in enumerate(tiles):
             part = Fraction(k * spec.mpe.block * layer.n, A_CHANNELS)
-            at = step_keys(kv_head, first, k, layer.n, kv_heads, 0)
-            bank = _load_tile(b, ring, part, _TILE, int(k * addresses * share), at)
+            at = partial(step_keys, kv_head, first, k, layer.n, kv_heads)
+            piece = layer.n * spec.mpe.block
+            # A block of 16 tokens by 16 columns is an address of its channel.
+            room = max(int(k * addresses * share), ceil_div(layer.n, spec.mpe.block))
+            bank = _load_tile(b, ring, part, _TILE, room, at, piece_bytes=piece)
             for query in range(layer.group):
                 is_tile_done = query == layer.group - 1
                 is_end = kv_head == kv_heads - 1 and index == len(tiles) - 1 and is_tile_done
@@ -277,7 +305,7 @@ def _mix(b: BodyBuilder, layer: Layer) -> None:
                     MV,
                     k,
                     Fraction(1),
-                    flags=8,
+                    flags=8 * (index == len(tiles) - 1),
                     wait=bits(LD) if query == 0 else 0,
                     release=(bits(LD) if is_tile_done else 0) | bits(ST) * is_end,
                     a=bank,

@@ -162,8 +162,7 @@ class _Walk:
         column = index % COLUMN_BLOCKS
         group, k_block = np.divmod(index // COLUMN_BLOCKS, self.k_blocks)
         lines = np.arange(_BLOCK)
-        channel = int(row["channel"])
-        first = group * _GROUP_COLUMNS + (channel * COLUMN_BLOCKS + column) * _BLOCK
+        first = group * _GROUP_COLUMNS + (column * CHANNELS + int(row["channel"])) * _BLOCK
         shape = (count, _BLOCK, _BLOCK)
         k = np.broadcast_to((k_block * _BLOCK)[:, None, None] + lines[:, None], shape)
         n = np.broadcast_to(first[:, None, None] + lines, shape)
@@ -202,7 +201,8 @@ class _StepWalk(_Walk):
     def product(self, row: np.void) -> tuple[Index, ...]:
         size = int(row["k"]) * _BLOCK
         addresses = (int(row["a"]) + np.arange(size)) % self.a.shape[2]
-        k, n = self.a[:, :, addresses].transpose(0, 2, 1, 3).reshape(2, size, -1)
+        lanes = self.a[:, :, addresses].reshape(2, CHANNELS, size, COLUMN_BLOCKS, _BLOCK)
+        k, n = lanes.transpose(0, 2, 3, 1, 4).reshape(2, size, -1)
         x = self.b[int(row["b"]) * _BLOCK :][:size][None]
         return np.zeros_like(x), x, k, n
 
@@ -216,7 +216,8 @@ class _PromptWalk(_Walk):
     def __init__(self, program: FlightProgram, number: int, spec: FlightSpec) -> None:
         super().__init__(program, number, spec)
         self.lines = spec.mpe.mm_rows // CHANNELS
-        depth = max(spec.buffers.a_depth, self.k_blocks)
+        rows = self.code[(self.code["unit"] == LD) & (self.code["mode"] == _A)]
+        depth = int(rows["bank"].max()) + self.k_blocks + 1
         self.a = np.full((2, CHANNELS, depth, self.lines, _BLOCK), -1, np.int64)
         self.per_block = spec.buffers.b_block_addresses
         self.b = np.full((2, spec.buffers.b_depth // self.per_block, _BLOCK, _BLOCK), -1, np.int64)

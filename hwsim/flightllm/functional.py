@@ -6,6 +6,7 @@ Operands are INT8 codes, sums INT32; scales are applied outside.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,15 @@ from hwsim.core.formats import encode_nm
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.csd_chain import split_lanes, split_segment
 from hwsim.flightllm.fetch import met_operands
-from hwsim.flightllm.functional_attention import exact_attention, masked_attention
+from hwsim.flightllm.functional_attention import (
+    addressed_attention,
+    exact_attention,
+    has_addresses,
+    seen_product,
+)
 from hwsim.flightllm.isa import MM, MV
 from hwsim.flightllm.lower import FlightProgram
+from hwsim.flightllm.plan import Layer
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.unit_spec import CsdChainSpec
 
@@ -32,10 +39,12 @@ def exact_products(
     program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.int32]]:
     """Return ``inputs[op.a] @ tensors[op.b]`` of every op in exact integers, [groups, m, n]."""
-    masked = {run.op: run.layer for run in program.runs if run.layer.mask}
+    block = program.meta["mask_block"]
+    attention = {run.op: run.layer for run in program.runs if run.layer.kind in ("scores", "mix")}
     found = {}
     for name, a, b in _operands(program, inputs):
-        exact = exact_attention(masked[name], a, b) if name in masked else a @ b
+        known = name in attention
+        exact = exact_attention(attention[name], a, b, block) if known else a @ b
         found[name] = exact.astype(np.int32)
     return found
 
@@ -45,7 +54,8 @@ def core_products(
 ) -> dict[str, NDArray[np.int32]]:
     """Return the same sums, instruction by instruction over k, in the arithmetic of the chain.
 
-    A projection's operands are those that its loads and buffers bring together (:mod:`fetch`).
+    Operands are those that loads, stores and buffers bring together (:mod:`fetch`,
+    :mod:`fetch_attention`); heads of a width that is no multiple of 16 go by tiles only.
     Weights of an op with a mask pass the sparse multiplexers, N of 16 at a time. Raises
     :class:`InputError` if an op has no instructions, or its weights more than N of 16.
     """
@@ -56,9 +66,8 @@ def core_products(
             raise InputError(f"op {name}", "instructions in the program", "none")
         run = program.runs[runs[name]]
         code = program.bodies[run.body].code
-        if run.layer.mask:
-            rows = program.meta["mm_rows"]
-            part = masked_attention(run.layer, a, b, code, rows, _whole_product)
+        if run.layer.kind != "linear" and has_addresses(run.layer, spec):
+            part = addressed_attention(program, runs[name], spec, a, b, _dense_product)
             found[name] = part.astype(np.int32)
             continue
         mask = program.tensors.get(f"{name}.mask")
@@ -72,10 +81,7 @@ def core_products(
                 for operands in zip(a, b, kept, strict=True)
             ]
         else:
-            tiles = _tiles(program.bodies[run.body].code, a.shape[2])
-            products = [
-                _product(*operands, nm_n, tiles) for operands in zip(a, b, kept, strict=True)
-            ]
+            products = list(_tiled_attention(run.layer, a, b, code, spec))
         found[name] = np.stack(products).astype(np.int32)
     return found
 
@@ -163,9 +169,25 @@ def _tiles(code: NDArray[np.void], k: int) -> list[slice]:
     return tiles
 
 
-def _whole_product(a: Codes, b: Codes) -> Codes:
-    """Return the dense product of one instruction over all of k."""
-    return _product(a, b, np.ones(b.shape, np.bool_), _CHAIN.choices, [slice(0, len(b))])
+def _tiled_attention(
+    layer: Layer, a: Codes, b: Codes, code: NDArray[np.void], spec: FlightSpec
+) -> Codes:
+    """Return attention's product [groups, m, n] by the lengths of its instructions only."""
+    k = a.shape[2]
+    tiles = [slice(0, k)] if layer.mask else _tiles(code, k)
+
+    def product(x: Codes, w: Codes) -> Codes:
+        lengths = tuple(tile.stop - tile.start for tile in tiles)
+        return np.stack([_dense_product(*pair, lengths) for pair in zip(x, w, strict=True)])
+
+    return seen_product(layer, a, b, spec.mask_block, product)
+
+
+def _dense_product(a: Codes, b: Codes, lengths: tuple[int, ...]) -> Codes:
+    """Return a [m, k] times b [k, n], instructions of ``lengths`` over k."""
+    ends = np.cumsum([0, *lengths]).tolist()
+    tiles = [slice(*pair) for pair in pairwise(ends)]
+    return _product(a, b, np.ones(b.shape, np.bool_), _CHAIN.choices, tiles)
 
 
 def _product(a: Codes, b: Codes, mask: NDArray[np.bool_], nm_n: int, tiles: list[slice]) -> Codes:

@@ -1,12 +1,13 @@
 """Compute what the special function unit's instructions do to INT8 codes, one by one.
 
 An instruction says operation and beats; the arithmetic is that of the RTL's unit
-(:func:`hwsim.flightllm.vector_sfu.run_job`). Scales are applied outside, as for products.
+(:func:`hwsim.flightllm.vector_sfu.run_rows`). Scales are applied outside, as for products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from hwsim.core.errors import InputError
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.emit_prompt import PROMPT_BUCKET
 from hwsim.flightllm.isa import MISC
-from hwsim.flightllm.lower import FlightProgram, Run
+from hwsim.flightllm.lower import FlightProgram, Run, layer_body
+from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.unit_spec import SfuSpec
-from hwsim.flightllm.vector_sfu import OPS, SfuJob, run_job
+from hwsim.flightllm.vector_sfu import OPS, SfuJob, run_rows
 
 __all__ = ["core_vectors", "vector_names", "vector_operands"]
 
@@ -26,34 +28,72 @@ Codes = NDArray[np.int64]
 
 
 def core_vectors(
-    program: FlightProgram, inputs: Mapping[str, NDArray[Any]], spec: SfuSpec
+    program: FlightProgram, inputs: Mapping[str, NDArray[Any]], spec: FlightSpec
 ) -> dict[str, NDArray[np.int16]]:
     """Return what each op with ``inputs[op.x]`` gives, int16[rows, width], by its instructions.
 
     Operands are those of :func:`vector_operands`. Raises :class:`InputError` if an op has no SFU
     instructions, or one that is too short for a vector that must not be divided.
     """
-    found = {}
-    for name in vector_names(inputs):
-        x, y, scale, length = vector_operands(name, inputs)
-        run = _run_of(program, name)
-        code = program.bodies[run.body].code
-        own = code[code["unit"] == MISC][run.by_sfu.index(name) :: len(run.by_sfu)]
-        result = np.zeros(x.shape, np.int16)
-        for row, elems in enumerate(length.tolist()):
-            first = _number(run, row, len(own))
-            done = 0
-            while done < elems:
-                op = OPS[own["mode"][first % len(own)]]
-                most = int(own["k"][first % len(own)]) * spec.lanes
-                part = slice(done, min(done + most, elems))
-                job = _job(spec, op, part.stop - done, int(scale[row]))
-                if job.is_two_pass and part.stop < elems:
-                    raise InputError(f"op {name}", f"instructions over {elems} elements", str(most))
-                result[row, part] = _execute(spec, job, x[row, part], y[row, part])
-                done, first = part.stop, first + 1
-        found[name] = result
-    return found
+    return {
+        name: _vectors(program, name, *vector_operands(name, inputs), spec)
+        for name in vector_names(inputs)
+    }
+
+
+def _vectors(
+    program: FlightProgram,
+    name: str,
+    x: Codes,
+    y: Codes,
+    scale: Codes,
+    length: Codes,
+    spec: FlightSpec,
+) -> NDArray[np.int16]:
+    """Return the results of one op; instructions alike, a row each, are executed together."""
+    run = _run_of(program, name)
+    alike: dict[tuple[Any, int], list[tuple[int, int]]] = {}
+    codes: dict[int, NDArray[np.void]] = {}
+    for row, elems in enumerate(length.tolist()):
+        head = _first_head(run, row, spec)
+        if head not in codes:
+            codes[head] = _instructions(program, run, head, spec)
+        own = codes[head][run.by_sfu.index(name) :: len(run.by_sfu)]
+        first, done = _number(run, row, len(own)), 0
+        while done < elems:
+            op = OPS[own["mode"][first % len(own)]]
+            most = int(own["k"][first % len(own)]) * spec.sfu.lanes
+            size = min(most, elems - done)
+            if _job(spec.sfu, op, size).is_two_pass and size < elems:
+                raise InputError(f"op {name}", f"instructions over {elems} elements", str(most))
+            alike.setdefault((op, size), []).append((row, done))
+            done, first = done + size, first + 1
+    result = np.zeros(x.shape, np.int16)
+    for (op, size), places in alike.items():
+        rows, begins = np.array(places).T
+        at = (rows[:, None], begins[:, None] + np.arange(size))
+        job = _job(spec.sfu, op, size)
+        result[at] = _execute(spec.sfu, job, scale[rows], x[at], y[at])
+    return result
+
+
+def _first_head(run: Run, row: int, spec: FlightSpec) -> int:
+    """Return the first head of the core that has ``row``, -1 if all have equal instructions."""
+    layer = run.layer
+    if not layer.mask:
+        return -1
+    share = ceil_div(layer.heads // layer.group, spec.shares) * layer.group
+    return row // layer.tokens // share * share
+
+
+def _instructions(
+    program: FlightProgram, run: Run, first_head: int, spec: FlightSpec
+) -> NDArray[np.void]:
+    """Return the SFU's instructions of the core that begins with ``first_head``."""
+    body = program.bodies[run.body]
+    if first_head >= 0:
+        body = layer_body(replace(run.layer, first_head=first_head), 0, spec)
+    return body.code[body.code["unit"] == MISC]
 
 
 def vector_names(inputs: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -103,11 +143,12 @@ def _number(run: Run, row: int, instructions: int) -> int:
     return head % max(1, instructions // padded) * padded + token
 
 
-def _job(spec: SfuSpec, op: Any, elems: int, scale: int) -> SfuJob:
-    return SfuJob(op, ceil_div(elems, spec.lanes), scale, elems % spec.lanes)
+def _job(spec: SfuSpec, op: Any, elems: int) -> SfuJob:
+    return SfuJob(op, ceil_div(elems, spec.lanes), 0, elems % spec.lanes)
 
 
-def _execute(spec: SfuSpec, job: SfuJob, x: Codes, y: Codes) -> Codes:
-    shape = (job.beats, spec.lanes)
-    padded = [np.pad(v, (0, job.beats * spec.lanes - len(v))).reshape(shape) for v in (x, y)]
-    return run_job(spec, job, *padded).reshape(-1)[: len(x)]
+def _execute(spec: SfuSpec, job: SfuJob, scale: Codes, x: Codes, y: Codes) -> Codes:
+    """Return the results [rows, elems] of a job per row."""
+    size = job.beats * spec.lanes - x.shape[1]
+    padded = (np.pad(v, ((0, 0), (0, size))).reshape(-1, job.beats, spec.lanes) for v in (x, y))
+    return run_rows(spec, job, scale, *padded).reshape(len(x), -1)[:, : x.shape[1]]

@@ -23,10 +23,12 @@ __all__ = [
     "MM",
     "MV",
     "OPCODES",
+    "ROW",
     "ST",
     "SPREAD",
     "STRIPED",
     "SYS",
+    "TURNED",
     "UNITS",
     "WORDS",
     "Field",
@@ -46,7 +48,11 @@ STRIPED = 2
 """Flag of a load or store: its address counts the bytes of all eight channels."""
 SPREAD = 4
 """Flag of a load: from that address on each of the eight channels, the length of all together."""
-TYPE_CHANNEL, TYPE_STRIPED, TYPE_SPREAD = 1, 2, 3
+TURNED = 8
+"""Flag of a load from one channel: rows of its blocks become columns (keys, stored by token)."""
+ROW = 16
+"""Flag of a store: a row of blocks, 16 bytes in every 256 (field ``rs``)."""
+TYPE_TURNED, TYPE_CHANNEL, TYPE_STRIPED, TYPE_SPREAD = 0, 1, 2, 3
 """Values of the field ``type``; what they mean in the artifact is not known."""
 LD_MODES = ("b", "meta", "bias", "fsb", "a", "global")
 MISC_OPS = ("add", "mul", "softmax", "layernorm", "rmsnorm", "silu", "gelu")
@@ -64,7 +70,7 @@ CODE = np.dtype(
         (
             "flags",
             np.int8,
-        ),  # output, bias, relu, sparse; LD, ST: 1 zero, 2 striped, 4 spread; MISC: mask
+        ),  # output, bias, relu, sparse; LD, ST: 1 zero, 2 striped ... 16 row; MISC: mask
         ("length", np.int32),  # bytes of one row of a transfer
         ("loops", np.int32),  # LD: loop1 | loop2 << 8 | loop3 << 16; ST: loop
         ("address", np.int64),  # first byte in HBM
@@ -205,6 +211,8 @@ def _columns(code: NDArray[np.void], unit: int) -> dict[str, NDArray[np.int64]]:
         values["stride2"] = np.where(values["loop2"] > 1, values["stride"] * values["loop1"], 0)
         values["zero"] = flags & 1
         kinds = np.where(flags & SPREAD > 0, TYPE_SPREAD, TYPE_CHANNEL)
+        kinds = np.where(flags & TURNED > 0, TYPE_TURNED, kinds)
+        values["rs"] = (flags & ROW > 0).astype(np.int64)
         values["type"] = np.where(flags & STRIPED > 0, TYPE_STRIPED, kinds)
     if unit == MISC:
         values["mask"] = values["flags"]

@@ -8,7 +8,7 @@ place is given to another one when its last reader is done.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from hwsim.flightllm.places import (
     SECOND,
     WEIGHTS,
     block_bytes,
+    row_offset,
 )
 from hwsim.flightllm.plan import Layer, PlannedLayer, phase_of
 from hwsim.flightllm.spec import FlightSpec
@@ -61,11 +62,15 @@ class Layout:
 
     regions: list[Region]
     operands: list[dict[int, Region]]
+    rows: dict[int, int] = field(default_factory=dict)
+    """Runs whose result is a row inside a block of a cache, and how many bytes inside."""
 
     def bases(self, run: int) -> tuple[int, ...]:
         """Return the base of every operand of ``run``."""
         found = self.operands[run]
-        return tuple(found[o].base if o in found else 0 for o in range(OPERANDS))
+        bases = [found[o].base if o in found else 0 for o in range(OPERANDS)]
+        bases[RESULT] += self.rows.get(run, 0)
+        return tuple(bases)
 
     def bytes_per_channel(self) -> dict[str, int]:
         """Return what each kind takes on a channel; of activations, the most at one time."""
@@ -109,6 +114,7 @@ class _Maker:
         self.planned = planned
         self.regions: dict[str, Region] = {}
         self.operands: list[dict[int, Region]] = []
+        self.rows: dict[int, int] = {}
         self.cached = self._cached()
 
     def add(self, index: int, one: PlannedLayer, body: Body) -> None:
@@ -122,7 +128,10 @@ class _Maker:
             found[operand] = self._live(name, index, body.extents[operand])
         if layer.kind in ("scores", "mix", "cache"):
             found[CACHE] = self._cache(self._cache_name(op), layer)
-        if index in self.cached and layer.tokens > 1:
+        if layer.kind == "cache":  # a bucket's steps: the row of the last one
+            region = found[CACHE]
+            self.rows[index] = row_offset(layer.context - 1)
+        elif index in self.cached and layer.tokens > 1:
             region = self._fixed(self.cached[index], "cache", body.extents[RESULT])
         else:
             region = self._live(f"{one.op}", index, body.extents[RESULT])
@@ -144,7 +153,7 @@ class _Maker:
                 if region.kind == kind:
                     region.base, top = top, top + region.size
         _first_fit([r for r in regions if r.kind == "activation"], top)
-        return Layout(regions, self.operands)
+        return Layout(regions, self.operands, self.rows)
 
     def _weights(self, op: Op, layer: Layer, body: Body) -> dict[int, Region]:
         assert op.weight is not None
@@ -162,7 +171,7 @@ class _Maker:
     def _cache(self, name: str, layer: Layer) -> Region:
         slots = ceil_div(max(self.spec.max_tokens, layer.context), _ROWS)
         if layer.kind == "cache":
-            width = ceil_div(layer.n, self.spec.shares)
+            width = ceil_div(layer.heads, self.spec.shares) * layer.n // layer.heads
         else:
             heads = ceil_div(layer.heads // layer.group, self.spec.shares)
             width = heads * (layer.k if layer.kind == "scores" else layer.n)

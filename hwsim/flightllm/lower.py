@@ -25,7 +25,7 @@ from hwsim.flightllm.plan import Layer, PlannedLayer, plan_layers, sfu_op
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.storage import at_length
 
-__all__ = ["FlightProgram", "Run", "lower_graph"]
+__all__ = ["FlightProgram", "Run", "layer_body", "lower_graph"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def lower_graph(
         instructions=code,
         tensors=dict(tensors or {}),
         meta={"model": graph.name, "notes": graph.notes, "ops": _facts(graph, mappings)}
-        | {"mm_rows": spec.mpe.mm_rows},
+        | {"mask_block": spec.mask_block},
         bodies=bodies,
         runs=runs,
         layout=layout,
@@ -170,7 +170,7 @@ def _bodies(planned: list[PlannedLayer], spec: FlightSpec) -> tuple[list[Body], 
         key = (_bucketed(one.layer), _first_unit(follower, spec))
         if key not in known:
             known[key] = len(bodies)
-            bodies.append(_body(*key, spec))
+            bodies.append(layer_body(*key, spec))
         order.append(known[key])
     return bodies, order
 
@@ -191,7 +191,8 @@ def _first_unit(planned: PlannedLayer | None, spec: FlightSpec) -> int:
     return bits(MISC if is_on_chip else LD)
 
 
-def _body(layer: Layer, next_unit: int, spec: FlightSpec) -> Body:
+def layer_body(layer: Layer, next_unit: int, spec: FlightSpec) -> Body:
+    """Return the instructions of ``layer``; its barrier starts ``next_unit``, a mask."""
     b = BodyBuilder(spec)
     (emit_step if layer.tokens == 1 else emit_prompt)(b, layer)
     b.barrier(next_unit)

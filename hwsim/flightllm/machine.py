@@ -164,7 +164,7 @@ class FlightMachine(Machine):
 
         own = _own(program)
         products = core_products(own, inputs, self.spec)
-        return {**products, **core_vectors(own, inputs, self.spec.sfu)}
+        return {**products, **core_vectors(own, inputs, self.spec)}
 
     def run(
         self,

@@ -2,12 +2,13 @@
 
 Bytes of a channel unless a place is striped; ``shares`` of columns and heads are the first core's.
 
-- A matrix of weights is blocks of 16 rows by 16 columns, in whole bytes. 64 columns of every 512
+- A matrix of weights is blocks of 16 rows by 16 columns, in whole bytes. Of every 128 columns 16
   are on one channel: there, per group of 512, k blocks follow each other, each with its 4 columns
   of blocks. A step's tile is one piece of every channel, a prompt's 16 columns are a column of it.
 - A vector is striped over the channels in pieces of 64 bytes: its addresses count all of them.
 - Rows of a prompt: 16 of every 128 on each channel, in blocks of 16 by 16 bytes, columns in order.
-- Keys and values: what a prompt's projections store, 16 tokens of every 128 on each channel.
+- Keys and values: what a prompt's projections store, 16 tokens of every 128 on each channel; a
+  step adds a line of 16 bytes to every block. Loads of keys turn the blocks over.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "WEIGHTS",
     "Place",
     "block_bytes",
+    "cache_row",
     "head_rows",
     "row_blocks",
     "step_keys",
@@ -41,6 +43,7 @@ __all__ = [
     "prompt_keys",
     "prompt_values",
     "prompt_weights",
+    "row_offset",
     "vector",
     "weight_ratio",
 ]
@@ -59,7 +62,8 @@ MOST_LOOPS = 255
 class Place(NamedTuple):
     """Where bytes come from or go to: ``rows`` pieces, ``stride`` bytes apart, on ``channel``.
 
-    Spread: on every channel alike, the length counting all of them.
+    Spread: blocks of 256 bytes, one on each channel in turn, then ``stride`` bytes further on; the
+    length counts all of them. Turned: rows of blocks become columns. A row: 16 bytes of each block.
     """
 
     operand: int = NOWHERE
@@ -67,6 +71,8 @@ class Place(NamedTuple):
     channel: int = 0
     is_striped: bool = False
     is_spread: bool = False
+    is_turned: bool = False
+    is_row: bool = False
     rows: int = 1
     stride: int = 0
 
@@ -103,7 +109,7 @@ def step_weights(group: int, first: int, k_blocks: int, size: int, channel: int)
 def prompt_weights(step: int, first: int, count: int, k_blocks: int, size: int) -> Place:
     """Return ``count`` blocks of the 16 columns number ``step``."""
     group, rest = divmod(step, CHANNELS * COLUMN_BLOCKS)
-    channel, column = divmod(rest, COLUMN_BLOCKS)
+    column, channel = divmod(rest, CHANNELS)
     start = step_weights(group, first, k_blocks, size, channel)
     stride = COLUMN_BLOCKS * size
     return start._replace(address=start.address + column * size, rows=count, stride=stride)
@@ -132,15 +138,33 @@ def head_rows(operand: int, row: int, width: int) -> Place:
 
 
 def step_keys(head: int, first: int, count: int, width: int, heads: int, channel: int) -> Place:
-    """Return keys or values of ``head`` of the 16-token blocks ``first`` to ``first + count``."""
-    slots = max(1, ceil_div(count, CHANNELS))
+    """Return keys or values of ``head`` of those 16-token blocks that lie on ``channel``.
+
+    The blocks are ``first`` to ``first + count``, of which ``first`` is on the first channel.
+    """
+    slots = max(1, ceil_div(count - channel, CHANNELS))
     start = first // CHANNELS * BLOCK * width * heads + head * BLOCK * width
     return Place(CACHE, start, channel, rows=slots, stride=BLOCK * width * heads * (slots > 1))
 
 
+def cache_row(block: int, width: int) -> Place:
+    """Return the first row of the 16-token block, ``width`` bytes of all of a core's heads.
+
+    The base of the result says which row it is (:func:`row_offset`).
+    """
+    slot, inside = divmod(block, CHANNELS)
+    return Place(RESULT, slot * BLOCK * width, inside, is_row=True)
+
+
+def row_offset(token: int) -> int:
+    """Return how far the row of ``token`` is behind the first one of its block."""
+    return token % BLOCK * BLOCK
+
+
 def prompt_keys(head: int, block: int, width: int, heads: int) -> Place:
     """Return the keys of one block of 16 tokens."""
-    return step_keys(head, block, 1, width, heads, block % CHANNELS)
+    start = step_keys(head, block, 1, width, heads, 0)
+    return start._replace(channel=block % CHANNELS, is_turned=True)
 
 
 def prompt_values(head: int, column: int, width: int, heads: int) -> Place:

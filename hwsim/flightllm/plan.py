@@ -9,7 +9,7 @@ and gathers are the addresses of loads and stores and take no layer.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from hwsim.core.errors import InputError
@@ -55,7 +55,9 @@ class Layer:
     ``operands`` counts those of their operands that are loaded; ``function`` is what a layer of the
     SFU alone does. ``density`` is the share of kept weights; ``is_coded`` ones are codewords.
     ``mask`` names the kept blocks of attention over ``mask_tokens``
-    (:func:`hwsim.core.formats.block_mask.mask_text`), "" all.
+    (:func:`hwsim.core.formats.block_mask.mask_text`), "" all. ``cached`` are the columns that a
+    core's cache keeps of a prompt's keys or values, 0 of other results. ``first_head`` is the first
+    of the core whose masked attention it is, -1 that of the core with the most work.
     """
 
     kind: str
@@ -75,6 +77,8 @@ class Layer:
     is_coded: bool = False
     mask: str = ""
     mask_tokens: int = 0
+    cached: int = 0
+    first_head: int = -1
 
     @property
     def misc(self) -> int:
@@ -111,13 +115,32 @@ def plan_layers(graph: OpGraph, spec: FlightSpec) -> list[PlannedLayer]:
     taken: set[str] = set()
     ready = set(graph.inputs)
     planned = []
+    cached = _cached_columns(graph, spec)
     for op in graph.ops():
         if op.name not in taken:
             found = _plan(graph, op, spec, ready, taken)
             if found is not None:
+                if op.name in cached and found.layer.tokens > 1:
+                    found.layer = replace(found.layer, cached=cached[op.name])
                 planned.append(found)
         ready.add(op.output)
     return planned
+
+
+def _cached_columns(graph: OpGraph, spec: FlightSpec) -> dict[str, int]:
+    """Return the projections that give keys or values, and what a core's cache keeps of a row."""
+    found = {}
+    for op in graph.ops():
+        if op.kind is OpKind.MATMUL and "heads" in op.attrs:
+            dims = op.gemm()
+            heads = dims.groups // int(op.attrs.get("joined_steps", 1))
+            width = dims.n if op.attrs.get("grows") == "k" else dims.k
+            source = graph.producer(op.inputs[1].tensor)
+            while source is not None and source.kind not in (OpKind.LINEAR, OpKind.CONCAT):
+                source = graph.producer(source.inputs[0].tensor)
+            if source is not None:
+                found[source.name] = ceil_div(heads, spec.shares) * width
+    return found
 
 
 def _plan(
@@ -138,10 +161,9 @@ def _plan(
         layer = _softmax(graph, op, rows, width)
         return PlannedLayer(layer, op.name, [], steps, (op.name,))
     if op.kind is OpKind.CONCAT and "grows" in op.attrs:
-        context = shape[1]
-        return PlannedLayer(
-            Layer("cache", 1, n=shape[0] * shape[2] // steps, context=context), op.name, [], steps
-        )
+        heads = shape[0] // steps
+        layer = Layer("cache", 1, n=heads * shape[2], heads=heads, context=shape[1])
+        return PlannedLayer(layer, op.name, [], steps)
     if op.kind is OpKind.ELEMENTWISE and op.attrs["function"] not in _FLAG_FUNCTIONS:
         # Unfused, every operand comes from memory; else the first is on chip.
         operands = len(op.inputs) - spec.is_fused

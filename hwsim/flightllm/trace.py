@@ -101,7 +101,8 @@ def _table(program: FlightProgram) -> Program:
         rows["unit"] = unit
         rows["opcode"] = np.where(unit == MISC, len(UNITS) + code["mode"], unit)
         rows["op_id"] = len(names)
-        rows["mem_bytes"] = np.where((unit == LD) | (unit == ST), code["length"] * pieces(code), 0)
+        is_move = (unit == ST) | ((unit == LD) & (code["flags"] & 1 == 0))  # none of zeros
+        rows["mem_bytes"] = np.where(is_move, code["length"] * pieces(code), 0)
         for other in range(len(UNITS)):
             waits = code["wait"].astype(np.int64) >> other & 1
             gives = code["release"].astype(np.int64) >> other & 1

@@ -27,6 +27,7 @@ __all__ = [
     "job_interval",
     "play_sfu",
     "run_job",
+    "run_rows",
     "solve_cycles",
     "timing",
 ]
@@ -118,25 +119,41 @@ def run_job(spec: SfuSpec, job: SfuJob, x: NDArray[np.integer], y: NDArray[np.in
     gelu: x times a gate of t = x * scale, to nearest; the table holds gates of 0 to 8, the gate of
     -t is 1 less that of t. Lanes beyond the vector read x as 0 and have no share in softmax.
     """
+    return run_rows(spec, job, np.array([job.scale]), x[None], y[None])[0]
+
+
+def run_rows(
+    spec: SfuSpec,
+    job: SfuJob,
+    scale: NDArray[np.integer],
+    x: NDArray[np.integer],
+    y: NDArray[np.integer],
+) -> Cycles:
+    """Return the outputs int64[rows, beats, lanes] of a job per row, alike but for its ``scale``.
+
+    ``x``, ``y`` int8[rows, beats, lanes] : as of :func:`run_job`.
+    """
     x, y = x.astype(np.int64), y.astype(np.int64)
-    beyond = np.zeros(x.shape, np.bool_)
+    scale = scale.astype(np.int64)[:, None, None]
+    beyond = np.zeros(x.shape[1:], np.bool_)
     beyond[-1, job.tail or spec.lanes :] = True
-    x[beyond] = 0
+    x[:, beyond] = 0
     if job.op == "add":
         return _saturate(x + y)
     if job.op == "mul":
         return _saturate(x * y >> 7)
     if job.op == "softmax":
-        return _softmax(spec, job, x, beyond)
+        return _softmax(spec, x * scale, beyond)
     if job.op == "silu" or job.op == "gelu":
-        gates = _gates(spec, job.op, x * job.scale)
+        gates = _gates(spec, job.op, x * scale)
         return _saturate(x * gates + (1 << 14) >> 15)
     elems = int((~beyond).sum())
-    total = int(x.sum()) if job.op == "layernorm" else 0
-    root = max(isqrt(elems * int((x * x).sum()) - total * total), 1)
-    reciprocal = (1 << spec.reciprocal_bits) // root
+    total = x.sum(axis=(1, 2)) * (job.op == "layernorm")
+    squares = elems * (x * x).sum(axis=(1, 2)) - total * total
+    roots = np.array([max(isqrt(square), 1) for square in squares.tolist()], np.int64)
+    reciprocal = ((1 << spec.reciprocal_bits) // roots)[:, None, None]
     shift = spec.reciprocal_bits - spec.norm_fraction_bits
-    return _saturate((elems * x - total) * reciprocal >> shift, spec.output_bits)
+    return _saturate((elems * x - total[:, None, None]) * reciprocal >> shift, spec.output_bits)
 
 
 def _gates(spec: SfuSpec, op: Literal["silu", "gelu"], t: Cycles) -> Cycles:
@@ -146,25 +163,29 @@ def _gates(spec: SfuSpec, op: Literal["silu", "gelu"], t: Cycles) -> Cycles:
     return np.where(t < 0, (1 << 15) - table[step], table[step])
 
 
-def _softmax(spec: SfuSpec, job: SfuJob, x: Cycles, beyond: Pattern) -> Cycles:
+def _softmax(spec: SfuSpec, scaled: Cycles, beyond: Pattern) -> Cycles:
+    """Return the shares of ``scaled`` [rows, beats, lanes], of 256."""
     fraction = spec.scale_fraction_bits
     table = np.array(spec.exp2_table(), dtype=np.int64)
-    scaled = np.where(beyond, lowest_exponent(spec) << fraction, x * job.scale)
+    scaled = np.where(beyond, lowest_exponent(spec) << fraction, scaled)
 
-    def terms(beat: Cycles, is_beyond: Pattern, highest: int) -> Cycles:
+    def terms(beat: Cycles, is_beyond: Pattern, highest: Cycles) -> Cycles:
         below = (highest << fraction) - beat
         index = below >> (fraction - spec.table_bits) & ((1 << spec.table_bits) - 1)
         found: Cycles = table[index] >> np.minimum(below >> fraction, 31)
         return np.where(is_beyond, 0, found)
 
-    highest, total = lowest_exponent(spec), 0
-    for beat, is_beyond in zip(scaled, beyond, strict=True):
-        reached = max(highest, -(-int(beat.max()) >> fraction))
-        total = (total >> (reached - highest)) + int(terms(beat, is_beyond, reached).sum())
+    highest = np.full(len(scaled), lowest_exponent(spec))
+    total = np.zeros(len(scaled), np.int64)
+    for index, is_beyond in enumerate(beyond):
+        beat = scaled[:, index]
+        reached = np.maximum(highest, -(-beat.max(axis=1) >> fraction))
+        sums = terms(beat, is_beyond, reached[:, None]).sum(axis=1)
+        total = (total >> np.minimum(reached - highest, 62)) + sums
         highest = reached
-    reciprocal = (1 << spec.reciprocal_bits) // total
-    shares = terms(scaled, beyond, highest) * reciprocal >> (spec.reciprocal_bits - 8)
-    return np.minimum(shares, 255)
+    reciprocal = ((1 << spec.reciprocal_bits) // total)[:, None, None]
+    shares = terms(scaled, beyond, highest[:, None, None]) * reciprocal
+    return np.minimum(shares >> (spec.reciprocal_bits - 8), 255)
 
 
 def lowest_exponent(spec: SfuSpec) -> int:

@@ -18,7 +18,7 @@ from hwsim.core.machine import make_machine
 from hwsim.flightllm.body import Body, BodyBuilder, Transfer, bits
 from hwsim.flightllm.dram_play import check_capacity, dram_layer_time, transfers
 from hwsim.flightllm.emit_step import emit_step
-from hwsim.flightllm.isa import CODE, LD, SPREAD, ST, STRIPED
+from hwsim.flightllm.isa import CODE, LD, ROW, SPREAD, ST, STRIPED
 from hwsim.flightllm.lower import _balance
 from hwsim.flightllm.places import INPUT, Place
 from hwsim.flightllm.plan import Layer
@@ -62,6 +62,8 @@ def test_transfers_say_what_moves_on_each_channel() -> None:
     assert list(transfers(row)) == [(c, 80, 13) for c in range(8)]
     row["flags"], row["length"] = SPREAD, 800
     assert list(transfers(row)) == [(c, 640, 100) for c in range(8)]
+    row["flags"], row["length"], row["loops"] = ROW, 40, 0
+    assert list(transfers(row)) == [(3, 640, 16), (3, 896, 16), (3, 1152, 8)]
 
 
 @pytest.mark.evidence("flightllm", "T2")

@@ -7,7 +7,7 @@ import pytest
 
 from hwsim.core.machine import make_machine
 from hwsim.flightllm.isa import UNITS, program_bytes
-from hwsim.flightllm.lower import FlightProgram, _body
+from hwsim.flightllm.lower import FlightProgram, layer_body
 from hwsim.flightllm.plan import Layer
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 from hwsim.flightllm.storage import at_length, layer_counts, storage_of_lengths
@@ -54,7 +54,7 @@ def size(workload: Workload) -> int:
     ],
 )
 def test_counting_a_layer_is_compiling_it(layer: Layer) -> None:
-    assert layer_counts(layer, SPEC).tolist() == _body(layer, 1, SPEC).counts().tolist()
+    assert layer_counts(layer, SPEC).tolist() == layer_body(layer, 1, SPEC).counts().tolist()
 
 
 def test_lengths_move_contexts_and_a_prompts_rows() -> None:

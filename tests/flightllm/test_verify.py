@@ -16,7 +16,7 @@ from tests.flightllm.test_trace import TINY
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
-    (tmp_path / "config.json").write_text(json.dumps(TINY | {"hidden_size": 48}))
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"hidden_size": 64}))
     return str(tmp_path)
 
 
