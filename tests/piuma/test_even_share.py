@@ -54,7 +54,7 @@ def count_shares(lengths: list[int], threads: int, *, has_empty: bool) -> dict[i
     }
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     lengths=st.lists(st.sampled_from([0, 0, 1, 2, 5, 70]), min_size=1, max_size=25),
     threads=st.sampled_from([1, 3, 16, 64]),

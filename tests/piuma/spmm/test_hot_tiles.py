@@ -31,7 +31,7 @@ def skewed() -> sparse.csr_array:
 @pytest.mark.evidence("piuma", "T0")
 @pytest.mark.parametrize("kernel", ["spmm-stp", "spmm-mixed"])
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
