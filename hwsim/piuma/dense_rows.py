@@ -6,15 +6,14 @@ order goes through the cache; single elements of a vector do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hwsim.core.errors import InputError
-from hwsim.piuma.even_share import EvenShare, Piece
-from hwsim.piuma.isa import ZERO, Assembler, Label, Register
+from hwsim.piuma.even_share import EvenShare, Piece, SharedRows
+from hwsim.piuma.isa import ZERO, Assembler, Register
 from hwsim.piuma.memory_map import SparseArrays
 from hwsim.piuma.spec import PiumaSpec
-from hwsim.piuma.state import ALL_THREADS, Launch
+from hwsim.piuma.state import Launch
 
 __all__ = ["DenseProduct", "emit_rows", "write_sddmm", "write_spmm"]
 
@@ -58,43 +57,15 @@ def write_spmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:
 
 
 def emit_rows(a: Assembler, product: DenseProduct) -> None:
-    """Append a thread's share of an SpMM; it meets all other threads once (rectified: twice).
-
-    Rows that threads share begin as zeros, to which all add. The second thread of such a row stores
-    them, and rectifies the sums in the end.
-    """
+    """Append a thread's share of an SpMM; it meets all other threads once (rectified: twice)."""
     share = EvenShare(a, product.m, product.a.ptr)
-    (cut_row,) = a.registers(1)
-    share.emit_cut_row(a, cut_row)
-    with a.when("ge", cut_row, ZERO):
-        _each_element(a, product, cut_row, lambda at: a.store(ZERO, at, product.c))
-    a.barrier(ALL_THREADS)
-    _emit_pieces(a, product, share)
+    result = SharedRows(a, share, 8 * product.width, product.c)
+    _emit_pieces(a, product, share, result)
     if product.is_rectified:
-        a.barrier(ALL_THREADS)
-        with a.when("ge", cut_row, ZERO), a.scratch(2) as (x, zero):
-            a.move(zero, 0.0)
-
-            def rectify(at: Register) -> None:
-                a.load(x, at, product.c)
-                a.emit("fmax", x, x, zero)
-                a.store(x, at, product.c)
-
-            _each_element(a, product, cut_row, rectify)
+        result.rectify(a)
 
 
-def _each_element(
-    a: Assembler, product: DenseProduct, row: Register, emit: Callable[[Register], None]
-) -> None:
-    """Repeat what ``emit`` appends for every element of a row of c, given its offset."""
-    with a.scratch(2) as (at, stop):
-        a.emit("muli", at, row, imm=8 * product.width)
-        a.add(stop, at, 8 * product.width)
-        with a.count_up(at, stop, 8):
-            emit(at)
-
-
-def _emit_pieces(a: Assembler, product: DenseProduct, share: EvenShare) -> None:
+def _emit_pieces(a: Assembler, product: DenseProduct, share: EvenShare, result: SharedRows) -> None:
     """Append the loop over a thread's pieces of rows."""
     with share.pieces(a, has_empty=True) as piece:
         if product.is_shared is not None:
@@ -109,17 +80,22 @@ def _emit_pieces(a: Assembler, product: DenseProduct, share: EvenShare) -> None:
                 a.move(offset, 0)
                 a.move(stop, 8 * full)
                 with a.count_up(offset, stop, 8 * _WIDTH):
-                    _piece_chunk(a, product, piece, offset, _WIDTH)
+                    _piece_chunk(a, product, (piece, result), offset, _WIDTH)
         if product.width > full:
             with a.scratch(1) as (offset,):
                 a.move(offset, 8 * full)
-                _piece_chunk(a, product, piece, offset, product.width - full)
+                _piece_chunk(a, product, (piece, result), offset, product.width - full)
 
 
 def _piece_chunk(
-    a: Assembler, product: DenseProduct, piece: Piece, offset: Register, width: int
+    a: Assembler,
+    product: DenseProduct,
+    where: tuple[Piece, SharedRows],
+    offset: Register,
+    width: int,
 ) -> None:
     """Compute ``width`` elements of a row of the result, ``offset`` bytes from its begin."""
+    piece, result = where
     sums = a.registers(width)
     for total in sums:
         a.move(total, 0.0)
@@ -136,29 +112,9 @@ def _piece_chunk(
                 a.emit("fadd", total, total, x)
         a.emit("muli", at, piece.row, imm=8 * product.width)
         a.add(at, at, offset)
-        _store_chunk(a, product, piece, at, sums)
+        distances = [(total, 8 * i) for i, total in enumerate(sums)]
+        result.store(a, piece, distances, at, is_rectified=product.is_rectified)
     a.release(*sums)
-
-
-def _store_chunk(
-    a: Assembler, product: DenseProduct, piece: Piece, at: Register, sums: list[Register]
-) -> None:
-    """Store a row's sums, or add them where others add too."""
-    done, is_cut = Label(), Label()
-    a.branch("ne", piece.is_cut, ZERO, is_cut)
-    if product.is_rectified:
-        with a.scratch(1) as (zero,):
-            a.move(zero, 0.0)
-            for total in sums:
-                a.emit("fmax", total, total, zero)
-    for i, total in enumerate(sums):
-        a.store(total, at, product.c + 8 * i)
-    a.jump(done)
-    a.mark(is_cut)
-    with a.scratch(1) as (old,):
-        for i, total in enumerate(sums):
-            a.atomic("afadd", old, at, total, product.c + 8 * i)
-    a.mark(done)
 
 
 def write_sddmm(a: Assembler, spec: PiumaSpec, product: DenseProduct) -> Launch:

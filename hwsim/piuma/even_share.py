@@ -7,13 +7,14 @@ non-zeros; every thread takes as many positions (merge-based partitioning, Merri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hwsim.piuma.isa import THREAD, THREADS, ZERO, Assembler, Label, Register
+from hwsim.piuma.state import ALL_THREADS
 
-__all__ = ["EvenShare", "Piece"]
+__all__ = ["EvenShare", "Piece", "SharedRows"]
 
 
 @dataclass(frozen=True)
@@ -131,3 +132,65 @@ class EvenShare:
         a.jump(top)
         a.mark(out)
         a.release(first, stop, is_cut)
+
+
+class SharedRows:
+    """Rows of doubles at ``result``, ``row_bytes`` each, that several threads add to by atomics.
+
+    The second thread of such a row stores zeros before all threads meet.
+    """
+
+    def __init__(self, a: Assembler, share: EvenShare, row_bytes: int, result: int) -> None:
+        self.row_bytes, self.result = row_bytes, result
+        (self.row,) = a.registers(1)
+        share.emit_cut_row(a, self.row)
+        with a.when("ge", self.row, ZERO):
+            self._each(a, lambda at: a.store(ZERO, at, result))
+        a.barrier(ALL_THREADS)
+
+    def rectify(self, a: Assembler) -> None:
+        """Let all threads meet again, and replace negative sums by zeros."""
+        a.barrier(ALL_THREADS)
+        with a.when("ge", self.row, ZERO), a.scratch(2) as (x, zero):
+            a.move(zero, 0.0)
+
+            def rectify(at: Register) -> None:
+                a.load(x, at, self.result)
+                a.emit("fmax", x, x, zero)
+                a.store(x, at, self.result)
+
+            self._each(a, rectify)
+
+    def store(
+        self,
+        a: Assembler,
+        piece: Piece,
+        sums: list[tuple[Register, int]],
+        at: Register,
+        *,
+        is_rectified: bool,
+    ) -> None:
+        """Store ``sums``, each with its distance from offset ``at``; add them if a row is cut."""
+        done, is_cut = Label(), Label()
+        a.branch("ne", piece.is_cut, ZERO, is_cut)
+        if is_rectified:
+            with a.scratch(1) as (zero,):
+                a.move(zero, 0.0)
+                for total, _ in sums:
+                    a.emit("fmax", total, total, zero)
+        for total, distance in sums:
+            a.store(total, at, self.result + distance)
+        a.jump(done)
+        a.mark(is_cut)
+        with a.scratch(1) as (old,):
+            for total, distance in sums:
+                a.atomic("afadd", old, at, total, self.result + distance)
+        a.mark(done)
+
+    def _each(self, a: Assembler, emit: Callable[[Register], None]) -> None:
+        """Repeat what ``emit`` appends for every element of the row, given its offset."""
+        with a.scratch(2) as (at, stop):
+            a.emit("muli", at, self.row, imm=self.row_bytes)
+            a.add(stop, at, self.row_bytes)
+            with a.count_up(at, stop, 8):
+                emit(at)

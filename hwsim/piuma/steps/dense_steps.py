@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwsim.core.errors import InputError
+from hwsim.piuma.even_share import EvenShare, Piece, SharedRows
 from hwsim.piuma.isa import THREAD, THREADS, ZERO, Assembler, Register
 from hwsim.piuma.memory_map import SparseArrays
 from hwsim.piuma.row_range import emit_entries
@@ -169,38 +170,38 @@ class BlockRows:
 
 
 def write_block_rows(a: Assembler, spec: PiumaSpec, layer: BlockRows) -> Launch:
-    """Append the product; threads take block rows, and sum a block's rows in registers."""
+    """Append the product; threads share blocks evenly, and sum a block's rows in registers."""
     entry = _begin(a, spec)
     width = max(1, _WIDTH // layer.block)
-    row, rows = a.registers(2)
-    a.add(row, THREAD, 0)
-    a.move(rows, layer.rows // layer.block)
-    with a.count_up(row, rows, THREADS), a.scratch(1) as (offset,):
+    share = EvenShare(a, layer.rows // layer.block, layer.blocks.ptr)
+    result = SharedRows(a, share, 8 * layer.block * layer.columns, layer.result)
+    with share.pieces(a, has_empty=True) as piece, a.scratch(1) as (offset,):
         full = layer.columns // width * width
         a.move(offset, 0)
         if full:
             with a.scratch(1) as (stop,):
                 a.move(stop, 8 * full)
                 with a.count_up(offset, stop, 8 * width):
-                    _block_chunk(a, layer, (row, offset), width)
+                    _block_chunk(a, layer, (piece, result, offset), width)
         if layer.columns > full:
-            _block_chunk(a, layer, (row, offset), layer.columns - full)
+            _block_chunk(a, layer, (piece, result, offset), layer.columns - full)
+    result.rectify(a)
     a.emit("halt")
     return Launch(entry)
 
 
 def _block_chunk(
-    a: Assembler, layer: BlockRows, where: tuple[Register, Register], width: int
+    a: Assembler, layer: BlockRows, where: tuple[Piece, SharedRows, Register], width: int
 ) -> None:
     """Compute ``width`` columns of a block row, ``offset`` bytes from the rows' begins."""
-    row, offset = where
+    piece, result, offset = where
     block, row_bytes = layer.block, 8 * layer.columns
     sums = [a.registers(width) for _ in range(block)]
     for total in (total for line in sums for total in line):
         a.move(total, 0.0)
-    with a.scratch(6) as (p, stop, at, place, value, factor):
-        emit_entries(a, layer.blocks, row, p, stop)
-        with a.count_up(p, stop):
+    with a.scratch(5) as (p, at, place, value, factor):
+        a.add(p, piece.first, 0)
+        with a.count_up(p, piece.stop):
             a.load_item(at, layer.blocks.col, p, size=4, is_cached=True)
             a.emit("muli", at, at, imm=block * row_bytes)
             a.add(at, at, offset)
@@ -213,12 +214,13 @@ def _block_chunk(
                         a.load(factor, place, at_value, is_cached=True)
                         a.emit("fmul", factor, factor, value)
                         a.emit("fadd", sums[line][column], sums[line][column], factor)
-        a.emit("muli", at, row, imm=block * row_bytes)
+        a.emit("muli", at, piece.row, imm=block * row_bytes)
         a.add(at, at, offset)
-        a.move(value, 0.0)
-        for line in range(block):
-            for column in range(width):
-                a.emit("fmax", factor, sums[line][column], value)
-                a.store(factor, at, layer.result + line * row_bytes + 8 * column)
+        distances = [
+            (total, line * row_bytes + 8 * column)
+            for line, totals in enumerate(sums)
+            for column, total in enumerate(totals)
+        ]
+        result.store(a, piece, distances, at, is_rectified=True)
     for line in sums:
         a.release(*line)
