@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.components.dram.arrival_buffer import pack_arrival, view_arrival
-from hwsim.components.dram.arrival_kernels import finish_arrivals
+from hwsim.components.array_table import table_of
+from hwsim.components.dram.arrival_call import arrival_place, finish_arrival, no_arrival
 from hwsim.components.dram.arrival_state import arrival_state
 from hwsim.components.dram.controller import Counts, count_events
 from hwsim.core.errors import HwsimError, InputError
@@ -95,12 +95,13 @@ class Core:
         pointers = np.array([_of(addresses, name, kernel) for name in kernel.pointers], np.int64)
         lost = _zeros(len(STALL_REASONS), self._params[k.P_WIDTH] + 1)
         before, counts = self._state.copy(), self._counts.copy()
-        run_code(
+        arrays = (
             code, self._params, self._state, self._registers, self._calendar, self._hints,
             *self._rings, lost, pointers, values, first, first.copy(), _strides(len(code)),
             _zeros(MAX_LOOP_DEPTH), _zeros(2 * MAX_LOOP_DEPTH + 2), np.full(len(code), -1),
             *self.memo.tables, _zeros(len(code)), _zeros(len(code)), *self._memory,
         )  # fmt: skip
+        run_code(table_of(arrays))  # they live until it returns
         if self._state[k.S_ERROR]:
             raise HwsimError(kernel.name, f"ports within {k.CALENDAR} cycles", "a longer wait")
         taken = self._state - before
@@ -118,9 +119,8 @@ class Core:
         """Let DRAM write what it still holds; return what it did, nothing with another memory."""
         if self._dram is None:
             return []
-        state = view_arrival(self._dram)
-        finish_arrivals(state, self.drained_cycle)
-        return [count_events(state)]
+        finish_arrival(self._memory[-1], self.drained_cycle)
+        return [count_events(self._dram)]
 
     def _code(self, kernel: UopKernel) -> NDArray[np.int64]:
         if id(kernel) not in self._bound:
@@ -160,14 +160,13 @@ class Core:
         self._dram = None
         if self.spec.memory.model == "dram":
             path, device = self.spec.memory_path_cycles, self.spec.memory.dram_device()
-            state = arrival_state(device, cycle_hz=self.spec.clock_hz, path_cycles=path)
-            self._dram = pack_arrival(state)
+            self._dram = arrival_state(device, cycle_hz=self.spec.clock_hz, path_cycles=path)
         pages = tlb.entries + tlb.second_entries
         self._memory = (
             geometry, np.full(first, -1), np.full(first, -1), _zeros(first), _zeros(first),
             _zeros(first), _zeros(c.RECENT), _zeros(self.spec.misses_in_flight), walk,
             self._counts, np.full(pages, -1), np.full(pages, -1), np.full((_FOLLOWED, 4), -1),
-            self._dram,
+            no_arrival() if self._dram is None else arrival_place(self._dram),
         )  # fmt: skip
 
 

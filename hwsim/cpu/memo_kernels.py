@@ -24,7 +24,7 @@ dispatch cycle, and what lies before it (operands ready, room in a queue) as 0.
 
 from __future__ import annotations
 
-from hwsim.components.jit import njit_inline, njit_outline
+from hwsim.components.jit import njit_apart, njit_inline
 from hwsim.cpu.pipeline_state import (
     CALENDAR,
     P_IS_IN_ORDER,
@@ -101,9 +101,9 @@ def _slot(value, mask):
 
 
 @njit_inline
-def _write_state(words, at, params, state, registers, calendar, rings):
+def _write_state(at, core):
     """Write the pipeline's state, relative to its clock, from ``words[at]`` on; return its end."""
-    window, window_why, loads, stores = rings
+    params, state, registers, words = core.params, core.state, core.registers, core.words
     cycle = state[S_CYCLE]
     is_retired = state[S_RETIRED] < cycle
     words[at] = state[S_USED]
@@ -123,38 +123,40 @@ def _write_state(words, at, params, state, registers, calendar, rings):
     if params[P_IS_IN_ORDER] == 0:
         for i in range(params[P_WINDOW] + 1):
             slot = (state[S_SLOTS] - 1 - i) & (RING - 1)
-            value = _beyond(window[slot], cycle)
-            words[at + i] = value | (window_why[slot] if value else 0) << _BITS
+            value = _beyond(core.window[slot], cycle)
+            words[at + i] = value | (core.window_why[slot] if value else 0) << _BITS
         at += params[P_WINDOW] + 1
         for i in range(params[P_LOADS]):
-            words[at + i] = _beyond(loads[(state[S_LOADS] - 1 - i) & (RING - 1)], cycle)
+            words[at + i] = _beyond(core.loads[(state[S_LOADS] - 1 - i) & (RING - 1)], cycle)
         at += params[P_LOADS]
     for i in range(params[P_STORES]):
-        words[at + i] = _beyond(stores[(state[S_STORES] - 1 - i) & (RING - 1)], cycle)
+        words[at + i] = _beyond(core.stores[(state[S_STORES] - 1 - i) & (RING - 1)], cycle)
     at += params[P_STORES]
     for i in range(booked):
-        entry = calendar[(cycle + i) & (CALENDAR - 1)]
+        entry = core.calendar[(cycle + i) & (CALENDAR - 1)]
         is_now = entry >> PORT_BITS == cycle + i
         words[at + i] = entry & ((1 << PORT_BITS) - 1) if is_now else 0
     return at + booked
 
 
-@njit_outline
-def keep_state(params, state, registers, calendar, rings, tables):
+@njit_apart
+def keep_state(core):
     """Return the number of the pipeline's present state, a new one if it is not known.
 
     -1 if it reaches too far ahead, -2 if there is no room for it.
     """
-    words, first, state_slots, _, _, _, _, _, memo = tables
+    params, state, words, first = core.params, core.state, core.words, core.first
+    state_slots, memo = core.state_slots, core.memo
     cycle = state[S_CYCLE]
     furthest = max(state[S_RETIRED], state[S_BOOKED], state[S_DRAINED])
     if furthest - cycle > QUIET_CYCLES:
         return -1
     number, at = memo[M_STATES], memo[M_WORDS]
-    longest = _FIXED + _REGISTERS + params[P_WINDOW] + 1 + params[P_LOADS] + params[P_STORES]
+    queues = params[P_LOADS] + params[P_STORES]
+    longest = _FIXED + _REGISTERS + params[P_WINDOW] + 1 + queues
     if number + 1 >= len(first) or at + longest + QUIET_CYCLES > len(words):
         return -2
-    end = _write_state(words, at, params, state, registers, calendar, rings)
+    end = _write_state(at, core)
     mixed, factor = 0, _STEP
     for i in range(at, end):
         mixed += (words[i] + 1) * factor
@@ -176,12 +178,12 @@ def keep_state(params, state, registers, calendar, rings, tables):
     return number
 
 
-@njit_outline
-def restore_state(number, params, state, registers, calendar, hints, rings, tables):
+@njit_apart
+def restore_state(number, core):
     """Put state ``number`` into the pipeline's arrays, relative to the present dispatch cycle."""
-    window, window_why, loads, stores = rings
-    words, first = tables[0], tables[1]
-    cycle, at = state[S_CYCLE], first[number]
+    params, state, registers, hints = core.params, core.state, core.registers, core.hints
+    words = core.words
+    cycle, at = state[S_CYCLE], core.first[number]
     state[S_USED] = words[at]
     state[S_FLOOR] = cycle + words[at + 1]
     state[S_RETIRED] = cycle + words[at + 2]
@@ -199,25 +201,25 @@ def restore_state(number, params, state, registers, calendar, hints, rings, tabl
     if params[P_IS_IN_ORDER] == 0:
         for i in range(params[P_WINDOW] + 1):
             slot = (state[S_SLOTS] - 1 - i) & (RING - 1)
-            window[slot] = cycle + (words[at + i] & _FIELD)
-            window_why[slot] = words[at + i] >> _BITS
+            core.window[slot] = cycle + (words[at + i] & _FIELD)
+            core.window_why[slot] = words[at + i] >> _BITS
         at += params[P_WINDOW] + 1
         for i in range(params[P_LOADS]):
-            loads[(state[S_LOADS] - 1 - i) & (RING - 1)] = cycle + words[at + i]
+            core.loads[(state[S_LOADS] - 1 - i) & (RING - 1)] = cycle + words[at + i]
         at += params[P_LOADS]
     for i in range(params[P_STORES]):
-        stores[(state[S_STORES] - 1 - i) & (RING - 1)] = cycle + words[at + i]
+        core.stores[(state[S_STORES] - 1 - i) & (RING - 1)] = cycle + words[at + i]
     at += params[P_STORES]
     for i in range(booked):
-        calendar[(cycle + i) & (CALENDAR - 1)] = (cycle + i) << PORT_BITS | words[at + i]
+        core.calendar[(cycle + i) & (CALENDAR - 1)] = (cycle + i) << PORT_BITS | words[at + i]
     for hint in range(hints.shape[0]):
         hints[hint, 0] = hints[hint, 1] = 0
 
 
 @njit_inline
-def find_edge(number, label, tables):
+def find_edge(number, label, core):
     """Return the edge from state ``number`` by ``label``, or -1."""
-    edges, edge_slots = tables[3], tables[4]
+    edges, edge_slots = core.edges, core.edge_slots
     slot = _slot(number * 65599 + label, len(edge_slots) - 1)
     while True:
         edge = edge_slots[slot]
@@ -226,15 +228,16 @@ def find_edge(number, label, tables):
         slot = (slot + 1) & (len(edge_slots) - 1)
 
 
-@njit_outline
-def add_edge(number, label, following, cycles, branch, segment, accesses, times, outcomes, tables):
+@njit_apart
+def add_edge(number, label, following, cycles, branch, segment, accesses, core):
     """Keep a new edge with ``accesses`` at ``times``; what it loses is already in place."""
-    _, _, _, edges, edge_slots, offsets, _, _, memo = tables
+    edges, edge_slots, offsets, memo = core.edges, core.edge_slots, core.offsets, core.memo
     edge = memo[M_EDGES]
     for i in range(accesses):
-        offsets[memo[M_OFFSETS] + i, 0] = times[i]
-        offsets[memo[M_OFFSETS] + i, 1] = outcomes[i]
-    edges[edge, E_STATE], edges[edge, E_LABEL], edges[edge, E_NEXT] = number, label, following
+        offsets[memo[M_OFFSETS] + i, 0] = core.times[i]
+        offsets[memo[M_OFFSETS] + i, 1] = core.outcomes[i]
+    edges[edge, E_STATE], edges[edge, E_LABEL] = number, label
+    edges[edge, E_NEXT] = following
     edges[edge, E_CYCLES], edges[edge, E_BRANCH] = cycles, branch
     edges[edge, E_OFFSETS], edges[edge, E_TIMES] = memo[M_OFFSETS], 0
     edges[edge, E_SEGMENT] = segment
@@ -251,12 +254,13 @@ def branch_key(edge, access, outcome):
     return _BRANCHES + edge, access << 40 | outcome
 
 
-@njit_outline
-def account_edges(segments, state, lost, tables):
+@njit_apart
+def account_edges(core):
     """Count what the edges followed since the last call stand for."""
-    _, _, _, edges, _, _, edge_lost, touched, memo = tables
+    state, lost, segments, edges = core.state, core.lost, core.segments, core.edges
+    memo = core.memo
     for i in range(memo[M_TOUCHED]):
-        edge = touched[i]
+        edge = core.touched[i]
         times, segment = edges[edge, E_TIMES], edges[edge, E_SEGMENT]
         edges[edge, E_TIMES] = 0
         state[S_INSTRUCTIONS] += times * segments[segment, G_INSTRUCTIONS]
@@ -265,14 +269,14 @@ def account_edges(segments, state, lost, tables):
         memo[M_FOLLOWED] += times * segments[segment, G_INSTRUCTIONS]
         for reason in range(lost.shape[0]):
             for used in range(lost.shape[1]):
-                lost[reason, used] += times * edge_lost[edge, reason, used]
+                lost[reason, used] += times * core.edge_lost[edge, reason, used]
     memo[M_TOUCHED] = 0
 
 
-@njit_outline
-def forget(tables):
+@njit_apart
+def forget(core):
     """Drop all states and edges; those followed must have been accounted for."""
-    _, _, state_slots, _, edge_slots, _, _, _, memo = tables
+    state_slots, edge_slots, memo = core.state_slots, core.edge_slots, core.memo
     memo[M_STATES] = memo[M_WORDS] = memo[M_EDGES] = memo[M_OFFSETS] = 0
     memo[M_FORGOTTEN] += 1
     for i in range(len(state_slots)):

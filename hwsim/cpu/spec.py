@@ -249,3 +249,15 @@ PRESETS: dict[str, CpuSpec] = {
     ),
 }
 """Named parameter sets; the first is the default."""
+
+_CORES = {
+    "cortex-a53": "sd835-little",
+    "cortex-a55": "sd855-little",
+    "cortex-a72": "rpi4",
+    "cortex-a73": "sd835",
+    "cortex-a75": "sd845",
+    "cortex-a76": "sd855",
+}
+"""Core -> the chip it is taken from."""
+
+PRESETS |= {core: PRESETS[chip] for core, chip in _CORES.items()}

@@ -181,6 +181,14 @@ def test_a_machine_without_rtl_stays_below_t3(file, monkeypatch):
     )
 
 
+def test_a_machine_of_cores_that_exist_says_that_t3_cannot_be_had(file):
+    for tier in ("T0", "T1", "T2"):
+        evidence.record("cpu", tier, f"tests/cpu/test_it.py::{tier}", True)
+    found = evidence.tier_evidence("cpu")
+    assert found.tier == "T2"
+    assert found.reason.startswith("T3 compares RTL: it stands for cores whose RTL is not public")
+
+
 def test_another_machines_unit_of_the_same_name_does_not_count(file):
     for tier in TIERS:
         record_tier(tier, UNITS[:2])
