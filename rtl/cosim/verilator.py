@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from amaranth.lib import wiring
 
 from hwsim.core.errors import InputError
-from rtl.cache import cache_root, cached_folder, content_key, locked, tool_versions
+from rtl.cache import cache_root, cached_folder, content_key, tool_versions
 from rtl.cosim.harness import Harness
 from rtl.cosim.observed import Observed
 from rtl.cosim.vectors import Vectors
@@ -26,9 +26,7 @@ from rtl.synth.platform import UltraScalePlus
 
 __all__ = ["build_verilator", "run_verilator"]
 
-RUNTIME_OBJECTS = "verilated*.o"
-"""Objects of Verilator's library: the same for every unit, slow to compile. Not cocotb's main
-(verilator.o), which allocates the unit's class and therefore depends on its size."""
+_CACHE = "object_cache"
 
 TOP_MODULE = """
 module bench(input clk, input rst_next, input [{stim}:0] stim_next, output [{seen}:0] seen);
@@ -86,34 +84,23 @@ def build_verilator(harness: Harness, cells: str = "") -> Path:
     source = to_verilog(harness, "harness", UltraScalePlus() if cells else None) + cells + top
     # The program finds its libraries by their paths in this environment.
     tools = tool_versions("verilator", "cocotb") + sys.version + sys.prefix
-    recipe = Path(__file__).with_name("child.py").read_text()
+    recipes = [Path(__file__).with_name(f"{name}.py").read_text() for name in ("child", _CACHE)]
+    objects = cache_root() / "verilator" / f"objects-{content_key(tools, *recipes)}"
 
     def build(folder: Path) -> None:
         path = folder / "harness.v"
         path.write_text(source)
-        runtime = (
-            cache_root() / "verilator" / f"runtime-{content_key(tools, recipe, RUNTIME_OBJECTS)}"
-        )
-        for built in runtime.glob(RUNTIME_OBJECTS):
-            copied = shutil.copy(built, folder)
-            # Newer than all that is about to be written, so that make leaves it alone.
-            os.utime(copied, (time.time() + 86400,) * 2)
-        job = {"action": "build", "folder": str(folder), "source": str(path)}
+        job = {
+            "action": "build",
+            "folder": str(folder),
+            "source": str(path),
+            "objects": str(objects),
+        }
         log = _run_child(job, folder)
         if not (folder / "bench").is_file():
             raise InputError("verilator", "Verilog without warnings", _last_line(log))
-        _keep_runtime(folder, runtime)
 
-    return cached_folder("verilator", content_key(source, tools, recipe, RUNTIME_OBJECTS), build)
-
-
-def _keep_runtime(folder: Path, runtime: Path) -> None:
-    with locked(runtime.with_suffix(".lock")):
-        if not runtime.is_dir():
-            scratch = Path(tempfile.mkdtemp(prefix=".runtime-", dir=runtime.parent))
-            for built in folder.glob(RUNTIME_OBJECTS):
-                shutil.copy(built, scratch)
-            scratch.rename(runtime)
+    return cached_folder("verilator", content_key(source, tools, *recipes), build)
 
 
 def _run_child(job: dict[str, Any], folder: Path) -> str:
@@ -122,7 +109,7 @@ def _run_child(job: dict[str, Any], folder: Path) -> str:
     job_file.write_text(json.dumps(job))
     done = subprocess.run(
         [sys.executable, "-m", "rtl.cosim.child", str(job_file)],
-        env=_environment(),
+        env=_environment() | _objects_kept(job),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -131,6 +118,14 @@ def _run_child(job: dict[str, Any], folder: Path) -> str:
         check=False,
     )
     return done.stdout
+
+
+def _objects_kept(job: dict[str, Any]) -> dict[str, str]:
+    """Return what lets the makefile that Verilator writes compile by way of our cache."""
+    if "objects" not in job:
+        return {}
+    script = str(Path(__file__).with_name(f"{_CACHE}.py"))
+    return {"OBJCACHE": shlex.join([sys.executable, "-S", script, job["objects"]])}
 
 
 def _environment() -> dict[str, str]:
