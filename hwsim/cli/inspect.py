@@ -66,7 +66,10 @@ def models(as_json: AsJson = False) -> int:
         }
         for name, entry in ZOO.items()
     ]
-    rows += [{"name": name, "description": text} for name, text in DESCRIPTIONS.items()]
+    phases = "(phases prefill, decode, request)"
+    rows += [
+        {"name": name, "description": f"{text} {phases}"} for name, text in DESCRIPTIONS.items()
+    ]
     rows += [
         {"name": name, "description": f"{entry.description} ({', '.join(entry.defaults)})"}
         for name, entry in GENERATORS.items()

@@ -105,8 +105,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 """Name -> configuration."""
 
 DESCRIPTIONS = {
-    "llama2-7b": "LLaMA 2 7B (phases prefill, decode, request)",
-    "opt-6.7b": "OPT 6.7B (phases prefill, decode, request)",
+    "llama2-7b": "LLaMA 2 7B",
+    "opt-6.7b": "OPT 6.7B",
     "mixtral-8x7b": "Mixtral 8x7B, 8 experts, top 2",
     "switch-base-128": "Switch Transformer base, 128 experts, top 1",
     "switch-large-128": "Switch Transformer large, 128 experts, top 1",
