@@ -1,11 +1,11 @@
-"""Check PIUMA and SMASH: counts on known matrices, two laws, order of the versions."""
+"""Check PIUMA and SMASH: counts on known matrices, two laws, memories, order of the versions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from hwsim.core.result import Claim
-from hwsim.experiments import piuma_counts, piuma_laws, piuma_smash
+from hwsim.experiments import piuma_counts, piuma_laws, piuma_memories, piuma_smash
 
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
@@ -15,12 +15,13 @@ __all__ = ["charts", "claims", "unchecked"]
 
 def claims() -> list[Claim]:
     """Return the claims of all parts."""
-    return [claim for part in (piuma_counts, piuma_laws, piuma_smash) for claim in part.claims()]
+    parts = (piuma_counts, piuma_laws, piuma_memories, piuma_smash)
+    return [claim for part in parts for claim in part.claims()]
 
 
 def charts() -> list[Chart]:
-    """Return the sensitivity of SMASH's time."""
-    return piuma_smash.charts()
+    """Return the sensitivity of SMASH's time, and what the memory model changes."""
+    return [*piuma_smash.charts(), *piuma_memories.charts()]
 
 
 def unchecked() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwsim.experiments import piuma_counts, piuma_runs
+from hwsim.experiments import piuma_counts, piuma_memories, piuma_runs
 from hwsim.experiments.piuma_counts import mycielskian_counts, stencil_counts
 from hwsim.experiments.piuma_laws import knuth_probes
 from hwsim.experiments.piuma_runs import PIECE_ROWS, calibrated, sampled_rows
@@ -67,3 +67,12 @@ def test_a_wrong_value_of_the_machine_misses_the_claim(monkeypatch: pytest.Monke
         "piuma-small-values": False,
         "piuma-small-stored": False,
     }
+
+
+def test_a_memory_that_is_too_far_or_too_fast_misses_its_claims(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(piuma_memories, "_cycles", lambda kernel, model: -len(model))
+    monkeypatch.setattr(piuma_memories, "lone_word_cycles", len)
+    monkeypatch.setattr(piuma_memories, "words_per_cycle", lambda model: 0.32)
+    assert [claim.passed for claim in piuma_memories.claims()] == [False, False, False]

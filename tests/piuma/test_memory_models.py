@@ -116,3 +116,20 @@ def test_other_kernels_run_on_dram(kernel: str) -> None:
 def test_bad_memory_is_refused_by_name(setting: str, field: str) -> None:
     with pytest.raises(InputError, match=field):
         PiumaSpec().override(["memory.model=dram", setting])
+
+
+def test_looking_at_every_cycle_changes_nothing(runs: dict[str, Result]) -> None:
+    """Nor do 64 blocks change the product (``run`` compares it with golden's)."""
+    plain = run("dram", "blocks=2", detail="tile")
+    assert plain.stats.units == runs["dram"].stats.units
+    assert plain.extra["dram_commands"] == runs["dram"].extra["dram_commands"]
+    assert run("dram", "blocks=64", kernel="row-heap").extra["dram_rows"]["misses"] > 0
+
+
+def test_a_trace_with_dram_covers_the_run() -> None:
+    request = RunRequest(model=MATRIX, machine="piuma", settings=("memory.model=dram",))
+    session = prepare(request)
+    result = session.machine.run(session.program, trace=True)
+    again = session.machine.run(session.program)
+    assert result.trace is not None
+    assert result.cycles == again.cycles
