@@ -2,6 +2,9 @@
 
 Equal layers share their code, so an instruction is named after its layer's kind and extents; which
 op it belongs to is told by the track of layers above it. Steps of a request follow each other.
+
+Counters are sampled every SAMPLE_CYCLES of a layer: bytes that loads and stores have moved, evenly
+over their time; tokens between units (filled and free buffers); loads and stores at work.
 """
 
 from __future__ import annotations
@@ -27,8 +30,12 @@ __all__ = ["record_trace", "write_events"]
 
 _OPCODES = [unit.upper() for unit in UNITS] + [op.upper() for op in MISC_OPS] + ["LAYER"]
 _LAYER_UNIT = len(UNITS)
-_COLUMNS = 5 + 2 + 2 * (_LAYER_UNIT + 1)
-"""Of a sample without channels; none is taken."""
+SAMPLE_CYCLES = 1024
+_BURSTS = 2
+"""Columns of a sample that stay 0: bursts queued in DRAM."""
+_BUSY_AT = 5 + _BURSTS + _LAYER_UNIT + 1
+_TOKENS_AT = _BUSY_AT + _LAYER_UNIT + 1
+_COLUMNS = _TOKENS_AT + len(UNITS) ** 2
 
 
 def record_trace(program: FlightProgram, speed: Fraction, max_events: int) -> Trace:
@@ -36,34 +43,73 @@ def record_trace(program: FlightProgram, speed: Fraction, max_events: int) -> Tr
     table = _table(program)
     builder = TraceBuilder(table, max_events)
     builder.begin(table, 1)
-    end = _play(program, speed, builder, max_events)
+    end = _play(program, table, speed, builder, max_events)
     return builder.build(end)
 
 
 def write_events(program: FlightProgram, speed: Fraction, sink: TraceSink) -> None:
     """Hand all events of ``program`` to ``sink``."""
-    sink.begin(_table(program), 1)
-    _play(program, speed, sink, None)
+    table = _table(program)
+    sink.begin(table, 1)
+    _play(program, table, speed, sink, None)
 
 
-def _play(program: FlightProgram, speed: Fraction, sink: TraceSink, max_events: int | None) -> int:
+def _play(
+    program: FlightProgram, table: Program, speed: Fraction, sink: TraceSink, max_events: int | None
+) -> int:
     """Hand over events layer by layer until there are more than enough; return the last cycle."""
     times = [play_times(body) for body in program.bodies]
     first = np.cumsum([0, *(len(body.code) for body in program.bodies)])
-    none = np.zeros((0, _COLUMNS + len(UNITS) ** 2), np.int64)
+    sampled: dict[int, NDArray[np.int64]] = {}
     now, taken, end = Fraction(0), 0, 0
     for index, run in _in_time(program):
-        events = _events(times[run.body], now, speed)
-        events[:, 1] += first[run.body]
-        now += times[run.body].cycles / speed
+        body = run.body
+        events = _events(times[body], now, speed)
+        if body not in sampled:
+            alone = _events(times[body], Fraction(0), speed)
+            code = table.instructions[first[body] : first[body + 1]]
+            sampled[body] = _samples(alone, code, int(times[body].cycles / speed))
+        events[:, 1] += first[body]
+        now += times[body].cycles / speed
         begin, end = end, -(-now.numerator // now.denominator)
         whole = np.array([[begin, int(first[-1]) + index, end, 0]], np.int64)
         events = np.concatenate([whole, events])
-        sink.take(events[np.argsort(events[:, 0], kind="stable")], none)
+        samples = sampled[body].copy()
+        samples[:, [0, 1, 4]] += begin
+        samples[-1:, 1] = end
+        sink.take(events[np.argsort(events[:, 0], kind="stable")], samples)
         taken += len(events)
         if max_events is not None and taken > max_events:
             break
     return end
+
+
+def _samples(events: NDArray[np.int64], code: NDArray[np.void], cycles: int) -> NDArray[np.int64]:
+    """Return what a layer's counters are from its begin on, as :class:`TraceSink` takes them.
+
+    ``events`` are those of :func:`_events`, ``code`` the rows of the layer's instructions. A layer
+    of less than a cycle has no sample.
+    """
+    edges = np.append(np.arange(0, cycles, SAMPLE_CYCLES), cycles)
+    samples = np.zeros((len(edges) - 1, _COLUMNS), np.int64)
+    start, end, rows = events[:, 0], events[:, 2], code[events[:, 1]]
+    lasting = np.maximum(end - start, 1)
+    samples[:, 0], samples[:, 1], samples[:, 4] = edges[:-1], edges[1:], edges[:-1]
+    for unit, column in ((LD, 2), (ST, 3)):
+        mine = rows["unit"] == unit
+        done = (edges[:, None] - start[mine]) / lasting[mine]
+        # All has moved at the last edge, whatever was cut to whole cycles.
+        done[-1] = 1
+        moved = (rows["mem_bytes"][mine] * done.clip(0, 1)).sum(axis=1).astype(np.int64)
+        samples[:, column] = np.diff(moved)
+        is_at_work = (start[mine] <= edges[:-1, None]) & (edges[:-1, None] < end[mine])
+        samples[:, _BUSY_AT + unit] = is_at_work.sum(axis=1)
+    for channel in range(len(UNITS) ** 2):
+        given = np.sort(end[rows["release"] >> channel & 1 == 1])
+        taken = np.sort(start[rows["wait"] >> channel & 1 == 1])
+        held = [np.searchsorted(times, edges[:-1], "right") for times in (given, taken)]
+        samples[:, _TOKENS_AT + channel] = np.maximum(held[0] - held[1], 0)
+    return samples
 
 
 def _in_time(program: FlightProgram) -> Iterator[tuple[int, Run]]:

@@ -3,6 +3,9 @@
 Instructions are too many to be events. Every INTERVAL_CYCLES the accounts are looked at; a slice
 is a run of intervals in which a unit was in one state most of the time. A wait is charged when it
 ends, so that intervals without any charge belong to the wait that ends next.
+
+Counters are sampled at the same times: bytes of off-chip memory, threads of each pipeline that wait
+for an access, descriptors queued in each DMA engine.
 """
 
 from __future__ import annotations
@@ -14,7 +17,20 @@ from hwsim.components.engine_trace import MAX_TRACE_EVENTS, TraceBuilder
 from hwsim.core.program import INSTRUCTION, Program
 from hwsim.core.result import STALL_REASONS, Trace
 from hwsim.core.trace import TraceSink
-from hwsim.piuma.state import BUSY, Chip
+from hwsim.piuma.state import (
+    ATOMIC,
+    BUSY,
+    CACHE,
+    DMA_LENGTH,
+    DRAM,
+    DRAM_READ,
+    DRAM_WRITE,
+    HALTED,
+    NETWORK,
+    OF_PIPE,
+    REASON,
+    Chip,
+)
 
 __all__ = ["INTERVAL_CYCLES", "ActivityTrace", "Watcher", "prevailing_states"]
 
@@ -22,28 +38,60 @@ INTERVAL_CYCLES = 1000
 
 _STATES = ["busy", *STALL_REASONS, "idle"]
 _IDLE = len(_STATES) - 1
-_UNKNOWN = -1
+_ACCESSES = (ATOMIC, CACHE, DRAM, NETWORK)
+_LEVELS_AT = 7
+"""Column of a sample behind bytes and DRAM's bursts, which are not counted here."""
 
 
 class Watcher:
     """Keeps copies of the accounts of one op's run."""
 
     def __init__(self) -> None:
+        self._pipelines = 0
         self.times: list[int] = [0]
         self._accounts: list[NDArray[np.int64]] = []
+        self._moved: list[NDArray[np.int64]] = [np.zeros(2, np.int64)]
+        self._levels: list[NDArray[np.int64]] = []
 
     def look(self, chip: Chip, now: int) -> None:
         """Note the accounts in cycle ``now``; only the last look at a cycle counts."""
         if self._accounts and now == self.times[-1]:
             self.times.pop()
             self._accounts.pop()
+            self._moved.pop()
+            self._levels.pop()
         self.times.append(now)
+        self._pipelines = len(chip.pipe)
         self._accounts.append(np.concatenate([chip.accounts, chip.dma_accounts]))
+        self._moved.append(chip.block[:, [DRAM_READ, DRAM_WRITE]].sum(axis=0))
+        self._levels.append(np.concatenate([_waiting(chip, now), chip.block[:, DMA_LENGTH]]))
+
+    def samples(self) -> NDArray[np.int64]:
+        """Return the counters of each interval as :meth:`TraceSink.take` gets them."""
+        times, levels = np.array(self.times), np.stack(self._levels)
+        units = levels.shape[1] + 1  # the track of ops has none
+        found = np.zeros((len(levels), _LEVELS_AT + 2 * units), np.int64)
+        found[:, 0], found[:, 1], found[:, 4] = times[:-1], times[1:], times[1:]
+        found[:, 2:4] = np.diff(np.stack(self._moved), axis=0)
+        engines = levels.shape[1] - self._pipelines
+        in_flight = _LEVELS_AT + units
+        found[:, in_flight : in_flight + self._pipelines] = levels[:, : self._pipelines]
+        queued = _LEVELS_AT + self._pipelines
+        found[:, queued : queued + engines] = levels[:, self._pipelines :]
+        return found
 
     def states(self) -> NDArray[np.int64]:
         """Return int64[intervals, units]: see :func:`prevailing_states`."""
         accounts = np.stack([np.zeros_like(self._accounts[0]), *self._accounts])
         return prevailing_states(np.diff(accounts, axis=0), np.diff(self.times))
+
+
+def _waiting(chip: Chip, now: int) -> NDArray[np.int64]:
+    """Return how many threads of each pipeline wait for an access in cycle ``now``."""
+    thread = chip.thread
+    is_waiting = (chip.ready > now) & (thread[:, HALTED] == 0)
+    is_waiting &= np.isin(thread[:, REASON], _ACCESSES)
+    return np.bincount(thread[is_waiting, OF_PIPE], minlength=len(chip.pipe))
 
 
 def prevailing_states(charged: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -98,8 +146,9 @@ class ActivityTrace:
         whole = [self._now, self._units * self._ops * len(_STATES) + self._done]
         events = np.concatenate([[[*whole, self._now + cycles, 0]], events])
         assert self._sink is not None
-        none = np.zeros((0, 5 + 2 * len(self._table.units)), np.int64)
-        self._sink.take(events[np.argsort(events[:, 0], kind="stable")], none)
+        samples = watcher.samples()
+        samples[:, [0, 1, 4]] += self._now
+        self._sink.take(events[np.argsort(events[:, 0], kind="stable")], samples)
         self._now += cycles
         self._done += 1
 

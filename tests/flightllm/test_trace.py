@@ -9,6 +9,7 @@ import pytest
 
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Trace
+from hwsim.flightllm.body import pieces
 from hwsim.flightllm.isa import UNITS
 from hwsim.flightllm.lower import FlightProgram
 from hwsim.flightllm.machine import FlightMachine
@@ -82,3 +83,23 @@ def test_a_long_trace_is_cut_and_says_so() -> None:
 def test_tracing_changes_no_cycle(tokens: int) -> None:
     machine, program = compiled(Workload(phase="prefill", seq_tokens=tokens))
     assert machine.run(program, trace=True).cycles == machine.run(program).cycles
+
+
+def test_counters_move_every_byte_and_show_buffers_in_use() -> None:
+    machine, program = compiled()
+    result = machine.run(program, trace=True)
+    assert result.trace is not None
+    counters = result.trace.counters
+    for unit, name in (("ld", "memory read"), ("st", "memory written")):
+        times, values = counters[f"{name} (bytes/cycle)"]
+        assert times[-1] == result.cycles
+        moved = (values[:-1] * np.diff(times)).sum()
+        expected = 0
+        for run in program.runs:
+            code = program.bodies[run.body].code
+            mine = code[code["unit"] == UNITS.index(unit)]
+            expected += run.steps * int((mine["length"] * pieces(mine)).sum())
+        assert moved == pytest.approx(expected, rel=1e-9)
+    at_work = counters["ld requests in flight"][1]
+    assert set(at_work.tolist()) <= {0.0, 1.0}
+    assert any(name.endswith("(tokens)") and values.max() for name, (_, values) in counters.items())

@@ -76,6 +76,18 @@ def test_tracks_are_whole_and_change_state_at_every_border() -> None:
             assert after["start"] % INTERVAL_CYCLES == 0
 
 
+def test_counters_move_every_byte_and_show_waiting_threads() -> None:
+    result = traced()
+    assert result.trace is not None
+    counters = result.trace.counters
+    for name, direction in (("read", "read"), ("written", "write")):
+        times, values = counters[f"memory {name} (bytes/cycle)"]
+        moved = (values[:-1] * np.diff(times)).sum()
+        assert moved == pytest.approx(result.stats.bytes["dram"][direction], rel=1e-9)
+    waiting = counters["b0.mtp0 requests in flight"][1]
+    assert 1 <= waiting.max() <= 16  # threads of a pipeline
+
+
 def test_tracing_changes_no_cycle() -> None:
     assert traced().stats == traced(trace=False).stats
     assert traced(trace=False).trace is None
