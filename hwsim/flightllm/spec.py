@@ -103,9 +103,9 @@ class ExpertSpec(_Part):
 
 
 class MemorySpec(_Part):
-    """How HBM is timed: by rate and efficiency, or command by command."""
+    """How HBM is timed: not at all, by rate and efficiency, or command by command."""
 
-    model: Literal["simple", "dram"] = "simple"
+    model: Literal["ideal", "simple", "dram"] = "simple"
     device: str = Field("hbm2e-3200", description="device of model dram (docs/memory.md)")
     path_cycles: int = Field(16, ge=0, description="to the controller and back, dram (assumed)")
     outstanding: int = Field(32, ge=1, le=256, description="loads of a core in flight (assumed)")

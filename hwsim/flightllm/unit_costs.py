@@ -39,7 +39,9 @@ class UnitCosts:
     def __init__(self, spec: FlightSpec) -> None:
         self.spec = spec
         self.is_profile = spec.timing == "artifact"
-        self.byte_cycles = Fraction(spec.clock_hz) / spec.hbm.channel_bytes_per_s
+        is_ideal = spec.memory.model == "ideal"
+        rate = spec.hbm.channel_bytes_per_s
+        self.byte_cycles = Fraction(0) if is_ideal else Fraction(spec.clock_hz) / rate
         self.same = Fraction(spec.hbm.same_channel_percent, 100)
         self.cross = Fraction(spec.hbm.cross_channel_percent, 100)
 

@@ -130,9 +130,12 @@ def run(workload: Workload, *asked: str, **how: Any) -> Any:
 def test_a_step_runs_behind_dram_and_moves_the_same_bytes() -> None:
     step = Workload(phase="decode", kv_tokens=40)
     simple, dram = run(step), run(step, "memory.model=dram")
+    ideal = run(step, "memory.model=ideal")
+    assert ideal.cycles < min(dram.cycles, simple.cycles)
+    assert dram.stats.bytes == simple.stats.bytes == ideal.stats.bytes
     assert dram.cycles != simple.cycles
-    assert dram.stats.bytes == simple.stats.bytes
     dram.check()
+    ideal.check()
     commands, moved = dram.extra["dram_commands"], dram.stats.bytes["dram"]
     for name, direction in (("RD", "read"), ("WR", "write")):
         assert moved[direction] <= 32 * commands[name]
