@@ -23,12 +23,12 @@ def is_stale(model: AreaModel) -> bool:
 def area_of(machine: Machine) -> dict[str, Any]:
     """Return the ``area`` of a run's JSON: parts, total, share of the board, and doubts.
 
-    Raises :class:`InputError` if the machine has no RTL.
+    Raises :class:`InputError` if the machine has no RTL, or none for such a board.
     """
     design = machine.area()
     if design is None:
         found = f"{machine.name} ({machine.preset})"
-        raise InputError("--area", "a machine that is built of RTL units", found)
+        raise InputError("--area", "a machine whose units were synthesised for its board", found)
     parts = [_part_row(part) for part in design.parts if part.count]
     total = {name: sum(part["cells"][name] for part in parts) for name in FPGA_RESOURCES}
     board = BOARDS[design.board]

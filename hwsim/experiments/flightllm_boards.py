@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
+from hwsim.experiments.area import area_of
 from hwsim.experiments.flightllm_runs import milliseconds, run
 from hwsim.flightllm.csd_chain import outputs_per_issue
 from hwsim.flightllm.spec import PRESETS, FlightSpec
@@ -167,7 +169,25 @@ def _resources() -> list[Claim]:
     assert isinstance(spec, FlightSpec)
     dsps = spec.mpe.mm_macs_per_cycle // 2
     chain = CsdChainSpec()
+    cells = area_of(make_machine("flightllm", "u280"))["total"]
+    fit = "by the fit over synthesised sizes (hwsim run --area), before placement"
     return [
+        _claim(
+            "area.dsp48e2", f"DSPs of chains and vector units, {fit}", cells["dsp48e2"], 6345, "1",
+            0.05, "third-party", f"notes on {_PAPER}",
+        ),
+        _claim(
+            "area.uram", f"UltraRAMs, {fit}", cells["uram"], 792, "1", 0.05, "third-party",
+            f"notes on {_PAPER}",
+        ),
+        _claim(
+            "area.ramb36", f"block RAMs, without those of scales and instructions, {fit}",
+            cells["ramb36"], 1252, "1", 0.15, "third-party", f"notes on {_PAPER}", is_gated=False,
+        ),
+        _claim(
+            "area.lut", f"LUTs of the listed units, {fit}", cells["lut"], 0.44 * 1_303_680, "1",
+            0.2, "third-party", f"notes on {_PAPER}: 44.0 % of the board", is_gated=False,
+        ),
         _claim(
             "dsp.total", "DSPs of the matrix engines of three cores", dsps * spec.cores, 6345, "1",
             0.05, "third-party", f"notes on {_PAPER}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hwsim.core.area import AreaDesign
 from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
@@ -88,6 +89,13 @@ class FlightMachine(Machine):
         graph = prune_queries_and_keys(graph, self.spec)
         return graph.replace(ops=list(graph.ops()), notes=notes) if notes else graph
 
+    def area(self) -> AreaDesign | None:
+        if self.preset != "u280":  # other boards have another fabric
+            return None
+        from hwsim.flightllm.area import flight_area
+
+        return flight_area(self.spec)
+
     def idle_energy_pj(self, cycles: int) -> dict[str, float]:
         from hwsim.flightllm.energy import run_energy
 
@@ -121,6 +129,7 @@ class FlightMachine(Machine):
         hbm = self.spec.hbm
         rate_bytes = hbm.channels_per_core * hbm.channel_bytes_per_s * shares
         memory = int(moved * self.spec.clock_hz / rate_bytes) + 1
+        memory = 0 if self.spec.memory.model == "ideal" else memory
         cycles = int(max(compute, memory) / self.spec.speed) + 1
         return OpEstimate(cycles, compute, memory, moved, dims.groups * dims.m * dims.n, macs)
 

@@ -12,7 +12,7 @@ from rtl.cache import content_key, tool_versions
 from rtl.emit import to_rtlil
 from rtl.sources import source_hash
 from rtl.synth.platform import UltraScalePlus
-from rtl.synth.sizes import Sweep
+from rtl.synth.sweep import Sweep
 from rtl.synth.xilinx import WORKER, synthesize
 
 __all__ = ["SYNTHESIS", "record_sweep"]

@@ -5,13 +5,8 @@ A machine's units join by an entry here; ``hwsim rtl synth --record UNIT`` then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import product
-from typing import Any
-
-from amaranth.lib import wiring
-from pydantic import BaseModel
 
 from hwsim.core.errors import unknown_name
 from hwsim.sat.spec import (
@@ -25,6 +20,7 @@ from hwsim.sat.spec import (
     WuveSpec,
 )
 from rtl.common.fifo import Fifo, FifoSpec
+from rtl.sat.data_provider import DataProvider
 from rtl.sat.nm_packer import NmPacker
 from rtl.sat.nm_unpacker import NmUnpacker
 from rtl.sat.pre_gen_words import PreGenWords
@@ -37,34 +33,11 @@ from rtl.sat.topn_sorter import TopNSorter
 from rtl.sat.uspe import Uspe
 from rtl.sat.west_lane import WestLane
 from rtl.sat.wuve import Wuve
+from rtl.synth.flightllm_sizes import FLIGHTLLM_SWEEPS
 from rtl.synth.scratchpad import Scratchpad, ScratchpadSpec
+from rtl.synth.sweep import Sweep
 
-__all__ = ["SWEEPS", "Sweep", "find_sweep"]
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The sizes of one unit.
-
-    Attributes
-    ----------
-    unit : str
-        ``<machine>/<unit>``.
-    component : type of wiring.Component
-        Called with a spec.
-    sizes : tuple of BaseModel
-        Specs to synthesise, more of them than terms and four at least.
-    parameters : tuple of str
-        Dotted names that the cells depend on; the others of the spec are another unit's.
-    terms : tuple of str
-        In which cells grow (:func:`hwsim.components.area.term_value`).
-    """
-
-    unit: str
-    component: Callable[[Any], wiring.Component]
-    sizes: tuple[BaseModel, ...]
-    parameters: tuple[str, ...]
-    terms: tuple[str, ...]
+__all__ = ["SWEEPS", "find_sweep"]
 
 
 def _sorters(*patterns: tuple[int, int]) -> list[SorterSpec]:
@@ -146,6 +119,7 @@ _TILE_SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1))
 SWEEPS: dict[str, Sweep] = {
     sweep.unit: sweep
     for sweep in (
+        *FLIGHTLLM_SWEEPS,
         Sweep(
             "common/fifo",
             Fifo,
@@ -226,6 +200,16 @@ SWEEPS: dict[str, Sweep] = {
             ),
             ("sore.lanes", "sore.sorter.nm_n", "sore.sorter.nm_m", "engines", "word_bits"),
             ("sore.lanes", "sore.lanes*sore.sorter.nm_m", "sore.lanes/8"),
+        ),
+        Sweep(
+            "sat/data_provider",
+            DataProvider,
+            tuple(
+                SoreSpec(lanes=lanes, sorter=SorterSpec(nm_m=m))
+                for lanes, m in ((8, 4), (8, 8), (16, 4), (16, 8), (32, 8), (32, 16))
+            ),
+            ("lanes", "sorter.nm_m"),
+            ("1", "lanes", "lanes*sorter.nm_m"),
         ),
         Sweep(
             "sat/wuve",

@@ -61,4 +61,4 @@ def test_a_wrong_memory_is_named(hwsim, settings, field):
 
 def test_area_of_a_machine_without_rtl_sizes_is_refused(hwsim):
     refusal = hwsim("run", "resnet18-32", "--machine", "cpu", "--area").refusal()
-    assert refusal[:2] == ("--area", "a machine that is built of RTL units")
+    assert refusal[:2] == ("--area", "a machine whose units were synthesised for its board")

@@ -44,8 +44,27 @@ def test_sizes_outside_are_named() -> None:
 
 
 def test_a_machine_without_rtl_is_refused() -> None:
-    with pytest.raises(InputError, match=r"--area: need a machine that is built of RTL"):
-        area.area_of(make_machine("sat", "scalesim"))
+    for name, preset in (("sat", "scalesim"), ("flightllm", "vhk158"), ("piuma", "block")):
+        with pytest.raises(InputError, match=r"--area: need a machine whose units were synth"):
+            area.area_of(make_machine(name, preset))
+
+
+def test_flightllm_takes_the_dsps_and_memories_of_its_cores() -> None:
+    found = area.area_of(make_machine("flightllm", "u280"))
+    instances = {part["unit"]: part["count"] for part in found["parts"]}
+    assert instances["flightllm/csd_chain"] == 3 * 4096 // 32  # two products per DSP, 16 in a chain
+    assert instances["flightllm/dequant"] == 3 * (2048 + 32) // 16  # both buffers' ports
+    assert found["board"] == "u280"
+    # Chains alone, then what norms and softmax multiply.
+    assert 3 * 2048 < found["total"]["dsp48e2"] < 1.1 * 3 * 2048
+    # 8 MiB per core of UltraRAM of 32 KiB; block RAMs of 4 KiB for 1 MiB, 128, 256 and 64 KiB.
+    assert found["total"]["uram"] == 3 * 8 * 2**20 // 2**15
+    blocks = 3 * (1024 + 128 + 256 + 64) // 4
+    assert found["total"]["ramb36"] == pytest.approx(blocks, rel=0.02)
+    assert not found["is_extrapolated"]
+    assert found["stale"] == []
+    coded = area.area_of(make_machine("flightllm", "u280", settings=["experts.format=qmoe"]))
+    assert coded["total"]["uram"] > found["total"]["uram"]  # the decoders' tables
 
 
 def test_changed_sources_are_stale(monkeypatch: pytest.MonkeyPatch) -> None:

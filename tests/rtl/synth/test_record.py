@@ -12,7 +12,8 @@ from hwsim.core.area import parameters_of
 from hwsim.core.errors import InputError
 from rtl.emit import to_rtlil
 from rtl.synth.record import record_sweep
-from rtl.synth.sizes import SWEEPS, Sweep, find_sweep
+from rtl.synth.sizes import SWEEPS, find_sweep
+from rtl.synth.sweep import Sweep
 from rtl.synth.xilinx import MEMORY_LUTS, RESOURCES, count_cells, synthesize
 
 
