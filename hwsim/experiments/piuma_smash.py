@@ -20,9 +20,9 @@ _PUBLISHED = 9.4
 """Speed-up that the abstract states (Shivdikar 2021)."""
 
 _WHY = (
-    "V1's high bits crowd hub rows into parts of the table and its rows go to threads whole, both "
-    "the more the larger windows are. Windows, tags and scratchpad are not in the texts at hand; "
-    "of eleven readings (docs/piuma.md) those near 9.4 rest on no text, and one loses the order"
+    "V1 hangs on few windows in which a hub's row overflows its part of the table. Windows, tags, "
+    "scratchpad and order of vertices are not in the texts at hand; of twelve readings "
+    "(docs/piuma.md) none that a text supports is within 30 %"
 )
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -115,7 +115,8 @@ def charts() -> list[Chart]:
     changes = sensitivity()
     caption = (
         f"Change of the time of {_FIGURE_PIECES * PIECE_ROWS} rows of the calibrated R-MAT times "
-        "all of it when one parameter differs from the default. No text at hand states them."
+        "all of it when one parameter differs from the default. No text at hand states them. Few "
+        "hub rows are among these: with more of them V1 takes longer (docs/piuma.md)."
     )
     return [
         group_chart(
