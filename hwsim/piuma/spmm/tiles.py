@@ -128,30 +128,14 @@ def cut_tiles(
 
     Without ``has_cold`` all tiles with non-zeros are hot.
     """
-    m, n, width = extents
+    m, n, _ = extents
     ptr, col, val = matrix
     nonzeros = int(ptr[-1])
     rows = np.repeat(np.arange(m), np.diff(ptr))
-    tile_cols = tile_columns(spec, width)
-    panels = ceil_div(n, tile_cols)
-    best = -1
-    for each in _PANELS if has_cold else _PANELS[:1]:
-        tried_cuts = row_panels(spec, ptr, each)
-        panel_of = np.searchsorted(tried_cuts, rows, side="right") - 1
-        choice = TileChoice(
-            spec,
-            rows,
-            panel_of * panels + col[:nonzeros] // tile_cols,
-            tried_cuts,
-            panels,
-            (m, width),
-            8 * width * min(tile_cols, n),
-        )
-        cycles, tried = choice.hot() if has_cold else (0, choice.counts > 0)
-        if best < 0 or cycles < best:
-            best, cuts, is_hot, tile_of = cycles, tried_cuts, tried, choice.tile_of
-            owner = choice.owners(is_hot)
-    tiles = len(is_hot)
+    choice, is_hot = _choose(spec, (ptr, rows, col[:nonzeros]), extents, has_cold=has_cold)
+    cuts, panels, tile_of, tiles = choice.cuts, choice.across, choice.tile_of, choice.tiles
+    tile_cols = tile_columns(spec, extents[2])
+    owner = choice.owners(is_hot)
     hot = is_hot[tile_of]
     pipelines = spec.blocks * spec.stp.pipelines
     chosen = np.flatnonzero(is_hot)
@@ -175,6 +159,30 @@ def cut_tiles(
         cold_val=val[:nonzeros][~hot].astype(np.float64),
         is_shared=_covered(lows, highs, m),
     )
+
+
+def _choose(
+    spec: PiumaSpec,
+    places: tuple[Array, Array, Array],
+    extents: tuple[int, int, int],
+    *,
+    has_cold: bool,
+) -> tuple[TileChoice, Array]:
+    """Return the cut that predicted cycles favour and its hot tiles; ``places``: ptr, rows, col."""
+    m, n, width = extents
+    ptr, rows, col = places
+    tile_cols = tile_columns(spec, width)
+    across = ceil_div(n, tile_cols)
+    found = []
+    for each in _PANELS if has_cold else _PANELS[:1]:
+        cuts = row_panels(spec, ptr, each)
+        tile_of = (np.searchsorted(cuts, rows, side="right") - 1) * across + col // tile_cols
+        fetched_bytes = 8 * width * min(tile_cols, n)
+        choice = TileChoice(spec, rows, tile_of, cuts, across, (m, width), fetched_bytes)
+        cycles, is_hot = choice.hot() if has_cold else (0, choice.counts > 0)
+        found.append((cycles, choice, is_hot))
+    _, choice, is_hot = min(found, key=lambda entry: entry[0])
+    return choice, is_hot
 
 
 def _rank(chosen: Array, tiles: int) -> Array:
