@@ -58,13 +58,13 @@ def check_trace(call: Call) -> np.ndarray:
 
 @pytest.mark.parametrize(("mr", "nr", "form"), KERNELS)
 def test_spmm_on_every_tail_and_its_micro_ops(mr: int, nr: int, form: str) -> None:
-    layer = make_layer(21, 11, 63 if mr < 32 else 127, 0.3, seed=mr * 100 + nr)
-    layer.weights[[2, 20]] = 0
+    layer = make_layer(17, 9, 3 * mr - 1, 0.3, seed=mr * 100 + nr)  # two strips and all tails
+    layer.weights[[2, 16]] = 0
     call = spmm_call(AARCH64, layer.weights, layer.bias, layer.x, mr=mr, nr=nr, form=form)
     np.testing.assert_array_equal(check_trace(call), _spmm(layer))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layers(), st.sampled_from(KERNELS))
 def test_spmm_of_any_layer_and_its_micro_ops(layer: Layer, kernel: tuple[int, int, str]) -> None:
     mr, nr, form = kernel

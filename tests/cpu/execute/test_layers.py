@@ -67,11 +67,11 @@ def test_depthwise_at_the_sizes_of_the_networks(run: Runner, kernel: int, stride
 
 
 @BOTH
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
-    height=st.integers(1, 9),
-    width=st.integers(1, 18),
-    co=st.integers(1, 10),
+    height=st.integers(1, 6),
+    width=st.integers(1, 13),
+    co=st.integers(1, 9),
     seed=st.integers(0, 2**31),
 )
 def test_first_convolution_of_any_image(
@@ -88,7 +88,7 @@ def test_first_convolution_of_any_image(
 
 
 @BOTH
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     height=st.integers(1, 7),
     width=st.integers(1, 7),
@@ -117,7 +117,7 @@ def test_convolution_through_a_table_of_any_image(
 
 
 @BOTH
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     height=st.integers(1, 6),
     width=st.integers(1, 6),
@@ -144,7 +144,7 @@ def test_the_comparison_sees_a_step_that_is_off() -> None:
 
 
 @BOTH
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(channels=st.integers(1, 11), pixels=st.integers(1, 60), seed=st.integers(0, 2**31))
 def test_global_pool_of_any_plane(run: Runner, channels: int, pixels: int, seed: int) -> None:
     x = integers(seed, channels, pixels)
