@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,24 +24,34 @@ from hwsim.flightllm.isa import LD, MISC, ST, SYS, UNITS, WORDS, program_bytes
 from hwsim.flightllm.plan import Layer
 from hwsim.flightllm.spec import FlightSpec
 
-__all__ = ["at_length", "layer_counts", "storage_of_lengths", "storage_report"]
+__all__ = [
+    "at_length",
+    "layer_counts",
+    "product_cycles",
+    "storage_of_lengths",
+    "storage_report",
+]
 
 _WORD_BYTES = np.array([4 * WORDS[unit] for unit in range(len(UNITS))], np.int64)
 
 
 class _Counter(BodyBuilder):
-    """Count instructions per unit; nothing is kept."""
+    """Count instructions per unit and the cycles of products; nothing is kept."""
 
     def __init__(self, spec: FlightSpec) -> None:
         super().__init__(spec)
         self.counts = [0] * len(UNITS)
+        self.products: dict[tuple[int, int, Fraction], int] = {}
 
     def repeat(self, count: int, emit: Callable[[int], None]) -> None:
-        before = list(self.counts)
+        before, products = list(self.counts), dict(self.products)
         emit(0)
         self.counts = [
             old + (new - old) * count for old, new in zip(before, self.counts, strict=True)
         ]
+        for key, new in self.products.items():
+            old = products.get(key, 0)
+            self.products[key] = old + (new - old) * count
 
     def load(self, *_: Any, **__: Any) -> None:
         self.counts[LD] += 1
@@ -50,8 +62,10 @@ class _Counter(BodyBuilder):
     def store(self, *_: Any, **__: Any) -> None:
         self.counts[ST] += 1
 
-    def matrix(self, unit: int, *_: Any, **__: Any) -> None:
+    def matrix(self, unit: int, k_blocks: int, density: Fraction, **_: Any) -> None:
         self.counts[unit] += 1
+        key = (unit, k_blocks, density)
+        self.products[key] = self.products.get(key, 0) + 1
 
     def misc(self, *_: Any, **__: Any) -> None:
         self.counts[MISC] += 1
@@ -66,6 +80,16 @@ def layer_counts(layer: Layer, spec: FlightSpec) -> NDArray[np.int64]:
     (emit_step if layer.tokens == 1 else emit_prompt)(counter, layer)
     counter.barrier(0)
     return np.array(counter.counts, np.int64)
+
+
+def product_cycles(layer: Layer, spec: FlightSpec) -> Fraction:
+    """Return how long the layer's MM or MV are busy, in cycles before the speed-up."""
+    counter = _Counter(spec)
+    (emit_step if layer.tokens == 1 else emit_prompt)(counter, layer)
+    return sum(
+        (count * counter.units.matrix(k_blocks, density).busy)
+        for (_, k_blocks, density), count in counter.products.items()
+    ) + Fraction(0)
 
 
 def at_length(layer: Layer, tokens: int) -> Layer:
@@ -107,8 +131,8 @@ def storage_of_lengths(
         ``one_per_length_bytes``: a program for each length and core. ``bucketed_bytes``: one per
         bucket and core. ``shared_bytes``: one per bucket; the cores' differ in base addresses.
     """
-    steps = _bucket_bytes(step, STEP_BUCKET, spec)
-    prompts = _bucket_bytes(prompt, PROMPT_BUCKET, spec)
+    steps = _bucket_bytes(_occurrences(step), STEP_BUCKET, spec)
+    prompts = _bucket_bytes(_occurrences(prompt), PROMPT_BUCKET, spec)
     naive = STEP_BUCKET * sum(steps) + PROMPT_BUCKET * sum(prompts)
     bucketed = sum(steps) + sum(prompts)
     return {
@@ -121,9 +145,17 @@ def storage_of_lengths(
     }
 
 
-def _bucket_bytes(layers: Iterable[Layer], bucket: int, spec: FlightSpec) -> list[int]:
+def _occurrences(layers: Iterable[Layer]) -> frozenset[tuple[Layer, int]]:
+    """Return the different layers and how often each occurs, at no length and without masks."""
+    bare = (at_length(replace(layer, mask="", mask_tokens=0), 2) for layer in layers)
+    return frozenset(Counter(bare).items())
+
+
+@lru_cache(maxsize=8)
+def _bucket_bytes(
+    times: frozenset[tuple[Layer, int]], bucket: int, spec: FlightSpec
+) -> tuple[int, ...]:
     """Return the bytes of one core's program for each bucket of lengths."""
-    times = Counter(replace(layer, mask="", mask_tokens=0) for layer in layers)
     known: dict[Layer, int] = {}
 
     def size(layer: Layer) -> int:
@@ -139,7 +171,7 @@ def _bucket_bytes(layers: Iterable[Layer], bucket: int, spec: FlightSpec) -> lis
         barrier = int(_WORD_BYTES[SYS])
         return groups * (size(at_length(layer, bucket)) - barrier) + barrier
 
-    return [
-        sum(count * sized(layer, length) for layer, count in times.items())
+    return tuple(
+        sum(count * sized(layer, length) for layer, count in times)
         for length in range(bucket, spec.max_tokens + 1, bucket)
-    ]
+    )

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from hwsim.core.machine import make_machine
-from hwsim.flightllm.isa import UNITS, program_bytes
+from hwsim.flightllm.isa import MM, MV, UNITS, program_bytes
 from hwsim.flightllm.lower import FlightProgram, layer_body
 from hwsim.flightllm.plan import Layer
 from hwsim.flightllm.spec import PRESETS, FlightSpec
-from hwsim.flightllm.storage import at_length, layer_counts, storage_of_lengths
+from hwsim.flightllm.storage import at_length, layer_counts, product_cycles, storage_of_lengths
+from hwsim.flightllm.timing import play_body
 from mappers.greedy import map_graph
 from models.llm.config import parse_config
 from models.llm.graph import llm_graph
@@ -54,7 +55,9 @@ def size(workload: Workload) -> int:
     ],
 )
 def test_counting_a_layer_is_compiling_it(layer: Layer) -> None:
-    assert layer_counts(layer, SPEC).tolist() == layer_body(layer, 1, SPEC).counts().tolist()
+    body = layer_body(layer, 1, SPEC)
+    assert layer_counts(layer, SPEC).tolist() == body.counts().tolist()
+    assert product_cycles(layer, SPEC) == play_body(body).busy[MV if layer.tokens == 1 else MM]
 
 
 def test_lengths_move_contexts_and_a_prompts_rows() -> None:
