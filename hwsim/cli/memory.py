@@ -28,6 +28,12 @@ def memory(
     ] = None,
     scheduler: Annotated[str, typer.Option(help="frfcfs or fcfs.")] = "frfcfs",
     page: Annotated[str, typer.Option(help="open or closed rows.")] = "open",
+    drain_end: Annotated[
+        str, typer.Option(help="When a drain of writes ends: at a count or a level of queued ones.")
+    ] = "count",
+    activated_first: Annotated[
+        bool, typer.Option(help="Serve the burst that opened a row before all others.")
+    ] = False,
     refresh: Annotated[str, typer.Option(help="all_bank, per_bank or none.")] = "all_bank",
     timing: Annotated[
         list[str] | None, typer.Option(help="NAME=CLOCKS instead of the device's; repeatable.")
@@ -52,6 +58,8 @@ def memory(
     controller = Controller(
         scheduler=scheduler,  # type: ignore[arg-type]  # checked by Controller
         page=page,  # type: ignore[arg-type]
+        drain_end=drain_end,  # type: ignore[arg-type]
+        is_activated_first=activated_first,
         refresh=refresh,  # type: ignore[arg-type]
         mapping=mapping,
         is_hashed=hashed,

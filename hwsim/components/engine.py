@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from hwsim.components import engine_kernels as kernels
 from hwsim.components.dram.controller import Counts, count_events
+from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.parameters import DramParameters
 from hwsim.components.dram.simple import MemoryParameters, memory_state
 from hwsim.components.engine_trace import MAX_TRACE_EVENTS, TraceBuilder
@@ -309,7 +310,7 @@ def _new_engine(
         ops=ops,
         loops=np.zeros((MAX_LOOP_DEPTH + 1, kernels.SAVED_STATE + longest), np.int64),
         memory=memory_state(simple, capacity),
-        dram=dram,
+        dram=None if dram is None else dram.words,
         now=now,
         **_records(now, n_units, queue_depth, len(tokens)),
     )
@@ -408,5 +409,5 @@ def _collect(program: Program, engine: kernels.Engine, tally: NDArray[np.int64])
         instructions=instructions,
         skipped_instructions=int(engine.now[kernels.SKIPPED]),
         steps=int(engine.now[kernels.STEPS]),
-        dram=None if engine.dram is None else count_events(engine.dram),
+        dram=None if engine.dram is None else count_events(Dram(engine.dram)),
     )

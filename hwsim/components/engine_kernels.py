@@ -95,7 +95,7 @@ class Engine(NamedTuple):
     ops: np.ndarray  # [op, OP_ACCOUNT + units * ACCOUNTS]
     loops: np.ndarray  # [depth + 1, SAVED_STATE + snapshot]
     memory: np.ndarray  # see dram/simple.py; tag = instruction + instructions * trace row
-    dram: Any  # see dram/state.py; None: memory is used. Its arrays are of no use then
+    dram: Any  # words of dram/layout.py; None: memory is used
     now: np.ndarray  # [14]
     trace: np.ndarray  # [MAX_EVENTS + all of one cycle, 4]; emptied by the caller
     lanes: np.ndarray  # [unit, max outstanding] whether a request is in flight, if traced

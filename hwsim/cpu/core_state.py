@@ -166,7 +166,7 @@ class Core:
             geometry, np.full(first, -1), np.full(first, -1), _zeros(first), _zeros(first),
             _zeros(first), _zeros(c.RECENT), _zeros(self.spec.misses_in_flight), walk,
             self._counts, np.full(pages, -1), np.full(pages, -1), np.full((_FOLLOWED, 4), -1),
-            no_arrival() if self._dram is None else arrival_place(self._dram),
+            no_arrival() if self._dram is None else arrival_place(self._dram.words),
         )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components.array_table import table_of
-from hwsim.components.dram.arrival_buffer import pack_arrival, view_arrival
 from hwsim.components.dram.arrival_call import arrival_place, no_arrival
 from hwsim.components.dram.arrival_state import arrival_state
 from hwsim.components.dram.state import Controller
@@ -117,7 +116,7 @@ class Chip(NamedTuple):
     descriptors: NDArray[np.int64]  # [blocks * entries, 8]
     queue: NDArray[np.int64]
     barrier: NDArray[np.int64]
-    dram: NDArray[np.int64]  # DRAM (arrival_buffer), empty with other models
+    dram: NDArray[np.int64]  # DRAM (arrival_state), empty with other models
     dram_place: NDArray[np.int64]  # where it is (arrival_call)
     table: NDArray[np.int64]  # [fields before, 4] of this bundle (array_table)
 
@@ -201,14 +200,12 @@ def _arrival(spec: PiumaSpec) -> NDArray[np.int64]:
     each = spec.memory.dram_device(1)
     low = each.controllers.bit_length() - 1
     word = device.mapping.replace("Ch", f"Ch{low}" if low else "")
-    return pack_arrival(
-        arrival_state(
-            device,
-            Controller(mapping=f"Ch{word}"),
-            cycle_hz=spec.clock_hz,
-            path_cycles=spec.memory.latency_cycles,
-        )
-    )
+    return arrival_state(
+        device,
+        Controller(mapping=f"Ch{word}"),
+        cycle_hz=spec.clock_hz,
+        path_cycles=spec.memory.latency_cycles,
+    ).words
 
 
 def cache_words(spec: PiumaSpec) -> int:
@@ -260,7 +257,7 @@ def chip_state(
         queue=np.zeros((blocks * spec.queue.queues, TOKENS + spec.queue.entries), ints),
         barrier=np.zeros((1 + blocks, 4), ints),
         dram=arrival,
-        dram_place=arrival_place(view_arrival(arrival)) if arrival.size else no_arrival(),
+        dram_place=arrival_place(arrival) if arrival.size else no_arrival(),
         table=np.zeros((0, 0), ints),
     )
     chip = chip._replace(table=table_of(chip[:-1]))

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hwsim.components.dram.arrival_buffer import view_arrival
 from hwsim.components.dram.controller import Counts, count_events
+from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.totals import command_counts
 from hwsim.core.result import Stats
 from hwsim.piuma import state
@@ -98,7 +98,7 @@ def count_op(chip: Chip, fact: dict[str, Any], cycles: int) -> OpCounts:
         cache_hits=int(s[state.CACHE_HITS]),
         cache_misses=int(s[state.CACHE_MISSES]),
         spans=_spans(chip, cycles),
-        commands=count_events(view_arrival(chip.dram)) if chip.dram.size else None,
+        commands=count_events(Dram(chip.dram)) if chip.dram.size else None,
     )
 
 

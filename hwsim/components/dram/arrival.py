@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components.dram import arrival_kernels as kernels
-from hwsim.components.dram.arrival_state import Arrival, arrival_state
+from hwsim.components.dram.arrival_state import arrival_state
 from hwsim.components.dram.controller import REQUEST, check_requests
 from hwsim.components.dram.devices import Device
+from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.state import Controller
 
-__all__ = ["Arrival", "ArrivalDram", "arrival_state", "serve_in_order"]
+__all__ = ["ArrivalDram", "arrival_state", "serve_in_order"]
 
 
 def serve_in_order(
@@ -21,7 +22,7 @@ def serve_in_order(
     requests: NDArray[np.void],
     controller: Controller | None = None,
     **more: Any,
-) -> Arrival:
+) -> Dram:
     """Serve ``requests`` : REQUEST[:] in their order, writing each one's answer to ``done``.
 
     On the device's own clock; ``more`` goes to :func:`arrival_state`. Arrivals may go back.
@@ -33,8 +34,10 @@ def serve_in_order(
     """
     check_requests(device, requests, is_ordered=False)
     arrival = arrival_state(device, controller, **more)
-    kernels.play_arrivals(arrival, requests.view(np.int64).reshape(len(requests), len(REQUEST)))
-    kernels.finish_arrivals(arrival, int(requests["arrival"].max(initial=0)))
+    kernels.play_arrivals(
+        arrival.words, requests.view(np.int64).reshape(len(requests), len(REQUEST))
+    )
+    kernels.finish_arrivals(arrival.words, int(requests["arrival"].max(initial=0)))
     return arrival
 
 
@@ -57,9 +60,9 @@ class ArrivalDram:
         row = np.zeros(1, REQUEST)
         row[0] = (cycle, address, size_bytes, is_write, 0)
         check_requests(self.device, row, is_ordered=False)
-        kernels.play_arrivals(self.state, row.view(np.int64).reshape(1, len(REQUEST)))
+        kernels.play_arrivals(self.state.words, row.view(np.int64).reshape(1, len(REQUEST)))
         return int(row["done"][0])
 
     def finish(self, cycle: int) -> int:
         """Serve all writes that still wait at ``cycle``; return when all data have moved."""
-        return int(kernels.finish_arrivals(self.state, cycle))
+        return int(kernels.finish_arrivals(self.state.words, cycle))

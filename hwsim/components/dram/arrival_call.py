@@ -15,11 +15,10 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
-from hwsim.components.array_table import bundle_reader, table_of
-from hwsim.components.dram.arrival_buffer import DIMENSIONS
 from hwsim.components.dram.arrival_kernels import arrival_access, arrival_finish
-from hwsim.components.dram.arrival_state import Arrival
+from hwsim.components.dram.layout import LENGTH
 
 __all__ = ["arrival_place", "call_arrival", "finish_arrival", "no_arrival"]
 
@@ -29,17 +28,31 @@ _FINISH = -1
 """In place of a kind of access: see ``arrival_finish``."""
 _POINTER = types.CPointer(types.int64)
 
-_arrival_at = bundle_reader(
-    "Arrival",
-    {name: (types.int64, count) for name, count in zip(Arrival._fields, DIMENSIONS, strict=True)},
-)
+
+@intrinsic
+def _words_at(typing_context: Any, pointer: Any) -> Any:
+    """Return the array of words at ``pointer``, without reference counts."""
+    kind = types.Array(types.int64, 1, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        size = context.get_constant(types.intp, 8)
+        length = builder.load(builder.gep(args[0], [ir.Constant(_INDEX, int(LENGTH))]))
+        array = context.make_array(kind)(context, builder)
+        arrayobj.populate_array(
+            array, data=args[0], shape=[length], strides=[size], itemsize=size, meminfo=None
+        )
+        return array._getvalue()
+
+    return kind(pointer), generate
 
 
-def _serve(table: Any, address: int, size_bytes: int, kind: int, cycle: int) -> int:
+def _serve(words: Any, address: int, size_bytes: int, kind: int, cycle: int) -> int:
+    s = _words_at(words)
+    done: int
     if kind == _FINISH:
-        done: int = arrival_finish(_arrival_at(table), cycle)
+        done = arrival_finish(s, cycle)
     else:
-        done = arrival_access(_arrival_at(table), address, size_bytes, kind, cycle)
+        done = arrival_access(s, address, size_bytes, kind, cycle)
     return done
 
 
@@ -50,12 +63,12 @@ def _entry() -> Any:
     return numba.cfunc(types.int64(_POINTER, *[types.int64] * 4), **options)(_serve)
 
 
-def arrival_place(arrival: Arrival) -> np.ndarray:
-    """Return where the compiled function is, and where all arrays of ``arrival`` are: int64[:].
+def arrival_place(words: np.ndarray) -> np.ndarray:
+    """Return where the compiled function is, and where ``words`` of ``arrival_state`` are.
 
-    These have to stay where they are as long as the place is used.
+    These have to stay where they are as long as the place, int64[2], is used.
     """
-    return np.concatenate([[_entry().address], table_of(arrival).ravel()])
+    return np.array([_entry().address, words.ctypes.data], np.int64)
 
 
 def no_arrival() -> np.ndarray:
@@ -65,8 +78,8 @@ def no_arrival() -> np.ndarray:
 
 def finish_arrival(place: np.ndarray, cycle: int) -> int:
     """Serve at ``cycle`` all writes that still wait; return the cycle at which all have moved."""
-    table = place[1:].ctypes.data_as(ctypes.POINTER(ctypes.c_int64))
-    return int(_entry().ctypes(table, 0, 0, _FINISH, cycle))
+    words = ctypes.cast(int(place[1]), ctypes.POINTER(ctypes.c_int64))
+    return int(_entry().ctypes(words, 0, 0, _FINISH, cycle))
 
 
 @intrinsic
@@ -76,10 +89,11 @@ def call_arrival(
     """Return the cycle in which the DRAM at ``place`` answers; see ``arrival_access``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = context.make_array(signature.args[0])(context, builder, args[0]).data
+        two = context.make_array(signature.args[0])(context, builder, args[0]).data
         function = ir.FunctionType(_WORD, [_WORD.as_pointer(), *[_WORD] * 4]).as_pointer()
-        entry = builder.inttoptr(builder.load(words), function)
-        table = builder.gep(words, [ir.Constant(_INDEX, 1)])
-        return builder.call(entry, [table, *args[1:]])
+        entry = builder.inttoptr(builder.load(two), function)
+        second = builder.load(builder.gep(two, [ir.Constant(_INDEX, 1)]))
+        words = builder.inttoptr(second, _WORD.as_pointer())
+        return builder.call(entry, [words, *args[1:]])
 
     return types.int64(place, *[types.int64] * 4), generate

@@ -6,65 +6,47 @@ mapping and counters are shared. Times are clocks of the device unless a name sa
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
+from hwsim.components.dram import layout
 from hwsim.components.dram.devices import Device
 from hwsim.components.dram.layout import (
     ACT,
-    CHANNEL_LEVEL,
+    GAPS,
     LONG_AGO,
+    MORE,
+    MORE_COLUMNS,
     N_COMMANDS,
-    N_LEVELS,
+    OTHER_RANK,
+    PARAMETERS,
     RD,
-    WIDTH,
     Dram,
 )
+from hwsim.components.dram.records import allocate, fill_gaps, fill_machine
 from hwsim.components.dram.rules import COMMANDS, LEVELS, device_rules
-from hwsim.components.dram.state import Controller, dram_state
+from hwsim.components.dram.state import Controller, check_refresh
 
-__all__ = ["Arrival", "arrival_state"]
+__all__ = ["arrival_state"]
 
-NEXT_DUE, LAST_DATA = 11, 12
-"""Entries of Arrival.now behind those of Dram.now: the first refresh due, the end of all data."""
+# Sections: waiting writes; commands' buses; clocks in which buses have commands; when the latest
+# bursts left a queue; channels; least gaps at the same bank, by both commands. Then the first
+# refresh due, the end of all data, words of a bus.
+AT_WRITES, AT_BUS_USE, AT_BUSES, AT_LEFT, AT_CHANNELS, AT_AFTER = MORE[0:12:2]
+NEXT_DUE, LAST_DATA, BUS_WORDS = MORE[12:15]
+# Controllers, behind the columns of layout.py: the oldest write, writes held, the kind served last,
+# the first write's place; by kind, the ring of the clocks when bursts left; the channel.
+OLDEST, HELD, SERVED, FIRST_WRITE = range(MORE_COLUMNS, MORE_COLUMNS + 4)
+LEFT_RING, CHANNEL = MORE_COLUMNS + 4, MORE_COLUMNS + 6
+# Channels: no burst enters a queue before FRONT; the words of the buses.
+FRONT, FIRST_BUS = range(2)
 BACK_CLOCKS = np.int64(4096)
 """Clocks that an access may be older than the newest one; one that is still older is moved up."""
 BUS, LENGTH = range(2)
-"""Columns of Arrival.bus_use: bus of the channel (row and column commands may have one each)."""
+"""Columns of commands' buses (row and column commands may have one each)."""
 BITS, WORD = range(2)
-"""Parts of Arrival.slots: 64 clocks' bits, and which 64 clocks they are."""
-ENTRIES_FIRST = 1
-"""Column of Arrival.queue behind the position in its ring."""
-OLDEST, HELD, SERVED = range(3)
-"""Columns of Arrival.buffers: position of the oldest write, writes held, the kind served last."""
-WRITE_BANK, WRITE_ROW, WRITE_REQUEST, WRITE_CLOCK = range(4)
-"""Columns of Arrival.writes."""
-
-
-class Arrival(NamedTuple):
-    """All state of a DRAM memory that serves in order of arrival, int64 throughout."""
-
-    fixed: np.ndarray  # as Dram.fixed
-    now: np.ndarray  # [13], as Dram.now, then NEXT_DUE and LAST_DATA
-    mapping: np.ndarray  # as Dram.mapping
-    levels: np.ndarray  # levels in use, without that of the command bus
-    gaps: np.ndarray  # as Dram.gaps, without the rules of the command bus
-    after: np.ndarray  # [command, command]: least gap at the same bank
-    special: np.ndarray  # as Dram.special
-    nodes: np.ndarray  # as Dram.nodes
-    ready: np.ndarray  # as Dram.ready
-    history: np.ndarray  # as Dram.history
-    controllers: np.ndarray  # as Dram.controllers: counters alone are used
-    rows: np.ndarray  # [bank]: the open row, -1: none
-    ranks: np.ndarray  # as Dram.ranks
-    buffers: np.ndarray  # [controller, 3]
-    writes: np.ndarray  # [controller, write entry, 4]: waiting writes, a ring
-    bus_use: np.ndarray  # [command, 2]
-    slots: np.ndarray  # [2 * channel + bus, word, 2]: clocks in which the bus has a command
-    queue: np.ndarray  # [2 * controller + kind, 1 + entry]: when its latest bursts left, a ring
-    front: np.ndarray  # [channel]: no burst enters a queue before
-    trace: np.ndarray  # as Dram.trace, in order of arrival
+"""Parts of a bus word: 64 clocks' bits, and which 64 clocks they are."""
+WRITE_BANK, WRITE_ROW, WRITE_REQUEST, WRITE_CLOCK, WRITE_WIDTH = range(5)
+AFTER_WIDTH = 16
 
 
 def arrival_state(
@@ -74,66 +56,59 @@ def arrival_state(
     cycle_hz: int | None = None,
     path_cycles: int = 0,
     max_trace: int = 0,
-) -> Arrival:
+) -> Dram:
     """Return the state of an idle memory; see :func:`~hwsim.components.dram.state.dram_state`.
 
-    Of ``controller``, all but the scheduler is used.
+    Of ``controller``, all but the scheduler, the end of a drain and openers is used.
     """
     controller = controller or Controller()
-    base = dram_state(
-        device,
-        controller,
-        1,
-        cycle_hz=cycle_hz,
-        path_cycles=path_cycles,
-        max_trace=max_trace,
-        fast_forward=False,
-    )
-    gaps = _gaps(device, base)
-    entries = controller.read_entries + controller.write_entries
-    due = base.ranks[:, 0].min()
-    return Arrival(
-        fixed=base.fixed,
-        now=np.append(base.now, [due, 0]),
-        mapping=base.mapping,
-        levels=base.levels[base.levels != CHANNEL_LEVEL],
-        gaps=gaps,
-        after=np.ascontiguousarray(gaps.max(axis=1)[:, :N_COMMANDS]),
-        special=base.special,
-        nodes=base.nodes,
-        ready=base.ready,
-        history=base.history,
-        controllers=base.controllers,
-        rows=np.full(device.controllers * device.banks, -1, np.int64),
-        ranks=base.ranks,
-        buffers=np.tile(np.array([0, 0, -1], np.int64), (device.controllers, 1)),
-        writes=np.zeros((device.controllers, controller.write_entries, 4), np.int64),
-        bus_use=_bus_use(device),
-        slots=np.full((2 * device.channels, _slot_words(device, entries), 2), -1, np.int64),
-        queue=_queue(device, max(controller.read_entries, controller.write_entries)),
-        front=np.full(device.channels, LONG_AGO),
-        trace=base.trace,
-    )
+    check_refresh(device, controller)
+    entries = max(controller.read_entries, controller.write_entries)
+    bus_words = _bus_words(device, controller.read_entries + controller.write_entries)
+    widths = {
+        **layout.WIDTHS,
+        **{AT_WRITES: WRITE_WIDTH, AT_BUS_USE: 2, AT_BUSES: 2 * bus_words, AT_LEFT: 1 + entries},
+        **{AT_CHANNELS: 2, AT_AFTER: AFTER_WIDTH},
+    }
+    counts = {
+        layout.AT_TRACE: max_trace + 1,
+        AT_WRITES: device.controllers * controller.write_entries,
+        AT_BUS_USE: N_COMMANDS,
+        AT_BUSES: 2 * device.channels,
+        AT_LEFT: 2 * device.controllers,
+        AT_CHANNELS: device.channels,
+        AT_AFTER: N_COMMANDS,
+    }
+    words = allocate(device, controller, counts, widths)
+    fill_machine(words, device, controller, cycle_hz, path_cycles, max_trace)
+    bus = LEVELS[0]
+    fill_gaps(words, device, (rule for rule in device_rules(device) if rule.level != bus))
+    sections = {at: _section(words, at, widths[at]) for at in counts}
+    sections[AT_BUS_USE][:] = _bus_use(device)
+    sections[AT_BUSES][:] = -1
+    sections[AT_LEFT][:] = LONG_AGO
+    first = words[AT_LEFT] + np.arange(2 * device.controllers) * (1 + entries)
+    sections[AT_LEFT][:, 0] = first + 1
+    gaps = words[GAPS:PARAMETERS].reshape(N_COMMANDS, -1, layout.GAP_WIDTH)
+    sections[AT_AFTER][:] = gaps[:, :OTHER_RANK].max(axis=1)
+    channels = np.arange(device.channels)
+    sections[AT_CHANNELS][:, FRONT] = LONG_AGO
+    sections[AT_CHANNELS][:, FIRST_BUS] = words[AT_BUSES] + channels * 4 * bus_words
+    words[BUS_WORDS] = bus_words
+    dram = Dram(words)
+    words[NEXT_DUE] = dram.section(layout.AT_RANKS)[:, layout.DUE].min()
+    rows, index = dram.controllers, np.arange(device.controllers)
+    rows[:, FIRST_WRITE] = words[AT_WRITES] + index * controller.write_entries * WRITE_WIDTH
+    rows[:, OLDEST] = rows[:, FIRST_WRITE]
+    rows[:, SERVED] = -1
+    rows[:, LEFT_RING : LEFT_RING + 2] = first.reshape(-1, 2)
+    rows[:, CHANNEL] = words[AT_CHANNELS] + index // device.pseudo_channels * 2
+    return dram
 
 
-def _queue(device: Device, entries: int) -> np.ndarray:
-    queue = np.full((2 * device.controllers, ENTRIES_FIRST + entries), LONG_AGO)
-    queue[:, 0] = ENTRIES_FIRST
-    return queue
-
-
-def _gaps(device: Device, base: Dram) -> np.ndarray:
-    """Return the least gaps between commands by level, those of the command bus left out."""
-    gaps = np.full((N_COMMANDS, N_LEVELS, WIDTH), LONG_AGO, np.int64)
-    for rule in device_rules(device):
-        level = LEVELS.index(rule.level)
-        if level == CHANNEL_LEVEL or rule.window > 1 or rule.is_sibling:
-            continue
-        while level not in base.levels:
-            level += 1  # its nodes are the same
-        at = COMMANDS.index(rule.preceding), level, COMMANDS.index(rule.following)
-        gaps[at] = max(gaps[at], rule.latency)
-    return gaps
+def _section(words: np.ndarray, at: int, width: int) -> np.ndarray:
+    first, count = words[at : at + 2].tolist()
+    return words[first : first + count * width].reshape(count, width)
 
 
 def _bus_use(device: Device) -> np.ndarray:
@@ -144,7 +119,7 @@ def _bus_use(device: Device) -> np.ndarray:
     length = np.ones(N_COMMANDS, np.int64)
     held_up = set()
     for rule in device_rules(device):
-        if rule.level == LEVELS[CHANNEL_LEVEL]:
+        if rule.level == LEVELS[0]:
             first = COMMANDS.index(rule.preceding)
             length[first] = max(length[first], rule.latency)
             if first == ACT:
@@ -154,7 +129,7 @@ def _bus_use(device: Device) -> np.ndarray:
     return np.stack([np.array(bus, np.int64), length], axis=1)
 
 
-def _slot_words(device: Device, entries: int) -> int:
+def _bus_words(device: Device, entries: int) -> int:
     """Return a power of two of words that hold all clocks in which a command may still be placed.
 
     The oldest is that at which a burst before the ``entries`` in the queues left, or BACK_CLOCKS

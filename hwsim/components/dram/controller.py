@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hwsim.components.dram import layout
 from hwsim.components.dram import memory_kernels as kernels
-from hwsim.components.dram.arrival_state import Arrival
 from hwsim.components.dram.devices import Device
 from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.rules import COMMANDS
@@ -87,11 +86,11 @@ class Counts:
         return (whole + single / banks) / (ranks * clocks) if clocks else 0.0
 
 
-def count_events(dram: Dram | Arrival) -> Counts:
+def count_events(dram: Dram) -> Counts:
     """Return what happened so far."""
     total = dram.controllers.sum(axis=0)
-    outcomes = total[layout.OUTCOMES :].reshape(2, 3)
-    moved = outcomes.sum(axis=1) * dram.fixed[layout.BURST_BYTES]
+    outcomes = total[layout.OUTCOMES : layout.OUTCOMES + 6].reshape(2, 3)
+    moved = outcomes.sum(axis=1) * dram.words[layout.BURST_BYTES]
     hits, misses, conflicts = outcomes.sum(axis=0).tolist()
     issued = total[layout.COUNTS : layout.OUTCOMES].tolist()
     return Counts(
@@ -105,9 +104,9 @@ def count_events(dram: Dram | Arrival) -> Counts:
     )
 
 
-def read_trace(dram: Dram | Arrival) -> NDArray[np.void]:
+def read_trace(dram: Dram) -> NDArray[np.void]:
     """Return the recorded commands in order of issue."""
-    n = min(int(dram.now[layout.TRACED]), int(dram.fixed[layout.MAX_TRACE]))
+    n = min(int(dram.words[layout.TRACED]), int(dram.words[layout.MAX_TRACE]))
     order = np.argsort(dram.trace[:n, layout.TRACE_CLOCK], kind="stable")
     return np.ascontiguousarray(dram.trace[order]).view(TRACE)[:, 0]
 
@@ -140,7 +139,7 @@ def serve(
         fast_forward=fast_forward,
     )
     columns = requests.view(np.int64).reshape(len(requests), len(REQUEST))
-    kernels.play(dram, columns)
+    kernels.play(dram.words, columns)
     return dram
 
 
@@ -194,8 +193,8 @@ class DramMemory:
             raise InputError("request.address", need, str(request.address))
         if t < self._now:
             raise InputError("request.t", f"at least {self._now}", str(t))
-        if self.state.now[layout.FREE_REQUESTS] == 0:
-            capacity = self.state.requests.shape[0]
+        if self.state.words[layout.FREE_REQUESTS] == 0:
+            capacity = int(self.state.words[layout.AT_REQUESTS + 1])
             raise InputError("memory.capacity", "room for a request", f"{capacity} held")
         self.next_time(t)
         kind = int(layout.WRITE if request.is_write else layout.READ)
@@ -212,9 +211,9 @@ class DramMemory:
         """Return the completions due at or before ``until``, in order of completion."""
         done = []
         while self.next_time(until) is not None:
-            row = self.state.requests[self._operate(kernels.POP, until)]
+            at = self._operate(kernels.POP, until)
             columns = (layout.REQUESTER, layout.TAG, layout.DONE_CYCLE)
-            requester, tag, cycle = (int(row[column]) for column in columns)
+            requester, tag, cycle = (int(self.state.words[at + column]) for column in columns)
             done.append(Completion(requester, tag, cycle))
         self._now = max(self._now, until)
         return done
@@ -226,5 +225,5 @@ class DramMemory:
     def _operate(self, operation: int, *values: int) -> int:
         passed = np.zeros(6, np.int64)
         passed[: len(values)] = values
-        kernels.operate(self.state, operation, passed)
+        kernels.operate(self.state.words, operation, passed)
         return int(passed[0])

@@ -59,7 +59,7 @@ def port_next_time(memory, dram, now, limit):
     if dram is None:
         return min(limit, memory_next_time(memory))
     else:
-        if dram.now[LIVE] > 0:
+        if dram[LIVE] > 0:
             limit = min(limit, now + MAX_ADVANCE_CYCLES)
         return min(limit, dram_next_time(dram, limit))
 
@@ -79,7 +79,7 @@ def port_requester(memory, dram, row):
     if dram is None:
         return memory[row, REQUESTER]
     else:
-        return dram.requests[row, DRAM_REQUESTER]
+        return dram[row + DRAM_REQUESTER]
 
 
 @njit_inline
@@ -88,7 +88,7 @@ def port_tag(memory, dram, row):
     if dram is None:
         return memory[row, TAG]
     else:
-        return dram.requests[row, DRAM_TAG]
+        return dram[row + DRAM_TAG]
 
 
 @njit_inline

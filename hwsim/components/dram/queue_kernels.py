@@ -1,223 +1,254 @@
-"""Queue bursts at banks and list, per command they need next, the banks that want something.
+"""Queue bursts at banks, and keep for each bank what it needs next in a slot of its controller.
 
-State layout: :mod:`layout`. A bank with queued bursts of a kind is a candidate: it needs a read or
+State layout: :mod:`layout`. A bank with queued bursts of the kind being served needs a read or
 write for the oldest that hits the open row; else a precharge, or an activate if it is closed, for
-the oldest. It is listed under that command with what a scan compares.
+the oldest. With ``ACTIVATED_FIRST`` the burst for which a row was opened is no longer queued, and
+its bank needs no precharge before it was served.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from hwsim.components.dram.layout import (
     ACT,
-    BANK,
-    BANK_LEVEL,
-    BANK_READY,
+    ACTIVATED_FIRST,
+    BANK_GROUP,
+    BANK_RANK,
+    BANK_WIDTH,
+    CONTROLLER_RANK,
+    CONTROLLER_SHIFT,
     COUNT,
+    DRAIN_LEFT,
+    DRAINING,
+    DRAINS_TO_LEVEL,
+    FIRST_BANK,
+    FIRST_OPENER,
+    FIRST_SLOT,
     FREE_ENTRY,
-    GROUP_LEVEL,
-    GROUP_NODE,
+    GROUP_WORD,
+    HAS_ROOM,
     HEAD,
     IS_CLOSED,
     IS_FCFS,
     KEY,
-    LIST,
-    LISTS,
+    KIND,
     MISS,
+    NEED,
     NEXT,
     NONE,
     OLDEST_HIT,
     OPEN_BANKS,
     OPEN_ROW,
+    OPENER,
+    OPENER_AT,
+    OPENERS,
     ORDER,
     OUTCOME,
-    POSITION,
+    OWN_READY,
     PRE,
     PREVIOUS,
     QUEUED,
-    RANK_SHIFT,
+    RANK_WORD,
     RD,
     RDA,
     READ,
     REQUEST,
     ROW,
     SEQUENCE,
+    SLOT,
+    SLOT_BANK,
+    SLOT_WIDTH,
+    SLOTS,
     TAIL,
+    WAITING,
     WRITE,
 )
-from hwsim.components.jit import as_index, njit_inline
+from hwsim.components.jit import as_index, njit_apart, njit_inline
 
 __all__ = [
-    "ROW_COMMAND",
+    "COLUMN_CLASS",
+    "add_opener",
     "close_bank",
-    "command_of",
     "insert",
+    "is_last_hit",
+    "list_banks",
     "open_bank",
+    "remove_opener",
     "unlink",
-    "update_needs",
+    "update_slot",
 ]
 
-ROW_COMMAND = np.int64(1) << 42
-"""Added to the age in a candidate's key, so that column commands come first."""
+COLUMN_CLASS, ROW_CLASS = 2 << 41, 3 << 41
+"""Added to the age in a key: of openers 0, of refreshes 1 << 41, see scheduler_kernels.py."""
 
 
 @njit_inline
-def command_of(at, kind):
-    """Return the command that the candidates of list ``at`` of ``kind`` need."""
-    which = at % LISTS
-    return which if which <= PRE else 2 * which - 2 + kind
-
-
-@njit_inline
-def insert(d, g, kind, bank, row, request):
+def insert(s, c, kind, bank, row, request):
     """Append a burst to its bank's queue, with room; return whether the bank needs something else.
 
     It may also if the last access to a row is to close it.
     """
-    controllers, banks, entries = d.controllers, d.banks, d.entries
-    g, bank, kind = as_index(g), as_index(bank), as_index(kind)
-    e = as_index(controllers[g, FREE_ENTRY])
-    controllers[g, FREE_ENTRY] = entries[e, NEXT]
-    tail = banks[bank, TAIL + kind]
-    is_changed = banks[bank, QUEUED + kind] == 0
+    e = as_index(s[c + FREE_ENTRY])
+    s[c + FREE_ENTRY] = s[e + NEXT]
+    tail = s[bank + TAIL + kind]
+    is_changed = s[bank + QUEUED + kind] == 0
     if is_changed:
-        banks[bank, HEAD + kind] = e
+        s[bank + HEAD + kind] = e
         tail = NONE
     else:
-        entries[as_index(tail), NEXT] = e
-    entries[e, ROW] = row
-    entries[e, NEXT] = NONE
-    entries[e, PREVIOUS] = tail
-    entries[e, REQUEST] = request
-    entries[e, ORDER] = d.now[SEQUENCE]
-    entries[e, OUTCOME] = 0
-    d.now[SEQUENCE] += 1
-    banks[bank, TAIL + kind] = e
-    banks[bank, QUEUED + kind] += 1
-    controllers[g, COUNT + kind] += 1
-    if banks[bank, OLDEST_HIT + kind] < 0 and banks[bank, OPEN_ROW] == row:
-        banks[bank, OLDEST_HIT + kind] = e
+        s[as_index(tail) + NEXT] = e
+    s[e + ROW] = row
+    s[e + NEXT] = NONE
+    s[e + PREVIOUS] = tail
+    s[e + REQUEST] = request
+    s[e + ORDER] = s[SEQUENCE]
+    s[e + OUTCOME] = 0
+    s[SEQUENCE] += 1
+    s[bank + TAIL + kind] = e
+    s[bank + QUEUED + kind] += 1
+    s[c + COUNT + kind] += 1
+    s[c + DRAIN_LEFT] += kind * s[DRAINS_TO_LEVEL]
+    if s[bank + OLDEST_HIT + kind] < 0 and s[bank + OPEN_ROW] == row:
+        s[bank + OLDEST_HIT + kind] = e
         is_changed = True
-    return is_changed or d.fixed[IS_CLOSED] != 0
+    return is_changed
 
 
-@njit_inline
-def update_needs(d, g, bank, first, end):
-    """List ``bank`` under the command that its queue of each kind from ``first`` on needs next."""
-    for kind in range(first, end):
-        if d.banks[bank, QUEUED + kind] > 0:
-            update_need(d, g, kind, bank)
-
-
-@njit_inline
-def update_need(d, g, kind, bank):
-    """List ``bank`` under the command that its queue of ``kind`` needs next."""
-    banks, entries, candidates = d.banks, d.entries, d.candidates
-    bank, kind = as_index(bank), as_index(kind)
-    e, key, need = banks[bank, OLDEST_HIT + kind], np.int64(0), RD + kind
-    wanted = as_index(LISTS * (2 * g + kind) + 2)
-    if d.fixed[IS_FCFS] != 0 and e != banks[bank, HEAD + kind]:
+@njit_apart
+def update_slot(s, c, bank):
+    """Write what ``bank`` of controller ``c`` needs next into its slot, or give the slot back."""
+    bank, c = as_index(bank), as_index(c)
+    kind = as_index(s[c + DRAINING])
+    if s[bank + QUEUED + kind] == 0:
+        return give_back(s, c, bank)
+    e, key, need = s[bank + OLDEST_HIT + kind], COLUMN_CLASS, RD + kind
+    if s[IS_FCFS] != 0 and e != s[bank + HEAD + kind]:
         e = NONE
     if e < 0:
-        e, key = banks[bank, HEAD + kind], ROW_COMMAND
-        need = ACT if banks[bank, OPEN_ROW] < 0 else PRE
-        wanted = as_index(wanted + need - 2)
-    elif d.fixed[IS_CLOSED] != 0 and is_last_hit(d, bank, kind, e):
+        e, key, need = s[bank + HEAD + kind], ROW_CLASS, ACT
+        if s[bank + OPEN_ROW] >= 0:
+            need = PRE
+            if s[bank + OPENER] >= 0:
+                return give_back(s, c, bank)
+    elif s[IS_CLOSED] != 0 and is_last_hit(s, bank, kind, e):
         need += RDA - RD
-        wanted += 1
-    if banks[bank, LIST + kind] != wanted:
-        withdraw(d, kind, bank)
-        banks[bank, LIST + kind] = wanted
-        banks[bank, POSITION + kind] = d.listed[wanted]
-        d.listed[wanted] += 1
-    k = as_index(banks[bank, POSITION + kind])
-    candidates[wanted, k, KEY] = key + entries[as_index(e), ORDER]
-    node = as_index(d.nodes[bank, BANK_LEVEL])
-    candidates[wanted, k, BANK_READY] = d.ready[node, as_index(need)]
-    candidates[wanted, k, BANK] = bank
-    candidates[wanted, k, GROUP_NODE] = d.nodes[bank, GROUP_LEVEL]
+    slot = s[bank + SLOT]
+    if slot < 0:
+        slot = s[c + FIRST_SLOT] + s[c + SLOTS] * SLOT_WIDTH
+        s[c + SLOTS] += 1
+        s[bank + SLOT] = slot
+    slot, need = as_index(slot), as_index(need)
+    s[slot + KEY] = key + s[as_index(e) + ORDER]
+    s[slot + OWN_READY] = s[bank + need]
+    s[slot + GROUP_WORD] = s[bank + BANK_GROUP] + need
+    s[slot + RANK_WORD] = s[bank + BANK_RANK] + need
+    s[slot + SLOT_BANK] = bank
+    s[slot + NEED] = need
 
 
 @njit_inline
-def withdraw(d, kind, bank):
-    """Remove ``bank`` from its list of candidates, if any: the list's last takes its place."""
-    banks, candidates = d.banks, d.candidates
-    bank, kind = as_index(bank), as_index(kind)
-    at = banks[bank, LIST + kind]
-    if at < 0:
+def give_back(s, c, bank):
+    """Free the slot of ``bank``, if any: the controller's last one moves there."""
+    slot = s[bank + SLOT]
+    if slot < 0:
         return
-    at = as_index(at)
-    position, last = as_index(banks[bank, POSITION + kind]), as_index(d.listed[at] - 1)
-    d.listed[at] = last
-    banks[bank, LIST + kind] = NONE
-    moved = as_index(candidates[at, last, BANK])
-    banks[moved, POSITION + kind] = position
-    candidates[at, position, KEY] = candidates[at, last, KEY]
-    candidates[at, position, BANK_READY] = candidates[at, last, BANK_READY]
-    candidates[at, position, BANK] = moved
-    candidates[at, position, GROUP_NODE] = candidates[at, last, GROUP_NODE]
+    s[bank + SLOT] = NONE
+    s[c + SLOTS] -= 1
+    slot, last = as_index(slot), as_index(s[c + FIRST_SLOT] + s[c + SLOTS] * SLOT_WIDTH)
+    if slot != last:
+        for column in range(SLOT_WIDTH - 2):
+            s[slot + column] = s[last + column]
+        s[as_index(s[last + SLOT_BANK]) + SLOT] = slot
 
 
-@njit_inline
-def is_last_hit(d, bank, kind, e):
+@njit_apart
+def list_banks(s, c):
+    """Write the slots of all banks of ``c`` anew, for another kind."""
+    first = as_index(s[as_index(s[c + CONTROLLER_RANK]) + FIRST_BANK])
+    for bank in range(first, first + (BANK_WIDTH << s[CONTROLLER_SHIFT]), BANK_WIDTH):
+        update_slot(s, c, bank)
+
+
+@njit_apart
+def is_last_hit(s, bank, kind, e):
     """Return whether no other queued burst hits the row that entry ``e`` hits."""
-    e = as_index(e)
-    after = d.entries[e, NEXT]
-    row = d.entries[e, ROW]
-    while after >= 0 and d.entries[as_index(after), ROW] != row:
-        after = d.entries[as_index(after), NEXT]
-    return after < 0 and d.banks[bank, OLDEST_HIT + 1 - kind] < 0
+    row, after = s[as_index(e) + ROW], s[as_index(e) + NEXT]
+    if s[bank + OPENER] >= 0:
+        if e != s[bank + OPENER]:
+            return False
+        after = s[bank + OLDEST_HIT + kind]
+    while after >= 0 and s[as_index(after) + ROW] != row:
+        after = s[as_index(after) + NEXT]
+    return after < 0 and s[bank + OLDEST_HIT + 1 - kind] < 0
 
 
 @njit_inline
-def unlink(d, g, kind, bank, e):
-    """Remove entry ``e`` from its bank's queue and find the next hit."""
-    controllers, banks, entries = d.controllers, d.banks, d.entries
-    g, bank, kind, e = as_index(g), as_index(bank), as_index(kind), as_index(e)
-    before, after = entries[e, PREVIOUS], entries[e, NEXT]
+def unlink(s, c, kind, bank, e):
+    """Remove entry ``e`` from its bank's queue and find the next hit behind it."""
+    before, after = s[e + PREVIOUS], s[e + NEXT]
     if before >= 0:
-        entries[as_index(before), NEXT] = after
+        s[as_index(before) + NEXT] = after
     else:
-        banks[bank, HEAD + kind] = after
+        s[bank + HEAD + kind] = after
     if after >= 0:
-        entries[as_index(after), PREVIOUS] = before
+        s[as_index(after) + PREVIOUS] = before
     else:
-        banks[bank, TAIL + kind] = before
-    banks[bank, QUEUED + kind] -= 1
-    controllers[g, COUNT + kind] -= 1
-    entries[e, NEXT] = controllers[g, FREE_ENTRY]
-    controllers[g, FREE_ENTRY] = e
-    row = banks[bank, OPEN_ROW]
-    while after >= 0 and entries[as_index(after), ROW] != row:
-        after = entries[as_index(after), NEXT]
-    banks[bank, OLDEST_HIT + kind] = after
-    if banks[bank, QUEUED + kind] == 0:
-        withdraw(d, kind, bank)
+        s[bank + TAIL + kind] = before
+    s[bank + QUEUED + kind] -= 1
+    s[c + COUNT + kind] -= 1
+    s[bank + OLDEST_HIT + kind] = next_hit(s, after, s[bank + OPEN_ROW])
 
 
 @njit_inline
-def open_bank(d, bank, e):
+def next_hit(s, e, row):
+    """Return the first entry from ``e`` on that is of ``row``, -1 if none is."""
+    while e >= 0 and s[as_index(e) + ROW] != row:
+        e = s[as_index(e) + NEXT]
+    return e
+
+
+@njit_inline
+def open_bank(s, c, bank, e):
     """Open the row of entry ``e`` and find which bursts of each kind hit it."""
-    banks, entries, bank, e = d.banks, d.entries, as_index(bank), as_index(e)
-    row = entries[e, ROW]
-    d.ranks[as_index(bank >> d.fixed[RANK_SHIFT]), OPEN_BANKS] += 1
-    banks[bank, OPEN_ROW] = row
-    entries[e, OUTCOME] = max(entries[e, OUTCOME], MISS)
-    for kind in range(2):
-        hit = banks[bank, HEAD + kind] if banks[bank, QUEUED + kind] > 0 else NONE
-        while hit >= 0 and entries[as_index(hit), ROW] != row:
-            hit = entries[as_index(hit), NEXT]
-        banks[bank, OLDEST_HIT + kind] = hit
+    row = s[e + ROW]
+    s[as_index(s[bank + BANK_RANK]) + OPEN_BANKS] += 1
+    s[bank + OPEN_ROW] = row
+    s[e + OUTCOME] = max(s[e + OUTCOME], MISS)
+    if s[ACTIVATED_FIRST] != 0:
+        add_opener(s, c, bank, e)
+    s[bank + OLDEST_HIT + READ] = next_hit(s, s[bank + HEAD + READ], row)
+    s[bank + OLDEST_HIT + WRITE] = next_hit(s, s[bank + HEAD + WRITE], row)
+
+
+@njit_apart
+def add_opener(s, c, bank, e):
+    """Take the oldest entry ``e`` out of its bank's queue, for its row is being opened."""
+    kind = s[as_index(s[e + REQUEST]) + KIND]
+    unlink(s, c, as_index(kind), bank, e)
+    s[HAS_ROOM] = 1
+    s[c + DRAIN_LEFT] -= kind
+    s[bank + OPENER] = e
+    s[bank + OPENER_AT] = s[c + FIRST_OPENER] + s[c + OPENERS]
+    s[as_index(s[bank + OPENER_AT])] = bank
+    s[c + OPENERS] += 1
+    s[as_index(s[bank + BANK_RANK]) + WAITING] += 1
+
+
+@njit_apart
+def remove_opener(s, c, bank):
+    """Note that the entry that opened the row of ``bank`` was served."""
+    s[bank + OPENER] = NONE
+    s[c + OPENERS] -= 1
+    last = s[as_index(s[c + FIRST_OPENER] + s[c + OPENERS])]
+    s[as_index(s[bank + OPENER_AT])] = last
+    s[as_index(last) + OPENER_AT] = s[bank + OPENER_AT]
+    s[as_index(s[bank + BANK_RANK]) + WAITING] -= 1
 
 
 @njit_inline
-def close_bank(d, bank):
+def close_bank(s, bank):
     """Note that no row of ``bank`` is open."""
-    bank = as_index(bank)
-    rank = as_index(bank >> d.fixed[RANK_SHIFT])
-    if d.banks[bank, OPEN_ROW] >= 0:
-        d.ranks[rank, OPEN_BANKS] -= 1
-    d.banks[bank, OPEN_ROW] = NONE
-    d.banks[bank, OLDEST_HIT + READ] = NONE
-    d.banks[bank, OLDEST_HIT + WRITE] = NONE
+    if s[bank + OPEN_ROW] >= 0:
+        s[as_index(s[bank + BANK_RANK]) + OPEN_BANKS] -= 1
+    s[bank + OPEN_ROW] = NONE
+    s[bank + OLDEST_HIT + READ] = NONE
+    s[bank + OLDEST_HIT + WRITE] = NONE

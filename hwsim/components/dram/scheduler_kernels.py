@@ -5,13 +5,12 @@ when if nothing arrives before; so clocks in which nothing happens cost nothing,
 found once per command instead of once per clock. The plan is the least of all candidates by
 
 1. time, the first clock at which the rules allow the command (not before the present);
-2. refresh (and the precharges it needs) before column before row commands;
+2. bursts whose rows were opened for them (with ``ACTIVATED_FIRST``) before refresh (and the
+   precharges it needs) before column before row commands;
 3. age of the burst that needs the command.
 
-Candidates are the banks with queued bursts of the kind being served, listed by the command they
-need (:mod:`queue_kernels`). The rules of channel, bus and rank hold for a whole list at once: one
-that they hold up beyond the best so far is not looked at. FCFS keeps only the candidate of the
-oldest burst of all.
+Candidates are the slots of the controller (:mod:`queue_kernels`). FCFS keeps only the candidate of
+the oldest burst of all.
 """
 
 from __future__ import annotations
@@ -20,19 +19,20 @@ import numpy as np
 
 from hwsim.components.dram.layout import (
     ACT,
-    BANK,
-    BANK_READY,
+    BANK_RANK,
+    BANK_WIDTH,
     BANKS_PER_RANK,
     CONFLICT,
-    CONTROLLER_SHIFT,
+    CONTROLLER_RANK,
     COUNT,
     COUNTS,
     DRAIN_LEFT,
     DRAINING,
     DUE,
     FIRST_BANK,
-    GROUP_NODE,
-    HAS_REFRESH,
+    FIRST_OPENER,
+    FIRST_SLOT,
+    GROUP_WORD,
     HAS_TRACE,
     HEAD,
     HIGH,
@@ -40,25 +40,30 @@ from hwsim.components.dram.layout import (
     IS_FCFS,
     IS_PER_BANK,
     KEY,
-    LIST,
-    LISTS,
+    KIND,
     LOW,
+    NEED,
     NEVER,
     NEXT_BANK,
     NONE,
     OLDEST_HIT,
     OPEN_BANKS,
     OPEN_ROW,
+    OPENER,
+    OPENERS,
+    ORDER,
     OUTCOME,
+    OWN_READY,
     PLAN_BANK,
     PLAN_COMMAND,
     PLAN_ENTRY,
     PLAN_KEY,
-    POSITION,
+    PLAN_TIME,
     PRE,
     PREA,
     PSEUDO_CHANNELS,
-    RANK_SHIFT,
+    RANK_WIDTH,
+    RANK_WORD,
     RANKS,
     RD,
     RDA,
@@ -68,274 +73,303 @@ from hwsim.components.dram.layout import (
     REFRESH_INTERVAL,
     REQUEST,
     ROW,
+    SLOT,
+    SLOT_BANK,
+    SLOT_WIDTH,
+    SLOTS,
+    SOONEST_DUE,
     TURNAROUNDS,
-    WRA,
+    WAITING,
     WRITE,
     WRITE_AGE,
     WRITE_SINCE,
 )
 from hwsim.components.dram.queue_kernels import (
-    ROW_COMMAND,
     close_bank,
-    command_of,
     insert,
+    is_last_hit,
+    list_banks,
     open_bank,
-    update_needs,
+    update_slot,
 )
-from hwsim.components.dram.timing_kernels import (
-    apply_rules,
-    earliest,
-    earliest_outside,
-    record_command,
-)
+from hwsim.components.dram.timing_kernels import apply_rules, earliest, record_command
 from hwsim.components.dram.transfer_kernels import transfer
-from hwsim.components.jit import as_index, njit_inline
+from hwsim.components.jit import as_index, njit_apart, njit_inline
 
-__all__ = ["enqueue", "make_plan", "step_controller"]
+__all__ = ["REFRESH_KEY", "enqueue", "step_controller"]
 
 KEY_BITS = 43
-"""Bits of a candidate's key: 2^42 bursts in all. Above them are clocks from now, below 2^20."""
-REFRESH_KEY = np.int64(-1)
+"""Bits of a candidate's key: its class and 2^41 bursts in all. Above are clocks from now < 2^20."""
+REFRESH_KEY = np.int64(1 << 41)
+KEY_MASK = np.int64((1 << KEY_BITS) - 1)
+ORDER_BITS = np.int64((1 << 41) - 1)
 
 
 @njit_inline
-def enqueue(d, g, kind, bank, row, request, t):
+def enqueue(s, c, kind, bank, row, request, t):
     """Append a burst to its bank's queue at clock ``t``, and let it change the plan."""
-    c, g, kind = d.controllers, as_index(g), as_index(kind)
-    is_changed = insert(d, g, kind, bank, row, request)
-    is_served = kind == c[g, DRAINING]
-    if kind == WRITE and c[g, COUNT + WRITE] == 1:
-        c[g, WRITE_SINCE] = t
-        is_served = False  # a clock to look again follows from it
-    is_closed = d.fixed[IS_CLOSED] != 0
-    if is_changed:  # a last access of the other kind to a row may be none now
-        update_needs(d, g, bank, READ if is_closed else kind, WRITE + 1 if is_closed else kind + 1)
-    if not is_served or d.fixed[IS_FCFS] != 0 or c[g, PLAN_COMMAND] < 0 or is_closed:
-        d.plan_time[g] = min(d.plan_time[g], t)  # find a plan when it is t
-        c[g, PLAN_COMMAND] = NONE
+    is_changed = insert(s, c, kind, bank, row, request)
+    is_closed = s[IS_CLOSED] != 0
+    if is_closed:  # a last access of either kind to a row may be none now
+        update_slot(s, c, bank)
+    if kind != s[c + DRAINING]:
+        if kind == WRITE and s[c + COUNT + WRITE] == 1:
+            s[c + WRITE_SINCE] = t  # a clock to look again follows from it
+        elif not is_closed and not must_switch(s, c, t):
+            return
+        drop_plan(s, c, t)
+    elif is_closed or s[IS_FCFS] != 0 or s[c + PLAN_COMMAND] < 0:
+        if is_changed:
+            update_slot(s, c, bank)
+        drop_plan(s, c, t)
     elif is_changed:
-        revise_plan(d, g, kind, bank, t)
+        update_slot(s, c, bank)
+        revise_plan(s, c, bank, t)
 
 
 @njit_inline
-def revise_plan(d, g, kind, bank, t):
+def drop_plan(s, c, t):
+    """Find another plan when it is ``t``."""
+    s[c + PLAN_TIME] = min(s[c + PLAN_TIME], t)
+    s[c + PLAN_COMMAND] = NONE
+
+
+@njit_inline
+def revise_plan(s, c, bank, t):
     """Let another need of ``bank`` change the plan."""
-    c, plan_time, g, bank = d.controllers, d.plan_time, as_index(g), as_index(bank)
-    if c[g, PLAN_BANK] == bank:
-        plan_time[g] = min(plan_time[g], t)
-        c[g, PLAN_COMMAND] = NONE
+    if s[c + PLAN_BANK] == bank:
+        drop_plan(s, c, t)
         return
-    if d.fixed[HAS_REFRESH] != 0 and is_refreshing(d, bank, t):
+    slot = s[bank + SLOT]
+    if slot < 0 or (s[c + SOONEST_DUE] <= t and is_refreshing(s, bank, t)):
         return
-    at, k = as_index(d.banks[bank, LIST + kind]), as_index(d.banks[bank, POSITION + kind])
-    key, need = d.candidates[at, k, KEY], command_of(at, kind)
-    time = max(earliest(d, need, bank), t)
-    if time < plan_time[g] or (time == plan_time[g] and key < c[g, PLAN_KEY]):
-        plan_time[g] = time
-        c[g, PLAN_KEY] = key
-        c[g, PLAN_COMMAND] = need
-        c[g, PLAN_BANK] = bank
-        c[g, PLAN_ENTRY] = d.banks[bank, (HEAD if need <= PRE else OLDEST_HIT) + kind]
+    slot = as_index(slot)
+    key, need = s[slot + KEY], s[slot + NEED]
+    time = max(earliest(s, need, bank), t)
+    if time < s[c + PLAN_TIME] or (time == s[c + PLAN_TIME] and key < s[c + PLAN_KEY]):
+        s[c + PLAN_TIME] = time
+        s[c + PLAN_KEY] = key
+        s[c + PLAN_COMMAND] = need
+        s[c + PLAN_BANK] = bank
+        s[c + PLAN_ENTRY] = entry_of(s, c, bank, need)
 
 
 @njit_inline
-def choose_kind(d, g, t):
+def entry_of(s, c, bank, need):
+    """Return the entry for which a slot of ``bank`` needs a command."""
+    kind = as_index(s[c + DRAINING])
+    return s[bank + (HEAD if need <= PRE else OLDEST_HIT) + kind]
+
+
+@njit_inline
+def must_switch(s, c, t):
+    """Return whether the watermarks ask for the other kind."""
+    reads, writes = s[c + COUNT + READ], s[c + COUNT + WRITE]
+    if s[c + DRAINING] == READ:
+        is_high = writes >= s[HIGH] or reads == 0
+        return writes > 0 and (is_high or t - s[c + WRITE_SINCE] >= s[WRITE_AGE])
+    return writes == 0 or (s[c + DRAIN_LEFT] <= 0 and reads > 0)
+
+
+@njit_inline
+def choose_kind(s, c, t):
     """Switch between reads and writes by the watermarks; return the clock to look again."""
-    c, fixed, g = d.controllers, d.fixed, as_index(g)
-    reads, writes = c[g, COUNT + READ], c[g, COUNT + WRITE]
-    if c[g, DRAINING] == WRITE:
-        if writes == 0 or (c[g, DRAIN_LEFT] <= 0 and reads > 0):
-            c[g, DRAINING] = READ
-            c[g, WRITE_SINCE] = t
-            c[g, TURNAROUNDS] += 1
-    elif writes > 0:
-        is_old = t - c[g, WRITE_SINCE] >= fixed[WRITE_AGE]
-        if writes >= fixed[HIGH] or reads == 0 or is_old:
-            c[g, DRAINING] = WRITE
-            c[g, DRAIN_LEFT] = writes if is_old else writes - fixed[LOW]
-            c[g, TURNAROUNDS] += 1
-    if writes > 0 and c[g, DRAINING] == READ:
-        return c[g, WRITE_SINCE] + fixed[WRITE_AGE]
+    if must_switch(s, c, t):
+        s[c + TURNAROUNDS] += 1
+        if s[c + DRAINING] == WRITE:
+            s[c + DRAINING] = READ
+            s[c + WRITE_SINCE] = t
+        else:
+            writes = s[c + COUNT + WRITE]
+            is_old = t - s[c + WRITE_SINCE] >= s[WRITE_AGE]
+            s[c + DRAINING] = WRITE
+            s[c + DRAIN_LEFT] = writes if is_old else writes - s[LOW]
+        list_banks(s, c)
+    if s[c + DRAINING] == READ and s[c + COUNT + WRITE] > 0:
+        return s[c + WRITE_SINCE] + s[WRITE_AGE]
     return NEVER
 
 
-@njit_inline
-def refresh_candidate(d, g, t):
+@njit_apart
+def refresh_candidate(s, c, t):
     """Return what a due refresh needs next (time, command, bank) and when another is due."""
     best, command, bank, wake = NEVER, NONE, NONE, NEVER
-    ranks = d.fixed[RANKS]
-    for rank in range(as_index(g * ranks), (g + 1) * ranks):
-        if d.ranks[rank, DUE] > t:
-            wake = min(wake, d.ranks[rank, DUE])
-            continue
-        target = d.ranks[rank, NEXT_BANK]
-        if d.fixed[IS_PER_BANK] != 0:
-            need = PRE if d.banks[target, OPEN_ROW] >= 0 else REFPB
-        else:
-            need = PREA if d.ranks[rank, OPEN_BANKS] > 0 else REFAB
-        time = max(earliest(d, need, target), t)
-        if time < best:
-            best, command, bank = time, need, target
+    rank = as_index(s[c + CONTROLLER_RANK])
+    for _ in range(s[RANKS]):
+        target = as_index(s[rank + NEXT_BANK])
+        if s[rank + DUE] > t:
+            wake = min(wake, s[rank + DUE])
+        elif not is_waiting(s, rank, target):
+            if s[IS_PER_BANK] != 0:
+                need = PRE if s[target + OPEN_ROW] >= 0 else REFPB
+            else:
+                need = PREA if s[rank + OPEN_BANKS] > 0 else REFAB
+            time = max(earliest(s, need, target), t)
+            if time < best:
+                best, command, bank = time, need, target
+        rank = as_index(rank + RANK_WIDTH)
     return best, command, bank, wake
 
 
 @njit_inline
-def is_refreshing(d, bank, t):
+def is_waiting(s, rank, target):
+    """Return whether bursts whose rows were opened for them hold up a refresh of ``rank``."""
+    if s[IS_PER_BANK] != 0:
+        return s[target + OPENER] >= 0
+    return s[rank + WAITING] > 0
+
+
+@njit_inline
+def is_refreshing(s, bank, t):
     """Return whether a due refresh keeps other commands from ``bank``."""
-    rank = as_index(bank >> d.fixed[RANK_SHIFT])
-    if d.ranks[rank, DUE] > t:
+    rank = as_index(s[bank + BANK_RANK])
+    if s[rank + DUE] > t:
         return False
-    return d.fixed[IS_PER_BANK] == 0 or d.ranks[rank, NEXT_BANK] == bank
+    return s[IS_PER_BANK] == 0 or s[rank + NEXT_BANK] == bank
 
 
 @njit_inline
-def oldest_key(d, g, kind):
-    """Return the key of the burst that has waited longest in the controller's queue."""
-    least, key = NEVER, NEVER
-    for at in range(LISTS * (2 * g + kind), LISTS * (2 * g + kind + 1)):
-        for k in range(d.listed[at]):
-            order = d.candidates[at, k, KEY] & (ROW_COMMAND - 1)
-            if order < least:
-                least, key = order, d.candidates[at, k, KEY]
-    return key
-
-
-@njit_inline
-def scan_lists(d, g, t, best, is_due):
-    """Return the least of ``best`` and the candidates, and the list and position of that.
-
-    Each is clocks from ``t`` and key in one number; the list is -1 if ``best`` is the least.
-    """
-    kind = as_index(d.controllers[g, DRAINING])
-    only = oldest_key(d, g, kind) if d.fixed[IS_FCFS] != 0 else NONE
-    is_checked = is_due or only >= 0 or d.fixed[RANKS] > 1
-    chosen, place = NONE, NONE
-    first, bank = LISTS * (2 * g + kind), g << d.fixed[CONTROLLER_SHIFT]
-    for which in range(LISTS):  # columns first: they are often the earliest
-        at = as_index(first + LISTS - 1 - which)
-        count = d.listed[at]
-        if count == 0:
-            continue
-        command = command_of(at, kind)
-        if is_checked:
-            least, k = scan_checked(d, at, command, only, is_due, t)
-        else:
-            shared = max(t, earliest_outside(d, command, bank))
-            if (shared - t) << KEY_BITS | (ROW_COMMAND if command <= PRE else 0) > best:
-                continue
-            least, k = scan_list(d, at, count, command, shared, t)
-        if least < best:
-            best, chosen, place = least, at, k
-    return best, chosen, place
-
-
-@njit_inline
-def scan_list(d, at, count, command, shared, t):
-    """Return the least candidate of a list and its position; rules outside allow ``shared``."""
-    candidates, ready, command = d.candidates[at], d.ready, as_index(command)
-    best, place = NEVER, NONE
-    for k in range(count):
-        own, group = candidates[k, BANK_READY], ready[as_index(candidates[k, GROUP_NODE]), command]
-        # Maxima by arithmetic: nobody could predict branches, which LLVM makes of maxima, known to
-        # it by a shift by 63; clocks differ by less than 2^62.
-        own -= (own - group) & ((own - group) >> 62)
-        own -= (own - shared) & ((own - shared) >> 62)
-        value = (own - t) << KEY_BITS | candidates[k, KEY]
-        is_first = value < best
-        best = value if is_first else best
-        place = k if is_first else place
-    return best, place
-
-
-@njit_inline
-def scan_checked(d, at, command, only, is_due, t):
-    """Return the same for lists in which not all may issue or not all are of one rank."""
-    candidates = d.candidates[at]
-    best, place = NEVER, NONE
-    for k in range(d.listed[at]):
-        key, bank = candidates[k, KEY], candidates[k, BANK]
-        if (is_due and is_refreshing(d, bank, t)) or (only >= 0 and key != only):
-            continue
-        value = (max(t, earliest(d, command, bank)) - t) << KEY_BITS | key
+def least_opener(s, c, t, best):
+    """Return the least of ``best`` and the bursts whose rows are open; and bank and command."""
+    chosen, command = NONE, NONE
+    for k in range(s[c + OPENERS]):
+        bank = as_index(s[as_index(s[c + FIRST_OPENER] + k)])
+        e = as_index(s[bank + OPENER])
+        kind = as_index(s[as_index(s[e + REQUEST]) + KIND])
+        need = RD + kind
+        if s[IS_CLOSED] != 0 and is_last_hit(s, bank, kind, e):
+            need += RDA - RD
+        value = max(earliest(s, need, bank) - t, 0) << KEY_BITS | s[e + ORDER]
         if value < best:
-            best, place = value, k
-    return best, place
+            best, chosen, command = value, bank, need
+    return best, chosen, command
 
 
 @njit_inline
-def make_plan(d, g, t):
-    """Find what controller ``g`` does next, at clock ``t`` or later, if nothing arrives."""
-    c, g = d.controllers, as_index(g)
-    wake = choose_kind(d, g, t)
-    best, time, key, command, bank, entry = NEVER, NEVER, NEVER, NONE, NONE, NONE
-    is_due = False
-    if d.fixed[HAS_REFRESH] != 0:
-        time, command, bank, due = refresh_candidate(d, g, t)
-        wake = min(wake, due)
-        is_due = command >= 0
-        if is_due:
-            key = REFRESH_KEY
-            best = ((time - t) << KEY_BITS) + key
-    best, chosen, place = scan_lists(d, g, t, best, is_due)
-    if chosen >= 0:
-        kind, chosen, place = as_index(c[g, DRAINING]), as_index(chosen), as_index(place)
-        time, key = t + (best >> KEY_BITS), best & ((np.int64(1) << KEY_BITS) - 1)
-        command, bank = command_of(chosen, kind), as_index(d.candidates[chosen, place, BANK])
-        entry = d.banks[bank, (HEAD if command <= PRE else OLDEST_HIT) + kind]
-    d.plan_time[g] = min(time, wake)
-    c[g, PLAN_KEY] = key
-    c[g, PLAN_COMMAND] = command if time < wake else NONE  # look again: something may come first
-    c[g, PLAN_BANK] = bank
-    c[g, PLAN_ENTRY] = entry
+def scan_slots(s, c, t, best):
+    """Return the least of ``best`` and what slots need, and its slot, -1 if ``best`` is least."""
+    slot, chosen = as_index(s[c + FIRST_SLOT]), NONE
+    for _ in range(s[c + SLOTS]):
+        outer = max(s[as_index(s[slot + GROUP_WORD])], s[as_index(s[slot + RANK_WORD])])
+        value = max(max(s[slot + OWN_READY], outer) - t, 0) << KEY_BITS | s[slot + KEY]
+        # All ones if it is less: nobody could predict a branch, which LLVM makes of conditions.
+        is_less = (value - best) >> 63
+        chosen += (slot - chosen) & is_less
+        best += (value - best) & is_less
+        slot = as_index(slot + SLOT_WIDTH)
+    return best, chosen
+
+
+@njit_apart
+def scan_checked(s, c, t, best):
+    """Return the same if not all banks may have a command: a refresh is due, or with FCFS."""
+    first, end = s[c + FIRST_SLOT], s[c + FIRST_SLOT] + s[c + SLOTS] * SLOT_WIDTH
+    oldest, chosen = NEVER, NONE
+    if s[IS_FCFS] != 0:
+        for slot in range(first, end, SLOT_WIDTH):
+            oldest = min(oldest, s[slot + KEY] & ORDER_BITS)
+    for slot in range(first, end, SLOT_WIDTH):
+        bank, key = s[slot + SLOT_BANK], s[slot + KEY]
+        if is_refreshing(s, bank, t) or (oldest != NEVER and key & ORDER_BITS != oldest):
+            continue
+        value = max(earliest(s, s[slot + NEED], bank) - t, 0) << KEY_BITS | key
+        if value < best:
+            best, chosen = value, slot
+    return best, chosen
 
 
 @njit_inline
-def issue(d, g, t):
+def make_plan(s, c, t):
+    """Find what controller ``c`` does next, at clock ``t`` or later, if nothing arrives."""
+    wake, due = choose_kind(s, c, t), s[c + SOONEST_DUE]
+    best, command, bank, entry = NEVER, NONE, NONE, NONE
+    if due <= t:
+        time, command, bank, due = refresh_candidate(s, c, t)
+        if command >= 0:
+            best = (time - t) << KEY_BITS | REFRESH_KEY
+    wake = min(wake, due)
+    if s[c + OPENERS] > 0:
+        best, opened, need = least_opener(s, c, t, best)
+        if opened >= 0:
+            command, bank, entry = need, opened, s[as_index(opened) + OPENER]
+    if s[c + SOONEST_DUE] <= t or s[IS_FCFS] != 0:
+        best, slot = scan_checked(s, c, t, best)
+    else:
+        best, slot = scan_slots(s, c, t, best)
+    if slot >= 0:
+        slot = as_index(slot)
+        command, bank = s[slot + NEED], as_index(s[slot + SLOT_BANK])
+        entry = entry_of(s, c, bank, command)
+    time = t + (best >> KEY_BITS) if best != NEVER else NEVER
+    s[c + PLAN_TIME] = min(time, wake)
+    s[c + PLAN_KEY] = best & KEY_MASK if best != NEVER else NEVER
+    s[c + PLAN_COMMAND] = command if time < wake else NONE  # look again: something may come first
+    s[c + PLAN_BANK] = bank
+    s[c + PLAN_ENTRY] = entry
+
+
+@njit_inline
+def issue(s, c, t):
     """Issue the planned command at clock ``t``."""
-    c, g = d.controllers, as_index(g)
-    command, bank, e = as_index(c[g, PLAN_COMMAND]), as_index(c[g, PLAN_BANK]), c[g, PLAN_ENTRY]
-    first, end = bank, bank + 1  # the banks whose needs change
-    apply_rules(d, command, bank, t)
-    c[g, COUNTS + command] += 1
-    if d.fixed[HAS_TRACE] != 0:
-        row = d.entries[e, ROW] if e >= 0 else NONE
-        record_command(d, command, bank, row, d.entries[e, REQUEST] if e >= 0 else NONE, t)
-    if command >= RD and command <= WRA:
-        transfer(d, g, c[g, DRAINING], bank, e, t)
+    command, bank, e = as_index(s[c + PLAN_COMMAND]), as_index(s[c + PLAN_BANK]), s[c + PLAN_ENTRY]
+    apply_rules(s, command, bank, t)
+    s[c + COUNTS + command] += 1
+    if s[HAS_TRACE] != 0:
+        row = s[as_index(e) + ROW] if e >= 0 else NONE
+        request = s[as_index(e) + REQUEST] if e >= 0 else NONE
+        record_command(s, command, bank, row, request, t)
+    if command >= PREA:
+        refresh(s, c, command, bank)
+        return
+    e = as_index(e)
+    if command >= RD:
+        transfer(s, c, command & 1, bank, e, t)
     elif command == ACT:
-        open_bank(d, bank, e)
-    elif command == PRE and e >= 0:
-        d.entries[as_index(e), OUTCOME] = CONFLICT
-    rank = as_index(bank >> d.fixed[RANK_SHIFT])
-    if command in (PREA, REFAB):
-        first = d.ranks[rank, FIRST_BANK]
-        end = first + d.fixed[BANKS_PER_RANK]
-    if command >= REFAB:
-        next_refresh(d, rank, bank, command)
-    is_closing = command in (PRE, PREA, RDA, WRA)
-    for b in range(first, end):
-        if is_closing:
-            close_bank(d, b)
-        update_needs(d, g, b, READ, WRITE + 1)
+        open_bank(s, c, bank, e)
+    elif s[c + PLAN_ENTRY] >= 0:  # not for a refresh
+        s[e + OUTCOME] = CONFLICT
+    if command >= RDA or command == PRE:
+        close_bank(s, bank)
+    update_slot(s, c, bank)
 
 
-@njit_inline
-def next_refresh(d, rank, bank, command):
-    """Note that a refresh was issued and when the next one is due."""
-    d.ranks[rank, DUE] += d.fixed[REFRESH_INTERVAL]
+@njit_apart
+def refresh(s, c, command, bank):
+    """Note that ``command`` of a refresh was issued, and when the next refresh is due."""
+    rank, end = as_index(s[bank + BANK_RANK]), bank + BANK_WIDTH
+    first = as_index(s[rank + FIRST_BANK])
+    last = as_index(first + (s[BANKS_PER_RANK] - 1) * BANK_WIDTH)
+    if command != REFPB:
+        bank, end = first, last + BANK_WIDTH
+    for each in range(bank, end, BANK_WIDTH):
+        close_bank(s, as_index(each))
+        update_slot(s, c, each)
+    if command == PREA:
+        return
+    s[rank + DUE] += s[REFRESH_INTERVAL]
     if command == REFPB:
-        first = d.ranks[rank, FIRST_BANK]
-        is_last = bank + 1 == first + d.fixed[BANKS_PER_RANK]
-        d.ranks[rank, NEXT_BANK] = first if is_last else bank + 1
+        s[rank + NEXT_BANK] = first if bank == last else bank + BANK_WIDTH
+    set_soonest_due(s, c)
+
+
+@njit_apart
+def set_soonest_due(s, c):
+    """Note when the first refresh of the ranks of ``c`` is due."""
+    rank = as_index(s[c + CONTROLLER_RANK])
+    s[c + SOONEST_DUE] = s[rank + DUE]
+    for _ in range(s[RANKS] - 1):
+        rank = as_index(rank + RANK_WIDTH)
+        s[c + SOONEST_DUE] = min(s[c + SOONEST_DUE], s[rank + DUE])
 
 
 @njit_inline
-def step_controller(d, g, t):
-    """Do all that controller ``g`` does at clock ``t``, at which its plan is due."""
-    c, is_alone, g = d.controllers, d.fixed[PSEUDO_CHANNELS] == 1, as_index(g)
-    while d.plan_time[g] == t:
-        command = c[g, PLAN_COMMAND]
+def step_controller(s, c, t):
+    """Do all that controller ``c`` does at clock ``t``, at which its plan is due."""
+    while s[c + PLAN_TIME] == t:
+        command = s[c + PLAN_COMMAND]
         # The other data buses of the channel may have taken the command bus since.
-        if command >= 0 and (is_alone or earliest_outside(d, command, c[g, PLAN_BANK]) <= t):
-            issue(d, g, t)
-        make_plan(d, g, t)
+        if command >= 0 and (
+            s[PSEUDO_CHANNELS] == 1 or earliest(s, command, s[c + PLAN_BANK]) <= t
+        ):
+            issue(s, c, t)
+        make_plan(s, c, t)

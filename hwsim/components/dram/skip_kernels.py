@@ -18,11 +18,15 @@ and marked anew, shifted.
 from __future__ import annotations
 
 from hwsim.components.dram.layout import (
-    BANK,
-    BANK_LEVEL,
-    BANK_READY,
+    AT_BANKS,
+    AT_CONTROLLERS,
+    AT_GROUPS,
+    AT_MOVES,
+    AT_RANKS,
+    AT_SAVED,
+    BANK_WIDTH,
     BURSTS_DONE,
-    CONTROLLER_COLUMNS,
+    CONTROLLER_WIDTH,
     COUNT,
     COUNTS,
     CURSOR,
@@ -32,26 +36,32 @@ from hwsim.components.dram.layout import (
     FEED,
     HEAD,
     KEY,
+    LATEST,
     LEFT,
-    LISTS,
+    MOVE_WIDTH,
+    N_COMMANDS,
+    NEED,
     NEVER,
     NEXT,
     NEXT_BANK,
+    NODE_WIDTH,
+    NONE,
     NOW,
     OPEN_ROW,
+    OPENERS,
     ORDER,
     OUTCOME,
+    OWN_READY,
     PENDING_BANK,
     PLAN_BANK,
     PLAN_COMMAND,
     PLAN_KEY,
+    PLAN_TIME,
     QUEUED,
+    RANK_WIDTH,
     READ_ENTRIES,
     REQUEST,
     REQUESTER,
-    RING,
-    RING_FIRST,
-    RING_LENGTH,
     ROW,
     SEQUENCE,
     SKIP_ATTEMPTS,
@@ -63,17 +73,16 @@ from hwsim.components.dram.layout import (
     SKIP_REQUEST,
     SKIP_RUN,
     SKIPPED,
+    SLOT,
     TO_FEED,
     TURNAROUNDS,
-    WIDTH,
 )
-from hwsim.components.dram.queue_kernels import command_of
+from hwsim.components.dram.queue_kernels import COLUMN_CLASS
 from hwsim.components.dram.transfer_kernels import mark_data
-from hwsim.components.jit import njit_inline, njit_outline
+from hwsim.components.jit import as_index, njit_apart, njit_inline
 
-__all__ = ["snapshot", "try_skip"]
+__all__ = ["try_skip"]
 
-SAVED, PRESENT = 0, 1
 # Columns of a snapshot: values that grow with time, then per controller its counters, then state.
 SNAP_TIME, SNAP_CURSOR, SNAP_LEFT, SNAP_DONE, SNAP_COUNTERS = range(5)
 MOST_ATTEMPTS = 24
@@ -82,237 +91,233 @@ of rows have passed, does not."""
 
 
 @njit_inline
-def try_skip(d, limit):
+def try_skip(s, limit):
     """Skip whole periods of the request that streams alone, if its state recurs."""
-    skip, rings = d.skip, d.rings
-    kind = 0 if rings[FEED, RING_LENGTH] > 0 else 1
-    if rings[FEED + kind, RING_LENGTH] == 0 or rings[FEED + 1 - kind, RING_LENGTH] > 0:
+    kind = 0 if s[FEED] != 0 else 1
+    if s[FEED + kind] == 0 or s[FEED + 1 - kind] != 0:
         return
-    request = rings[FEED + kind, RING + rings[FEED + kind, RING_FIRST]]
-    if d.requests[request, TO_FEED] < 2 * skip[SKIP_PERIOD]:
+    request = as_index(s[FEED + kind])
+    if s[request + TO_FEED] < 2 * s[SKIP_PERIOD]:
         return
-    block = d.requests[request, CURSOR] // skip[SKIP_PERIOD]
-    if block == skip[SKIP_BLOCK]:
-        return
-    compare_states(d, kind, request, block, limit)
+    block = s[request + CURSOR] // s[SKIP_PERIOD]
+    if block != s[SKIP_BLOCK]:
+        compare_states(s, kind, request, block, limit)
 
 
-@njit_outline
-def compare_states(d, kind, request, block, limit):
+@njit_apart
+def compare_states(s, kind, request, block, limit):
     """Compare the state with the saved one, and skip or save."""
-    skip = d.skip
-    run = skip[SKIP_RUN] // skip[SKIP_PERIOD]
-    is_new = request != skip[SKIP_REQUEST] or block // run != skip[SKIP_BLOCK] // run
-    skip[SKIP_BLOCK] = block
-    skip[SKIP_REQUEST] = request
+    run = s[SKIP_RUN] // s[SKIP_PERIOD]
+    is_new = request != s[SKIP_REQUEST] or block // run != s[SKIP_BLOCK] // run
+    s[SKIP_BLOCK] = block
+    s[SKIP_REQUEST] = request
     if is_new:
-        skip[SKIP_ATTEMPTS] = 0
-        skip[SKIP_LENGTH] = 0
-    entered = d.requests[request, CURSOR] % skip[SKIP_RUN]
-    queued = d.fixed[READ_ENTRIES + kind] * d.controllers.shape[0]
-    if skip[SKIP_ATTEMPTS] >= MOST_ATTEMPTS or entered < queued:
+        s[SKIP_ATTEMPTS] = 0
+        s[SKIP_LENGTH] = 0
+    entered = s[request + CURSOR] % s[SKIP_RUN]
+    queued = s[READ_ENTRIES + kind] * s[AT_CONTROLLERS + 1]
+    if s[SKIP_ATTEMPTS] >= MOST_ATTEMPTS or entered < queued:
         return
-    for g in range(d.controllers.shape[0]):
-        if d.controllers[g, COUNT + 1 - kind] > 0:
+    for c in controllers(s):
+        if s[c + COUNT + 1 - kind] > 0 or s[c + OPENERS] > 0:
             return
-    skip[SKIP_ATTEMPTS] += 1
-    length = snapshot(d, kind, request, PRESENT)
-    if skip[SKIP_LENGTH] == length and is_equal(d, length):
-        skip_periods(d, kind, request, limit)
-        skip[SKIP_ATTEMPTS] = MOST_ATTEMPTS  # until the next run of columns
+    s[SKIP_ATTEMPTS] += 1
+    saved = s[AT_SAVED]
+    present = saved + s[AT_SAVED + 1]
+    length = snapshot(s, kind, request, present)
+    if s[SKIP_LENGTH] == length and is_equal(s, saved, present, length):
+        skip_periods(s, kind, request, limit)
+        s[SKIP_ATTEMPTS] = MOST_ATTEMPTS  # until the next run of columns
         return
-    skip[SKIP_LENGTH] = length
-    skip[SKIP_MARKED] = 0
+    s[SKIP_LENGTH] = length
+    s[SKIP_MARKED] = 0
     for column in range(length):
-        d.saved[SAVED, column] = d.saved[PRESENT, column]
+        s[saved + column] = s[present + column]
 
 
 @njit_inline
-def state_begin(d):
-    """Return the first column of a snapshot that is compared."""
-    return SNAP_COUNTERS + d.controllers.shape[0] * CONTROLLER_COLUMNS
+def controllers(s):
+    """Return the positions of all controllers."""
+    first = s[AT_CONTROLLERS]
+    return range(first, first + s[AT_CONTROLLERS + 1] * CONTROLLER_WIDTH, CONTROLLER_WIDTH)
 
 
 @njit_inline
-def is_equal(d, length):
+def ranks(s):
+    """Return the positions of all ranks."""
+    return range(s[AT_RANKS], s[AT_RANKS] + s[AT_RANKS + 1] * RANK_WIDTH, RANK_WIDTH)
+
+
+@njit_inline
+def nodes(s, which):
+    """Return the positions of the nodes of one level: 0 group, 1 rank, 2 bank."""
+    at = AT_GROUPS if which == 0 else AT_RANKS if which == 1 else AT_BANKS
+    width = NODE_WIDTH if which == 0 else RANK_WIDTH if which == 1 else BANK_WIDTH
+    return range(s[at], s[at] + s[at + 1] * width, width)
+
+
+@njit_inline
+def is_equal(s, saved, present, length):
     """Return whether both snapshots hold the same state, and no bus was turned around since."""
-    for g in range(d.controllers.shape[0]):
-        at = SNAP_COUNTERS + g * CONTROLLER_COLUMNS + TURNAROUNDS
-        if d.saved[SAVED, at] != d.saved[PRESENT, at]:
+    state = SNAP_COUNTERS + s[AT_CONTROLLERS + 1] * CONTROLLER_WIDTH
+    for at in range(SNAP_COUNTERS + TURNAROUNDS, state, CONTROLLER_WIDTH):
+        if s[saved + at] != s[present + at]:
             return False
-    at = state_begin(d)
-    while at < length and d.saved[SAVED, at] == d.saved[PRESENT, at]:
+    at = state
+    while at < length and s[saved + at] == s[present + at]:
         at += 1
     return at == length
 
 
-@njit_outline
-def snapshot(d, kind, request, out):
-    """Write what grows, then the state relative to now; return the length.
+@njit_apart
+def snapshot(s, kind, request, first):
+    """Write what grows, then the state relative to now, from ``first`` on; return the length.
 
     ``kind``: of the bursts that are queued; none of the other kind may be.
     """
-    saved, c, now = d.saved, d.controllers, d.now[NOW]
-    saved[out, SNAP_TIME] = now
-    saved[out, SNAP_CURSOR] = d.requests[request, CURSOR]
-    saved[out, SNAP_LEFT] = d.requests[request, LEFT]
-    saved[out, SNAP_DONE] = d.now[BURSTS_DONE]
-    at = SNAP_COUNTERS
-    for g in range(c.shape[0]):
-        for column in range(CONTROLLER_COLUMNS):
-            saved[out, at] = c[g, column]
-            at += 1
-    saved[out, at] = d.requests[request, CURSOR] % d.skip[SKIP_PERIOD]
-    saved[out, at + 1] = d.requests[request, LEFT] - d.requests[request, TO_FEED]
-    saved[out, at + 2] = d.now[PENDING_BANK + kind]
+    now = s[NOW]
+    s[first + SNAP_TIME] = now
+    s[first + SNAP_CURSOR] = s[request + CURSOR]
+    s[first + SNAP_LEFT] = s[request + LEFT]
+    s[first + SNAP_DONE] = s[BURSTS_DONE]
+    at = first + SNAP_COUNTERS
+    for c in controllers(s):
+        for column in range(CONTROLLER_WIDTH):
+            s[at + column] = s[c + column]
+        at += CONTROLLER_WIDTH
+    s[at] = s[request + CURSOR] % s[SKIP_PERIOD]
+    s[at + 1] = s[request + LEFT] - s[request + TO_FEED]
+    s[at + 2] = s[PENDING_BANK + kind]
     at += 3
-    for g in range(c.shape[0]):
-        at = snapshot_queue(d, g, kind, out, at)
-    for bank in range(d.banks.shape[0]):
-        saved[out, at] = d.banks[bank, OPEN_ROW]
-        at += 1
-    for rank in range(d.ranks.shape[0]):
-        saved[out, at] = d.ranks[rank, NEXT_BANK]
-        at += 1
-    for node in range(d.ready.shape[0]):
-        for command in range(WIDTH):
-            saved[out, at] = max(d.ready[node, command] - now, 0)
-            at += 1
-    for h in range(d.history.shape[0]):
-        for node in range(d.history.shape[1]):
-            saved[out, at] = d.history[h, node, 0]
-            at += 1
-            for k in range(1, d.history.shape[2]):
-                # A window's latest times matter as long as a rule's latency.
-                saved[out, at] = max(d.history[h, node, k] - now, -d.skip[SKIP_MARGIN])
-                at += 1
-    return at
-
-
-@njit_inline
-def snapshot_queue(d, g, kind, out, at):
-    """Write the plan and the queue of controller ``g``; ages relative to the next one."""
-    saved, c = d.saved, d.controllers
-    sequence, now = d.now[SEQUENCE], d.now[NOW]
-    is_burst = c[g, PLAN_KEY] >= 0 and c[g, PLAN_KEY] != NEVER
-    saved[out, at] = c[g, DRAINING]
-    saved[out, at + 1] = c[g, PLAN_COMMAND]
-    saved[out, at + 2] = c[g, PLAN_BANK]
-    saved[out, at + 3] = c[g, PLAN_KEY] - sequence if is_burst else NEVER
-    saved[out, at + 4] = d.plan_time[g] - now if d.plan_time[g] != NEVER else NEVER
-    at += 5
-    first = LISTS * (2 * g + kind)
-    for wanted in range(first, first + LISTS):
-        saved[out, at] = d.listed[wanted]
-        at += 1
-        for k in range(d.listed[wanted]):
-            at = snapshot_candidate(d, kind, wanted, k, out, at)
-    return at
-
-
-@njit_inline
-def snapshot_candidate(d, kind, wanted, k, out, at):
-    """Write a candidate and the bursts queued at its bank."""
-    saved, sequence = d.saved, d.now[SEQUENCE]
-    bank = d.candidates[wanted, k, BANK]
-    saved[out, at] = bank
-    saved[out, at + 1] = d.candidates[wanted, k, KEY] - sequence
-    saved[out, at + 2] = max(d.candidates[wanted, k, BANK_READY] - d.now[NOW], 0)
-    saved[out, at + 3] = d.banks[bank, QUEUED + kind]
-    at += 4
-    e = d.banks[bank, HEAD + kind]
-    while e >= 0:
-        saved[out, at] = d.entries[e, ROW]
-        saved[out, at + 1] = d.entries[e, ORDER] - sequence
-        saved[out, at + 2] = d.entries[e, REQUEST]
-        saved[out, at + 3] = d.entries[e, OUTCOME]
+    for c in controllers(s):
+        at = snapshot_controller(s, c, at)
+    for bank in nodes(s, 2):
+        at = snapshot_bank(s, bank, kind, at)
+    for rank in ranks(s):
+        s[at] = s[rank + NEXT_BANK]
+        for k in range(3):
+            # A window's latest times matter as long as a rule's latency.
+            s[at + 1 + k] = max(s[rank + LATEST + k] - now, -s[SKIP_MARGIN])
         at += 4
-        e = d.entries[e, NEXT]
+    for which in range(3):
+        for node in nodes(s, which):
+            for command in range(N_COMMANDS):
+                s[at + command] = max(s[node + command] - now, 0)
+            at += N_COMMANDS
+    return at - first
+
+
+@njit_inline
+def snapshot_controller(s, c, at):
+    """Write the plan of controller ``c``; ages relative to the next one."""
+    is_burst = s[c + PLAN_KEY] >= COLUMN_CLASS and s[c + PLAN_KEY] != NEVER
+    s[at] = s[c + DRAINING]
+    s[at + 1] = s[c + PLAN_COMMAND]
+    s[at + 2] = s[c + PLAN_BANK]
+    s[at + 3] = s[c + PLAN_KEY] - s[SEQUENCE] if is_burst else NEVER
+    s[at + 4] = s[c + PLAN_TIME] - s[NOW] if s[c + PLAN_TIME] != NEVER else NEVER
+    return at + 5
+
+
+@njit_inline
+def snapshot_bank(s, bank, kind, at):
+    """Write the open row, the need and the queued bursts of a bank."""
+    s[at] = s[bank + OPEN_ROW]
+    s[at + 1] = s[bank + QUEUED + kind]
+    s[at + 2] = NONE
+    if s[bank + SLOT] >= 0:
+        s[at + 2] = s[s[bank + SLOT] + KEY] - s[SEQUENCE]
+        s[at + 3] = s[s[bank + SLOT] + NEED]
+        at += 1
+    at += 3
+    e = s[bank + HEAD + kind]
+    while e >= 0:
+        s[at] = s[e + ROW]
+        s[at + 1] = s[e + ORDER] - s[SEQUENCE]
+        s[at + 2] = s[e + REQUEST]
+        s[at + 3] = s[e + OUTCOME]
+        at += 4
+        e = s[e + NEXT]
     return at
 
 
 @njit_inline
-def most_periods(d, request, limit, bursts, clocks):
+def most_periods(s, request, limit, bursts, clocks):
     """Return how many periods may be skipped."""
-    cursor, run = d.requests[request, CURSOR], d.skip[SKIP_RUN]
+    cursor, run = s[request + CURSOR], s[SKIP_RUN]
     # Strictly inside the run: the burst that enters next is already located.
     periods = ((cursor // run + 1) * run - 1 - cursor) // bursts
-    periods = min(periods, (d.requests[request, TO_FEED] - 1) // bursts)
+    periods = min(periods, (s[request + TO_FEED] - 1) // bursts)
     end = limit - 1
-    for rank in range(d.ranks.shape[0]):
-        end = min(end, d.ranks[rank, DUE] - d.skip[SKIP_MARGIN] - 1)
-    return min(periods, (end - d.now[NOW]) // clocks)
+    for rank in ranks(s):
+        end = min(end, s[rank + DUE] - s[SKIP_MARGIN] - 1)
+    return min(periods, (end - s[NOW]) // clocks)
 
 
 @njit_inline
-def skip_periods(d, kind, request, limit):
+def skip_periods(s, kind, request, limit):
     """Add what happens in as many periods as possible to everything that grows."""
-    saved, requests, now = d.saved, d.requests, d.now
-    bursts = saved[PRESENT, SNAP_CURSOR] - saved[SAVED, SNAP_CURSOR]
-    clocks = saved[PRESENT, SNAP_TIME] - saved[SAVED, SNAP_TIME]
-    served = saved[SAVED, SNAP_LEFT] - saved[PRESENT, SNAP_LEFT]
-    if bursts <= 0 or clocks <= 0 or d.skip[SKIP_MARKED] > d.moves.shape[0]:
+    saved = s[AT_SAVED]
+    present = saved + s[AT_SAVED + 1]
+    bursts = s[present + SNAP_CURSOR] - s[saved + SNAP_CURSOR]
+    clocks = s[present + SNAP_TIME] - s[saved + SNAP_TIME]
+    served = s[saved + SNAP_LEFT] - s[present + SNAP_LEFT]
+    if bursts <= 0 or clocks <= 0 or s[SKIP_MARKED] > s[AT_MOVES + 1]:
         return
-    periods = most_periods(d, request, limit, bursts, clocks)
+    periods = most_periods(s, request, limit, bursts, clocks)
     if periods <= 0:
         return
-    later, more = periods * clocks, periods * bursts
-    shift_times(d, later)
-    shift_ages(d, kind, more)
-    requests[request, CURSOR] += more
-    requests[request, TO_FEED] -= more
-    requests[request, LEFT] -= periods * served
-    now[BURSTS_DONE] += periods * (saved[PRESENT, SNAP_DONE] - saved[SAVED, SNAP_DONE])
-    now[SEQUENCE] += more
-    now[NOW] += later
-    d.skip[SKIPPED] += periods * served
-    for g in range(d.controllers.shape[0]):
-        at = SNAP_COUNTERS + g * CONTROLLER_COLUMNS
-        for column in range(COUNTS, CONTROLLER_COLUMNS):
-            grown = saved[PRESENT, at + column] - saved[SAVED, at + column]
-            d.controllers[g, column] += periods * grown
-        grown = saved[PRESENT, at + DRAIN_LEFT] - saved[SAVED, at + DRAIN_LEFT]
-        d.controllers[g, DRAIN_LEFT] += periods * grown
+    shift_times(s, periods * clocks)
+    shift_ages(s, kind, periods * bursts)
+    s[request + CURSOR] += periods * bursts
+    s[request + TO_FEED] -= periods * bursts
+    s[request + LEFT] -= periods * served
+    s[BURSTS_DONE] += periods * (s[present + SNAP_DONE] - s[saved + SNAP_DONE])
+    s[SEQUENCE] += periods * bursts
+    s[NOW] += periods * clocks
+    s[SKIPPED] += periods * served
+    at = SNAP_COUNTERS
+    for c in controllers(s):
+        for column in range(COUNTS, CONTROLLER_WIDTH):
+            s[c + column] += periods * (s[present + at + column] - s[saved + at + column])
+        s[c + DRAIN_LEFT] += periods * (s[present + at + DRAIN_LEFT] - s[saved + at + DRAIN_LEFT])
+        at += CONTROLLER_WIDTH
     for period in range(1, periods + 1):
-        for move in range(d.skip[SKIP_MARKED]):
-            begin, end = d.moves[move, 0], d.moves[move, 1]
-            shift = period * clocks
-            mark_data(d, requests[request, REQUESTER], begin + shift, end + shift)
+        for move in range(s[SKIP_MARKED]):
+            at, shift = s[AT_MOVES] + move * MOVE_WIDTH, period * clocks
+            mark_data(s, s[request + REQUESTER], s[at] + shift, s[at + 1] + shift)
 
 
 @njit_inline
-def shift_times(d, later):
+def shift_times(s, later):
     """Move every time that is still to come into the future."""
-    now = d.now[NOW]
-    for node in range(d.ready.shape[0]):
-        for command in range(WIDTH):
-            if d.ready[node, command] > now:
-                d.ready[node, command] += later
-    for h in range(d.history.shape[0]):
-        for node in range(d.history.shape[1]):
-            for k in range(1, d.history.shape[2]):
-                if d.history[h, node, k] > now - d.skip[SKIP_MARGIN]:
-                    d.history[h, node, k] += later
-    for g in range(d.plan_time.shape[0]):
-        if d.plan_time[g] != NEVER:
-            d.plan_time[g] += later
+    now = s[NOW]
+    for which in range(3):
+        for node in nodes(s, which):
+            for command in range(N_COMMANDS):
+                if s[node + command] > now:
+                    s[node + command] += later
+    for rank in ranks(s):
+        for k in range(3):
+            if s[rank + LATEST + k] > now - s[SKIP_MARGIN]:
+                s[rank + LATEST + k] += later
+    for c in controllers(s):
+        if s[c + PLAN_TIME] != NEVER:
+            s[c + PLAN_TIME] += later
 
 
 @njit_inline
-def shift_ages(d, kind, more):
+def shift_ages(s, kind, more):
     """Make every queued burst, and what is kept of its age and times, as much younger."""
-    c = d.controllers
-    for g in range(c.shape[0]):
-        if c[g, PLAN_KEY] >= 0 and c[g, PLAN_KEY] != NEVER:
-            c[g, PLAN_KEY] += more
-        first = LISTS * (2 * g + kind)
-        for wanted in range(first, first + LISTS):
-            for k in range(d.listed[wanted]):
-                bank = d.candidates[wanted, k, BANK]
-                d.candidates[wanted, k, KEY] += more
-                ready = d.ready[d.nodes[bank, BANK_LEVEL], command_of(wanted, kind)]
-                d.candidates[wanted, k, BANK_READY] = ready
-                e = d.banks[bank, HEAD + kind]
-                while e >= 0:
-                    d.entries[e, ORDER] += more
-                    e = d.entries[e, NEXT]
+    for c in controllers(s):
+        if s[c + PLAN_KEY] >= COLUMN_CLASS and s[c + PLAN_KEY] != NEVER:
+            s[c + PLAN_KEY] += more
+    for bank in nodes(s, 2):
+        if s[bank + SLOT] >= 0:
+            slot = s[bank + SLOT]
+            s[slot + KEY] += more
+            s[slot + OWN_READY] = s[bank + s[slot + NEED]]
+        e = s[bank + HEAD + kind]
+        while e >= 0:
+            s[e + ORDER] += more
+            e = s[e + NEXT]

@@ -1,107 +1,120 @@
 """Apply the timing rules: when a command may be issued, and what its issue forbids until when.
 
-State layout: :mod:`state`. The functions know rules as data only. Commands are recorded here too.
+State layout: :mod:`layout`. The functions know rules as data only. Commands are recorded here too.
 """
 
 from __future__ import annotations
 
 from hwsim.components.dram.layout import (
-    BANK_LEVEL,
-    FOLLOWING,
-    GROUP_LEVEL,
-    HISTORY,
+    ACT,
+    AT_TRACE,
+    BANK_CONTROLLER,
+    BANK_GROUP,
+    BANK_RANK,
+    BUS_MATES,
+    CHANNEL_RANK,
+    GAP_WIDTH,
+    GAPS,
+    IS_CLOSED,
     IS_PER_BANK,
-    IS_SIBLING,
-    LATENCY,
-    LEVEL,
+    LATEST,
     MAX_TRACE,
-    PLAIN_COMMANDS,
-    PRECEDING,
-    RANK_LEVEL,
-    RANK_SHIFT,
-    RANKS,
+    NUMBER,
+    OTHER_BUS,
+    OTHER_RANK,
+    OWN_BANK,
+    OWN_GROUP,
+    OWN_RANK,
+    RANK_CONTROLLER,
+    RANK_WIDTH,
+    RDA,
     REFPB,
+    RELATIONS,
     TRACE_BANK,
     TRACE_CLOCK,
     TRACE_COMMAND,
     TRACE_REQUEST,
     TRACE_ROW,
+    TRACE_WIDTH,
     TRACED,
-    WINDOW,
+    WINDOW_CLOCKS,
 )
-from hwsim.components.jit import as_index, njit_inline
+from hwsim.components.jit import as_index, njit_apart, njit_inline
 
-__all__ = ["apply_rules", "earliest", "earliest_outside", "record_command"]
+__all__ = ["apply_rules", "earliest", "record_command"]
 
 
 @njit_inline
-def earliest(d, command, bank):
+def earliest(s, command, bank):
     """Return the first clock at which every rule allows ``command`` at ``bank``."""
-    ready, nodes, bank, command = d.ready, d.nodes, as_index(bank), as_index(command)
-    node, group = as_index(nodes[bank, BANK_LEVEL]), as_index(nodes[bank, GROUP_LEVEL])
-    own = max(ready[node, command], ready[group, command])
-    return max(own, earliest_outside(d, command, bank))
-
-
-@njit_inline
-def earliest_outside(d, command, bank):
-    """Return the first clock that the rules of channel, data bus and rank of ``bank`` allow."""
-    ready, nodes, bank, command = d.ready, d.nodes, as_index(bank), as_index(command)
-    first = ready[as_index(bank >> d.fixed[RANK_SHIFT]), command]  # the nodes of ranks come first
-    for i in range(d.levels.shape[0] - 3):
-        first = max(first, ready[as_index(nodes[bank, as_index(d.levels[i])]), command])
-    return first
-
-
-@njit_inline
-def apply_rules(d, command, bank, t):
-    """Note what the issue of ``command`` at ``bank`` at clock ``t`` forbids."""
-    ready, gaps, levels = d.ready, d.gaps, d.levels
     bank, command = as_index(bank), as_index(command)
-    for i in range(levels.shape[0]):
-        level = as_index(levels[i])
-        node = as_index(d.nodes[bank, level])
-        for following in range(PLAIN_COMMANDS):
-            time = t + gaps[command, level, following]
-            ready[node, following] = max(ready[node, following], time)
-        if d.fixed[IS_PER_BANK] != 0:
-            ready[node, REFPB] = max(ready[node, REFPB], t + gaps[command, level, REFPB])
-    for k in range(d.special.shape[0]):
-        if d.special[k, PRECEDING] == command:
-            apply_special(d, k, bank, t)
+    outer = max(
+        s[as_index(s[bank + BANK_GROUP]) + command], s[as_index(s[bank + BANK_RANK]) + command]
+    )
+    return max(s[bank + command], outer)
 
 
 @njit_inline
-def apply_special(d, k, bank, t):
-    """Apply a rule with a window, or one that holds at the other ranks."""
-    ready, history, rule = d.ready, d.history, d.special[k]
-    node = as_index(d.nodes[as_index(bank), as_index(rule[LEVEL])])
-    following, since = as_index(rule[FOLLOWING]), t
-    if rule[WINDOW] > 1:
-        h = as_index(rule[HISTORY])
-        position = as_index(history[h, node, 0])
-        history[h, node, position] = t
-        position = position + 1 if position < rule[WINDOW] else 1
-        history[h, node, 0] = position
-        since = history[h, node, position]  # the window-th latest, this one included
-    if rule[IS_SIBLING] == 0:
-        ready[node, following] = max(ready[node, following], since + rule[LATENCY])
-        return
-    ranks, first = d.fixed[RANKS], d.nodes[0, RANK_LEVEL]
-    first += (node - first) // ranks * ranks
-    for other in range(first, first + ranks):
-        if other != node:
-            ready[other, following] = max(ready[other, following], since + rule[LATENCY])
+def apply_rules(s, command, bank, t):
+    """Note what the issue of ``command`` at ``bank`` at clock ``t`` forbids."""
+    bank, gap = as_index(bank), GAPS + as_index(command) * (RELATIONS * GAP_WIDTH)
+    rank = as_index(s[bank + BANK_RANK])
+    group, is_closed = as_index(s[bank + BANK_GROUP]), s[IS_CLOSED] != 0
+    hold_back(s, bank, gap + OWN_BANK * GAP_WIDTH, t)
+    hold_back(s, group, gap + OWN_GROUP * GAP_WIDTH, t)
+    hold_back(s, rank, gap + OWN_RANK * GAP_WIDTH, t)
+    # Rules of a bank or group know no commands for all banks; open rows no RDA and WRA.
+    if is_closed:
+        hold_back(s, bank + RDA, gap + OWN_BANK * GAP_WIDTH + RDA, t)
+        hold_back(s, group + RDA, gap + OWN_GROUP * GAP_WIDTH + RDA, t)
+    hold_back(s, rank + RDA, gap + OWN_RANK * GAP_WIDTH + RDA, t)
+    if s[IS_PER_BANK] != 0:
+        for node, relation in ((bank, OWN_BANK), (rank, OWN_RANK)):
+            word = gap + relation * GAP_WIDTH + REFPB
+            s[node + REFPB] = max(s[node + REFPB], t + s[word])
+    if s[BUS_MATES] > 1:
+        apply_to_others(s, gap, bank, t)
+    if command == ACT:
+        since = s[rank + LATEST + 2]  # with this one the fourth latest
+        s[rank + LATEST + 2] = s[rank + LATEST + 1]
+        s[rank + LATEST + 1] = s[rank + LATEST]
+        s[rank + LATEST] = t
+        s[rank + ACT] = max(s[rank + ACT], since + s[WINDOW_CLOCKS])
 
 
 @njit_inline
-def record_command(d, command, bank, row, request, t):
+def hold_back(s, node, gap, t):
+    """Move the first clocks of four commands from ``node`` on behind ``t`` and the gaps at ``gap``.
+
+    All are read before any is written, so that LLVM may take them together.
+    """
+    r0, r1 = max(s[node], t + s[gap]), max(s[node + 1], t + s[gap + 1])
+    r2, r3 = max(s[node + 2], t + s[gap + 2]), max(s[node + 3], t + s[gap + 3])
+    s[node], s[node + 1], s[node + 2], s[node + 3] = r0, r1, r2, r3
+
+
+@njit_apart
+def apply_to_others(s, gap, bank, t):
+    """Do the same at the other ranks of the channel."""
+    bus = s[bank + BANK_CONTROLLER]
+    rank = as_index(s[as_index(bus) + CHANNEL_RANK])
+    for _ in range(s[BUS_MATES]):
+        if rank != s[bank + BANK_RANK]:
+            relation = OTHER_RANK if s[rank + RANK_CONTROLLER] == bus else OTHER_BUS
+            other = gap + relation * GAP_WIDTH
+            hold_back(s, rank, other, t)
+            hold_back(s, rank + RDA, other + RDA, t)
+            s[rank + REFPB] = max(s[rank + REFPB], t + s[other + REFPB])
+        rank = as_index(rank + RANK_WIDTH)
+
+
+@njit_apart
+def record_command(s, command, bank, row, request, t):
     """Append a command to the trace; beyond the bound, to the dump row."""
-    trace = d.trace
-    at = min(d.now[TRACED], d.fixed[MAX_TRACE])
-    d.now[TRACED] += 1
-    trace[at, TRACE_CLOCK] = t
-    trace[at, TRACE_COMMAND] = command
-    trace[at, TRACE_BANK] = bank
-    trace[at, TRACE_ROW] = row
-    trace[at, TRACE_REQUEST] = request
+    at = as_index(s[AT_TRACE] + min(s[TRACED], s[MAX_TRACE]) * TRACE_WIDTH)
+    s[TRACED] += 1
+    s[at + TRACE_CLOCK] = t
+    s[at + TRACE_COMMAND] = command
+    s[at + TRACE_BANK] = s[bank + NUMBER]
+    s[at + TRACE_ROW] = row
+    s[at + TRACE_REQUEST] = request

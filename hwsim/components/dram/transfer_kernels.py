@@ -6,6 +6,8 @@ State layout: :mod:`layout`.
 from __future__ import annotations
 
 from hwsim.components.dram.layout import (
+    AT_MOVES,
+    AT_STREAMS,
     BL,
     BURSTS_DONE,
     CL,
@@ -15,7 +17,9 @@ from hwsim.components.dram.layout import (
     DONE,
     DONE_CLOCK,
     DONE_CYCLE,
+    DONE_LAST,
     DRAIN_LEFT,
+    FREE_ENTRY,
     HAS_ROOM,
     KIND,
     LEFT,
@@ -23,30 +27,35 @@ from hwsim.components.dram.layout import (
     MARK_TO,
     MARKED,
     MARKS,
+    MOVE_WIDTH,
+    NEXT,
+    NEXT_REQUEST,
+    OPENER,
     OUTCOME,
     OUTCOMES,
     PATH_CYCLES,
     READ,
     REQUEST,
     REQUESTER,
-    RING,
-    RING_FIRST,
-    RING_LENGTH,
     SKIP_MARKED,
+    STREAM_MARKS,
+    STREAM_WIDTH,
 )
-from hwsim.components.dram.queue_kernels import unlink
-from hwsim.components.jit import as_index, njit_inline
+from hwsim.components.dram.queue_kernels import remove_opener, unlink
+from hwsim.components.jit import as_index, njit_apart, njit_inline
 
-__all__ = ["convert", "mark_data", "push_ring", "transfer"]
+__all__ = ["append", "convert", "mark_data", "stream_of", "transfer"]
 
 
 @njit_inline
-def push_ring(rings, ring, item):
-    """Append ``item``; there must be room."""
-    at = rings[ring, RING_FIRST] + rings[ring, RING_LENGTH]
-    size = rings.shape[1] - RING
-    rings[ring, RING + as_index(at if at < size else at - size)] = item
-    rings[ring, RING_LENGTH] += 1
+def append(s, line, last, request):
+    """Put ``request`` at the end of a line of requests, whose ends are at ``line``, ``last``."""
+    s[request + NEXT_REQUEST] = 0
+    if s[line] == 0:
+        s[line] = request
+    else:
+        s[as_index(s[last]) + NEXT_REQUEST] = request
+    s[last] = request
 
 
 @njit_inline
@@ -66,52 +75,63 @@ def convert_down(time, num, den):
 
 
 @njit_inline
-def mark_data(d, requester, begin, end):
+def stream_of(s, requester):
+    """Return the position of a requester's record."""
+    return as_index(s[AT_STREAMS] + requester * STREAM_WIDTH)
+
+
+@njit_apart
+def mark_data(s, requester, begin, end):
     """Mark the caller's cycles in which clocks [begin, end) of data of ``requester`` lie."""
-    streams = d.streams
-    if begin >= streams[requester, MARK_FROM] and end <= streams[requester, MARK_TO]:
+    stream = stream_of(s, requester)
+    if begin >= s[stream + MARK_FROM] and end <= s[stream + MARK_TO]:
         return
-    num, den = d.fixed[CLOCK_NUM], d.fixed[CLOCK_DEN]
+    num, den = s[CLOCK_NUM], s[CLOCK_DEN]
     cycle, last = convert_down(begin, den, num), convert(end, den, num)
-    streams[requester, MARK_FROM] = convert(cycle, num, den)
-    streams[requester, MARK_TO] = convert_down(last, num, den)
-    mask = d.fixed[MARKS] - 1
+    s[stream + MARK_FROM] = convert(cycle, num, den)
+    s[stream + MARK_TO] = convert_down(last, num, den)
+    marks, mask = s[stream + STREAM_MARKS], s[MARKS] - 1
     while cycle < last:
-        if d.marks[requester, cycle & mask] != cycle:
-            d.marks[requester, cycle & mask] = cycle
-            streams[requester, MARKED] += 1
+        mark = as_index(marks + (cycle & mask))
+        if s[mark] != cycle:
+            s[mark] = cycle
+            s[stream + MARKED] += 1
         cycle += 1
 
 
 @njit_inline
-def note_move(d, begin, end):
+def note_move(s, begin, end):
     """Keep the clocks of a burst for fast-forward to mark anew, or count that they are too many."""
-    at = d.skip[SKIP_MARKED]
-    if at < d.moves.shape[0]:
-        d.moves[at, 0] = begin
-        d.moves[at, 1] = end
-    d.skip[SKIP_MARKED] = at + 1
+    at = s[SKIP_MARKED]
+    if at < s[AT_MOVES + 1]:
+        move = as_index(s[AT_MOVES] + at * MOVE_WIDTH)
+        s[move] = begin
+        s[move + 1] = end
+    s[SKIP_MARKED] = at + 1
 
 
 @njit_inline
-def transfer(d, g, kind, bank, e, t):
+def transfer(s, c, kind, bank, e, t):
     """Move the burst of entry ``e``; complete its request if it was the last one."""
-    fixed, requests = d.fixed, d.requests
-    g, e, kind = as_index(g), as_index(e), as_index(kind)
-    request = as_index(d.entries[e, REQUEST])
-    d.controllers[g, OUTCOMES + 3 * kind + as_index(d.entries[e, OUTCOME])] += 1
-    begin = t + (fixed[CL] if kind == READ else fixed[CWL])
-    end = begin + fixed[BL]
-    unlink(d, g, kind, bank, e)
-    d.now[HAS_ROOM] = 1
-    d.now[BURSTS_DONE] += 1
-    d.controllers[g, DRAIN_LEFT] -= kind
-    requests[request, LEFT] -= 1
-    if requests[request, LEFT] == 0:
-        cycle = convert(end, fixed[CLOCK_DEN], fixed[CLOCK_NUM]) + fixed[PATH_CYCLES]
-        requests[request, DONE_CLOCK] = end
-        requests[request, DONE_CYCLE] = cycle
-        push_ring(d.rings, DONE + as_index(requests[request, KIND]), request)
-    if fixed[MARKS] > 0:
-        mark_data(d, requests[request, REQUESTER], begin, end)
-        note_move(d, begin, end)
+    request = as_index(s[e + REQUEST])
+    s[c + OUTCOMES + 3 * kind + as_index(s[e + OUTCOME])] += 1
+    begin = t + (s[CL] if kind == READ else s[CWL])
+    end = begin + s[BL]
+    if s[bank + OPENER] == e:
+        remove_opener(s, c, bank)
+    else:
+        unlink(s, c, kind, bank, e)
+        s[c + DRAIN_LEFT] -= kind
+    s[HAS_ROOM] = 1  # and perhaps a request is done, which matters to run_until as well
+    s[e + NEXT] = s[c + FREE_ENTRY]
+    s[c + FREE_ENTRY] = e
+    s[BURSTS_DONE] += 1
+    s[request + LEFT] -= 1
+    if s[request + LEFT] == 0:
+        s[request + DONE_CLOCK] = end
+        s[request + DONE_CYCLE] = convert(end, s[CLOCK_DEN], s[CLOCK_NUM]) + s[PATH_CYCLES]
+        kind = as_index(s[request + KIND])
+        append(s, DONE + kind, DONE_LAST + kind, request)
+    if s[MARKS] > 0:
+        mark_data(s, s[request + REQUESTER], begin, end)
+        note_move(s, begin, end)

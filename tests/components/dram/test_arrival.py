@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hwsim.components.dram.address import locate
 from hwsim.components.dram.arrival import ArrivalDram, serve_in_order
+from hwsim.components.dram.arrival_state import LAST_DATA
 from hwsim.components.dram.checker import check_trace
 from hwsim.components.dram.controller import REQUEST, count_events, read_trace, serve
 from hwsim.components.dram.devices import Device, device_names, load_device
@@ -362,7 +363,7 @@ def test_stream_is_within_the_closed_form_and_random_below_the_reordering_schedu
     stream = np.zeros(n, REQUEST)
     stream["size_bytes"] = device.burst_bytes
     stream["address"] = np.arange(n) * device.burst_bytes
-    end = int(serve_in_order(device, stream).now[12])
+    end = int(serve_in_order(device, stream).words[LAST_DATA])
     peak = n * device.timings["BL"] / device.controllers
     refreshes = end // device.timings["REFI"]
     assert 0.95 <= peak / (end - refreshes * device.timings["RFC_AB"]) <= 1
@@ -370,7 +371,7 @@ def test_stream_is_within_the_closed_form_and_random_below_the_reordering_schedu
     scattered = stream[: n // 5].copy()
     bursts = device.capacity_bytes // device.burst_bytes
     scattered["address"] = np.random.default_rng(0).integers(0, bursts, n // 5) * device.burst_bytes
-    arrival_end = int(serve_in_order(device, scattered.copy()).now[12])
+    arrival_end = int(serve_in_order(device, scattered.copy()).words[LAST_DATA])
     serve(device, scattered, in_flight=64 * device.controllers)
     assert arrival_end > int(scattered["done"].max())
     oldest = scattered.copy()

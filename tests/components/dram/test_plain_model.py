@@ -41,6 +41,9 @@ class Bus:
     serving: int = READ
     writes_since: int = 0
     writes_left: int = 0
+    level: int = 0
+    openers: dict[int, Burst] = field(default_factory=dict)
+    """By bank: bursts that left their queue when a row was opened for them."""
     must_choose: bool = True
 
 
@@ -149,14 +152,19 @@ class PlainDram:
         if not bus.must_choose and not (bus.serving == READ and is_old):
             return
         bus.must_choose = False
-        if bus.serving == WRITE and (writes == 0 or (bus.writes_left <= 0 and reads > 0)):
+        is_drained = writes <= bus.level if c.drain_end == "level" else bus.writes_left <= 0
+        if bus.serving == WRITE and (writes == 0 or (is_drained and reads > 0)):
             bus.serving, bus.writes_since = READ, t
         elif bus.serving == READ and writes and (writes >= c.drain_high or not reads or is_old):
-            bus.serving, bus.writes_left = WRITE, writes if is_old else writes - c.drain_low
+            bus.serving, bus.level = WRITE, 0 if is_old else c.drain_low
+            bus.writes_left = writes - bus.level
 
     def candidates(self, g: int, bus: Bus, t: int) -> list[tuple[int, int, str, int, Burst | None]]:
         """Return (class, age, command, bank, burst) of everything that is wanted."""
         found: list[tuple[int, int, str, int, Burst | None]] = []
+        for bank, burst in bus.openers.items():
+            command = ("RD", "WR")[burst.kind] + "A" * self.is_last_hit(bus, burst)
+            found.append((-1, burst.order, command, bank, burst))
         blocked: set[int] = set()
         for rank in range(g * self.device.ranks, (g + 1) * self.device.ranks):
             if self.due[rank] > t:
@@ -165,11 +173,13 @@ class PlainDram:
             if self.controller.refresh == "per_bank":
                 target = self.refresh_bank[rank]
                 blocked.add(target)
-                found.append((0, rank, "PRE" if target in self.open else "REFpb", target, None))
+                if target not in bus.openers:
+                    found.append((0, rank, "PRE" if target in self.open else "REFpb", target, None))
             else:
                 blocked |= set(banks)
                 is_open = any(bank in self.open for bank in banks)
-                found.append((0, rank, "PREA" if is_open else "REFab", banks[0], None))
+                if not set(banks) & set(bus.openers):
+                    found.append((0, rank, "PREA" if is_open else "REFab", banks[0], None))
         queue = bus.queues[bus.serving]
         for bank in {burst.bank for burst in queue} - blocked:
             mine = [burst for burst in queue if burst.bank == bank]
@@ -180,14 +190,15 @@ class PlainDram:
             if hits:
                 command = ("RD", "WR")[bus.serving] + "A" * self.is_last_hit(bus, hits[0])
                 found.append((1, hits[0].order, command, bank, hits[0]))
-            elif mine:
+            elif mine and bank not in bus.openers:
                 found.append(
                     (2, mine[0].order, "PRE" if bank in self.open else "ACT", bank, mine[0])
                 )
         return found
 
     def is_last_hit(self, bus: Bus, hit: Burst) -> bool:
-        others = [b for queue in bus.queues for b in queue if b is not hit and b.bank == hit.bank]
+        waiting = [b for queue in bus.queues for b in queue] + list(bus.openers.values())
+        others = [b for b in waiting if b is not hit and b.bank == hit.bank]
         return self.controller.page == "closed" and all(b.row != hit.row for b in others)
 
     def issue_one(self, g: int, bus: Bus, t: int) -> bool:
@@ -203,6 +214,10 @@ class PlainDram:
         if command == "ACT":
             assert burst is not None and bank not in self.open
             self.open[bank] = burst.row
+            if self.controller.is_activated_first:
+                bus.queues[burst.kind].remove(burst)
+                bus.writes_left -= burst.kind
+                bus.openers[bank] = burst
         elif command in ("PRE", "RDA", "WRA"):
             del self.open[bank]
         elif command == "PREA":
@@ -218,8 +233,11 @@ class PlainDram:
         return True
 
     def transfer(self, bus: Bus, burst: Burst, t: int) -> None:
-        bus.queues[burst.kind].remove(burst)
-        bus.writes_left -= burst.kind
+        if bus.openers.get(burst.bank) is burst:
+            del bus.openers[burst.bank]
+        else:
+            bus.queues[burst.kind].remove(burst)
+            bus.writes_left -= burst.kind
         self.left[burst.request] -= 1
         if self.left[burst.request] == 0:
             timings = self.device.timings
@@ -269,8 +287,11 @@ def test_both_finish_every_request_in_the_same_clock(data: st.DataObject) -> Non
     device = data.draw(st.sampled_from([DDR4, DDR4_TWO, HBM2, LPDDR4X]), label="device")
     refreshes = ["all_bank", "none"] + ["per_bank"] * device.has_per_bank_refresh
     entries = data.draw(st.sampled_from([4, 32]), label="entries")
+    scheduler = data.draw(st.sampled_from(["frfcfs", "fcfs"]), label="scheduler")
     controller = Controller(
-        scheduler=data.draw(st.sampled_from(["frfcfs", "fcfs"]), label="scheduler"),
+        scheduler=scheduler,
+        drain_end=data.draw(st.sampled_from(["count", "level"]), label="drain end"),
+        is_activated_first=scheduler == "frfcfs" and data.draw(st.booleans(), label="activated"),
         page=data.draw(st.sampled_from(["open", "closed"]), label="page"),
         refresh=data.draw(st.sampled_from(refreshes), label="refresh"),
         is_hashed=data.draw(st.booleans(), label="hashed"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwsim.components.dram import timing_kernels
+from hwsim.components.dram import layout, timing_kernels
 from hwsim.components.dram.devices import Device, device_names, load_device, make_device
 from hwsim.components.dram.layout import Dram
 from hwsim.components.dram.rules import COMMANDS, LEVELS, Rule, device_rules, latency_of
@@ -18,7 +18,7 @@ RULES = [(device, rule) for device in (*DEVICES, TWO_RANKS) for rule in device_r
 
 @pytest.fixture(autouse=True)
 def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("earliest", "earliest_outside", "apply_rules", "apply_special"):
+    for name in ("earliest", "apply_rules", "apply_to_others", "hold_back"):
         kernel = getattr(timing_kernels, name)
         monkeypatch.setattr(timing_kernels, name, getattr(kernel, "py_func", kernel))
 
@@ -60,12 +60,16 @@ def required_gap(device: Device, rule: Rule, bank: int) -> int:
     return max(gaps)
 
 
+def at(dram: Dram, bank: int) -> int:
+    return int(dram.words[layout.AT_BANKS]) + bank * layout.BANK_WIDTH
+
+
 def first_clock(dram: Dram, command: str, bank: int) -> int:
-    return int(timing_kernels.earliest(dram, COMMANDS.index(command), bank))
+    return int(timing_kernels.earliest(dram.words, COMMANDS.index(command), at(dram, bank)))
 
 
 def issue(dram: Dram, command: str, bank: int, clock: int) -> None:
-    timing_kernels.apply_rules(dram, COMMANDS.index(command), bank, clock)
+    timing_kernels.apply_rules(dram.words, COMMANDS.index(command), at(dram, bank), clock)
 
 
 def name_of(case: tuple[Device, Rule]) -> str:
@@ -86,7 +90,7 @@ def test_following_command_waits_exactly_the_greatest_gap(device: Device, rule: 
         bank = 0
         assert not rule.is_sibling
     refresh = "per_bank" if device.has_per_bank_refresh else "all_bank"
-    dram = dram_state(device, Controller(refresh=refresh), 1)
+    dram = dram_state(device, Controller(page="closed", refresh=refresh), 1)  # knows all commands
     assert first_clock(dram, rule.following, bank) == 0  # issuable before anything was issued
     issue(dram, rule.preceding, 0, LONG)
     gap = required_gap(device, rule, bank)

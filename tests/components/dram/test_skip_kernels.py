@@ -26,16 +26,23 @@ def requests_of(rows: list[tuple[int, int, int, int]]) -> np.ndarray:
 
 def future(dram: Dram) -> dict[str, list]:
     """Return all of an idle memory's state that matters for what comes, relative to nothing."""
-    now = int(dram.now[layout.NOW])
+    words = dram.words
+    now = int(words[layout.NOW])
+    sections = (layout.AT_GROUPS, layout.AT_RANKS, layout.AT_BANKS)
+    groups, ranks, banks = (dram.section(at) for at in sections)
+    latest = ranks[:, layout.LATEST : layout.RANK_CONTROLLER]
     return {
-        "ready": np.maximum(dram.ready - now, 0).tolist(),
-        "rows": dram.banks[:, layout.OPEN_ROW].tolist(),
-        "ranks": dram.ranks.tolist(),
-        "now": dram.now[[layout.NOW, layout.SEQUENCE, layout.BURSTS_DONE]].tolist(),
+        "ready": [
+            np.maximum(nodes[:, : layout.N_COMMANDS] - now, 0).tolist()
+            for nodes in (groups, ranks, banks)
+        ],
+        "rows": banks[:, layout.OPEN_ROW].tolist(),
+        "ranks": ranks[:, layout.DUE : layout.LATEST].tolist(),
+        "now": words[[layout.NOW, layout.SEQUENCE, layout.BURSTS_DONE]].tolist(),
         "counts": dram.controllers[:, layout.COUNTS :].tolist(),
         "drain": dram.controllers[:, [layout.DRAINING, layout.DRAIN_LEFT]].tolist(),
         "turnarounds": dram.controllers[:, layout.TURNAROUNDS].tolist(),
-        "history": np.maximum(dram.history - now, -dram.skip[layout.SKIP_MARGIN]).tolist(),
+        "history": np.maximum(latest - now, -words[layout.SKIP_MARGIN]).tolist(),
     }
 
 
@@ -52,8 +59,8 @@ def skipped(
     assert fast["done"].tolist() == plain["done"].tolist()
     assert count_events(forwarded) == count_events(stepped)
     assert future(forwarded) == future(stepped)
-    assert stepped.skip[layout.SKIPPED] == 0
-    return int(forwarded.skip[layout.SKIPPED])
+    assert stepped.words[layout.SKIPPED] == 0
+    return int(forwarded.words[layout.SKIPPED])
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -112,7 +119,7 @@ def test_small_requests_are_not_skipped() -> None:
 def test_a_recorded_run_is_stepped() -> None:
     device = load_device("ddr4-2400", 1)
     dram = serve(device, requests_of([(0, 0, 1 << 18, 0)]), max_trace=10)
-    assert dram.skip[layout.SKIPPED] == 0
+    assert dram.words[layout.SKIPPED] == 0
 
 
 def test_a_state_that_differs_is_found() -> None:
