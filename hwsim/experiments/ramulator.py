@@ -9,7 +9,7 @@ others in clocks of a read from its arrival to its last data (latency).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ def recorded(case: Case) -> Figures:
 
 
 def simulated(case: Case) -> Figures:
-    """Return this project's figures; how Ramulator schedules is all the same to them."""
-    return _served(Case(case.device, case.trace, case.mapping, page=case.page))
+    """Return this project's figures; Ramulator's scheduler is all the same to them."""
+    return _served(replace(case, scheduler=Case.scheduler))
 
 
 @cache
@@ -84,14 +84,14 @@ def claims() -> list[Claim]:
 
 
 def _case_claim(case: Case) -> Claim:
-    """Compare clocks of a saturated trace, read latency of another; gated where decisions agree."""
+    """Compare clocks of a saturated trace, read latency of another."""
     ours, theirs = simulated(case), recorded(case)
     is_saturated = case.trace in SATURATED
     what = "clocks until the last data" if is_saturated else "mean read latency"
     if case.is_exchanged:
-        what += ", Ramulator with our two decisions"
-    elif not case.is_agreed:
-        what += ", Ramulator's own write drain and activated requests (docs/memory.md)"
+        what += ", Ramulator with our two default decisions"
+    elif not case.is_comparable:
+        what += ", Ramulator's precharges apart and before all else (docs/memory.md)"
     return Claim(
         id=f"memory-ramulator-{case.name}",
         what=f"{case.trace}: {what}",
@@ -100,13 +100,13 @@ def _case_claim(case: Case) -> Claim:
         unit="clocks",
         tolerance=_TOLERANCE,
         basis="peer",
-        gated=case.is_agreed,
+        gated=case.is_comparable,
         source=_SOURCE,
     )
 
 
 def _commands_claim(device: str) -> Claim:
-    """Compare the commands issued in all traces on which scheduler and row policy agree.
+    """Compare the commands issued in all traces that scheduler and row policy serve alike.
 
     Ramulator precharges closed rows by a command of its own, and its plain FR-FCFS closes rows that
     queued requests hit.
@@ -115,12 +115,12 @@ def _commands_claim(device: str) -> Claim:
         case
         for case in CASES
         if case.device == device
-        and case.is_agreed
+        and not case.is_exchanged
         and (case.scheduler, case.page) == ("FRFCFS-RowHit", "open")
     ]
     return Claim(
         id=f"memory-ramulator-{device}-commands",
-        what="commands issued in all of its gated traces, FRFCFS-RowHit and open rows",
+        what="commands issued in all of its traces, FRFCFS-RowHit and open rows",
         simulated=sum(simulated(case).issued for case in chosen),
         reference=sum(recorded(case).issued for case in chosen),
         unit="commands",

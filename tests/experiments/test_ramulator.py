@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,16 +49,23 @@ def test_recorded_commands_move_every_request_of_the_trace(case: Case) -> None:
     assert abs(figures.commands["REFab"] - figures.cycles // interval) <= 1
 
 
-def test_gated_claims_hold_and_misses_are_those_of_the_two_decisions() -> None:
+def test_all_claims_but_one_are_gated_and_hold() -> None:
     claims = ramulator.claims()
+    assert len(claims) == len(CASES) + len(PRESETS)
     assert [claim.id for claim in claims if claim.gated and not claim.passed] == []
-    ungated = {claim.id for claim in claims if not claim.gated}
-    disputed = ("mix-stream", "mix-random", "mix-load-12")
-    assert ungated == {f"memory-ramulator-{d}-{t}" for d in PRESETS for t in disputed}
-    # With the two decisions exchanged the same traces agree within one per cent.
-    exchanged = [claim for claim in claims if claim.id.endswith("-exchanged")]
-    assert len(exchanged) == len(ungated)
-    assert max(abs(claim.error) for claim in exchanged) < 0.01
+    ungated = [claim for claim in claims if not claim.gated]
+    assert [claim.id for claim in ungated] == ["memory-ramulator-ddr4-2400-random-closed"]
+    assert not ungated[0].passed
+
+
+@pytest.mark.parametrize("device", PRESETS)
+def test_the_two_decisions_matter(device: str) -> None:
+    """Served by the default decisions, heavy mixed traffic takes longer than by Ramulator's."""
+    case = Case(device, "mix-stream")
+    requests = make_trace(case_device(device), case.trace)
+    defaults = controller(replace(case, is_exchanged=True))
+    serve(case_device(device), requests, defaults, in_flight=IN_FLIGHT)
+    assert requests["done"].max() > 1.05 * ramulator.recorded(case).cycles
 
 
 def test_the_claims_notice_a_slower_device() -> None:
