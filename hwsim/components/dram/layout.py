@@ -90,6 +90,7 @@ MORE_COLUMNS = OUTCOMES + 6
 # Slots: banks with queued entries. Age of the burst with the class of the command; the clock at
 # which the bank's own rules allow it; where group and rank say when theirs do; bank, command.
 SLOT_WIDTH = 8
+PLACE_BITS = 7  # below KEY, filled with the slot's place when slots are compared
 KEY, OWN_READY, GROUP_WORD, RANK_WORD, SLOT_BANK, NEED = range(6)
 # Entries.
 ENTRY_WIDTH = 8
@@ -103,8 +104,8 @@ NEXT_REQUEST = 9
 STREAM_WIDTH = 8
 STREAM_FIRST, STREAM_LENGTH, STREAM_OFFSET, MARKED, CHARGED, MARK_FROM, MARK_TO = range(7)
 STREAM_MARKS = 7
-# Pieces of the address mapping: part of 0 the bank's number or 1 the row; shift, mask, shift.
-PIECE_WIDTH = 4
+# Pieces of the address mapping: shift, mask, shift into the bank's number, or the row from 2^32 on.
+PIECE_WIDTH = 3
 # Commands recorded; the last record is a dump.
 TRACE_WIDTH = 5
 TRACE_CLOCK, TRACE_COMMAND, TRACE_BANK, TRACE_ROW, TRACE_REQUEST = range(TRACE_WIDTH)

@@ -107,14 +107,11 @@ PLAY_ARRIVAL, PLAY_ADDRESS, PLAY_BYTES, PLAY_KIND, PLAY_DONE = range(5)
 @njit_inline
 def decode(s, kind, burst):
     """Find bank and row of a burst address and keep them as the kind's pending burst."""
-    bank = row = np.int64(0)
-    piece = as_index(s[AT_PIECES])
+    piece, found = as_index(s[AT_PIECES]), np.int64(0)
     for _ in range(s[AT_PIECES + 1]):
-        part = (burst >> s[piece + 1] & s[piece + 2]) << s[piece + 3]
-        is_row = s[piece] != 0
-        row |= part if is_row else 0
-        bank |= 0 if is_row else part
+        found |= (burst >> s[piece] & s[piece + 1]) << s[piece + 2]
         piece = as_index(piece + PIECE_WIDTH)
+    bank, row = found & 0xFFFFFFFF, found >> 32
     if s[IS_HASHED] != 0:
         bank ^= (row & s[GROUPS] - 1) * s[BANKS]
         bank ^= row // s[GROUPS] & s[BANKS] - 1

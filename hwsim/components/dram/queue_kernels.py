@@ -44,6 +44,7 @@ from hwsim.components.dram.layout import (
     ORDER,
     OUTCOME,
     OWN_READY,
+    PLACE_BITS,
     PRE,
     PREVIOUS,
     QUEUED,
@@ -75,10 +76,11 @@ __all__ = [
     "remove_opener",
     "unlink",
     "update_slot",
+    "write_slot",
 ]
 
-COLUMN_CLASS, ROW_CLASS = 2 << 41, 3 << 41
-"""Added to the age in a key: of openers 0, of refreshes 1 << 41, see scheduler_kernels.py."""
+COLUMN_CLASS, ROW_CLASS = 2 << 38, 3 << 38
+"""Added to the age in a key: of openers 0, of refreshes 1 << 38, see scheduler_kernels.py."""
 
 
 @njit_inline
@@ -115,8 +117,13 @@ def insert(s, c, kind, bank, row, request):
 
 @njit_apart
 def update_slot(s, c, bank):
+    """Do what :func:`write_slot` does, called."""
+    write_slot(s, as_index(c), as_index(bank))
+
+
+@njit_inline
+def write_slot(s, c, bank):
     """Write what ``bank`` of controller ``c`` needs next into its slot, or give the slot back."""
-    bank, c = as_index(bank), as_index(c)
     kind = as_index(s[c + DRAINING])
     if s[bank + QUEUED + kind] == 0:
         return give_back(s, c, bank)
@@ -137,7 +144,7 @@ def update_slot(s, c, bank):
         s[c + SLOTS] += 1
         s[bank + SLOT] = slot
     slot, need = as_index(slot), as_index(need)
-    s[slot + KEY] = key + s[as_index(e) + ORDER]
+    s[slot + KEY] = (key + s[as_index(e) + ORDER]) << PLACE_BITS
     s[slot + OWN_READY] = s[bank + need]
     s[slot + GROUP_WORD] = s[bank + BANK_GROUP] + need
     s[slot + RANK_WORD] = s[bank + BANK_RANK] + need

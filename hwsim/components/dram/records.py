@@ -113,12 +113,12 @@ def _fill_parameters(words: NDArray[np.int64], device: Device, controller: Contr
 def _pieces(device: Device, controller: Controller) -> NDArray[np.int64]:
     """Return the pieces of the address mapping that make up a bank's number and a row's."""
     bits = field_bits(device)
-    into = {"Ba": 0, "Bg": bits["Ba"]}
+    into = {"Ba": 0, "Bg": bits["Ba"], "Ro": 32}
     into["Ra"] = into["Bg"] + bits["Bg"]
     into["Ch"] = into["Ra"] + bits["Ra"]
     word = controller.mapping or device.mapping
     rows = [
-        [FIELDS[field] == "Ro", shift, mask, low + into.get(FIELDS[field], 0)]
+        [shift, mask, low + into[FIELDS[field]]]
         for field, shift, mask, low in parse_mapping(device, word).tolist()
         if FIELDS[field] != "Co"
     ]

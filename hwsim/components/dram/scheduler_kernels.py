@@ -54,6 +54,7 @@ from hwsim.components.dram.layout import (
     ORDER,
     OUTCOME,
     OWN_READY,
+    PLACE_BITS,
     PLAN_BANK,
     PLAN_COMMAND,
     PLAN_ENTRY,
@@ -91,6 +92,7 @@ from hwsim.components.dram.queue_kernels import (
     list_banks,
     open_bank,
     update_slot,
+    write_slot,
 )
 from hwsim.components.dram.timing_kernels import apply_rules, earliest, record_command
 from hwsim.components.dram.transfer_kernels import transfer
@@ -98,11 +100,13 @@ from hwsim.components.jit import as_index, njit_apart, njit_inline
 
 __all__ = ["REFRESH_KEY", "enqueue", "step_controller"]
 
-KEY_BITS = 43
-"""Bits of a candidate's key: its class and 2^41 bursts in all. Above are clocks from now < 2^20."""
-REFRESH_KEY = np.int64(1 << 41)
+KEY_BITS = 40
+"""Bits of a candidate's key: its class and 2^38 bursts in all. A candidate is compared by clocks
+from now, below 2^16, then its key, then its slot's place: all in one number."""
+REFRESH_KEY = np.int64(1 << 38)
 KEY_MASK = np.int64((1 << KEY_BITS) - 1)
-ORDER_BITS = np.int64((1 << 41) - 1)
+ORDER_BITS = np.int64((1 << 38) - 1)
+PLACE_MASK = np.int64((1 << PLACE_BITS) - 1)
 
 
 @njit_inline
@@ -144,7 +148,7 @@ def revise_plan(s, c, bank, t):
     if slot < 0 or (s[c + SOONEST_DUE] <= t and is_refreshing(s, bank, t)):
         return
     slot = as_index(slot)
-    key, need = s[slot + KEY], s[slot + NEED]
+    key, need = s[slot + KEY] >> PLACE_BITS, s[slot + NEED]
     time = max(earliest(s, need, bank), t)
     if time < s[c + PLAN_TIME] or (time == s[c + PLAN_TIME] and key < s[c + PLAN_KEY]):
         s[c + PLAN_TIME] = time
@@ -239,43 +243,45 @@ def least_opener(s, c, t, best):
         need = RD + kind
         if s[IS_CLOSED] != 0 and is_last_hit(s, bank, kind, e):
             need += RDA - RD
-        value = max(earliest(s, need, bank) - t, 0) << KEY_BITS | s[e + ORDER]
+        value = packed(max(earliest(s, need, bank) - t, 0), s[e + ORDER])
         if value < best:
             best, chosen, command = value, bank, need
     return best, chosen, command
 
 
 @njit_inline
+def packed(clocks, key):
+    """Return a candidate as one number."""
+    return (clocks << KEY_BITS | key) << PLACE_BITS
+
+
+@njit_inline
 def scan_slots(s, c, t, best):
-    """Return the least of ``best`` and what slots need, and its slot, -1 if ``best`` is least."""
-    slot, chosen = as_index(s[c + FIRST_SLOT]), NONE
-    for _ in range(s[c + SLOTS]):
-        outer = max(s[as_index(s[slot + GROUP_WORD])], s[as_index(s[slot + RANK_WORD])])
-        value = max(max(s[slot + OWN_READY], outer) - t, 0) << KEY_BITS | s[slot + KEY]
-        # All ones if it is less: nobody could predict a branch, which LLVM makes of conditions.
-        is_less = (value - best) >> 63
-        chosen += (slot - chosen) & is_less
-        best += (value - best) & is_less
+    """Return the least of ``best`` and what slots need, with the place of its slot."""
+    slot = as_index(s[c + FIRST_SLOT])
+    for place in range(s[c + SLOTS]):
+        # As unsigned numbers positions need no test of their sign.
+        group, rank = np.uint64(s[slot + GROUP_WORD]), np.uint64(s[slot + RANK_WORD])
+        clocks = max(max(max(s[group], s[rank]), s[slot + OWN_READY]) - t, 0)
+        best = min(best, clocks << (KEY_BITS + PLACE_BITS) | s[slot + KEY] | place)
         slot = as_index(slot + SLOT_WIDTH)
-    return best, chosen
+    return best
 
 
 @njit_apart
 def scan_checked(s, c, t, best):
     """Return the same if not all banks may have a command: a refresh is due, or with FCFS."""
-    first, end = s[c + FIRST_SLOT], s[c + FIRST_SLOT] + s[c + SLOTS] * SLOT_WIDTH
-    oldest, chosen = NEVER, NONE
+    first, oldest = s[c + FIRST_SLOT], NEVER
     if s[IS_FCFS] != 0:
-        for slot in range(first, end, SLOT_WIDTH):
-            oldest = min(oldest, s[slot + KEY] & ORDER_BITS)
-    for slot in range(first, end, SLOT_WIDTH):
-        bank, key = s[slot + SLOT_BANK], s[slot + KEY]
+        for place in range(s[c + SLOTS]):
+            oldest = min(oldest, s[first + place * SLOT_WIDTH + KEY] >> PLACE_BITS & ORDER_BITS)
+    for place in range(s[c + SLOTS]):
+        slot = first + place * SLOT_WIDTH
+        bank, key = s[slot + SLOT_BANK], s[slot + KEY] >> PLACE_BITS
         if is_refreshing(s, bank, t) or (oldest != NEVER and key & ORDER_BITS != oldest):
             continue
-        value = max(earliest(s, s[slot + NEED], bank) - t, 0) << KEY_BITS | key
-        if value < best:
-            best, chosen = value, slot
-    return best, chosen
+        best = min(best, packed(max(earliest(s, s[slot + NEED], bank) - t, 0), key) | place)
+    return best
 
 
 @njit_inline
@@ -286,23 +292,25 @@ def make_plan(s, c, t):
     if due <= t:
         time, command, bank, due = refresh_candidate(s, c, t)
         if command >= 0:
-            best = (time - t) << KEY_BITS | REFRESH_KEY
+            best = packed(time - t, REFRESH_KEY)
     wake = min(wake, due)
     if s[c + OPENERS] > 0:
         best, opened, need = least_opener(s, c, t, best)
         if opened >= 0:
             command, bank, entry = need, opened, s[as_index(opened) + OPENER]
+    unlisted = best
     if s[c + SOONEST_DUE] <= t or s[IS_FCFS] != 0:
-        best, slot = scan_checked(s, c, t, best)
+        best = scan_checked(s, c, t, best)
     else:
-        best, slot = scan_slots(s, c, t, best)
-    if slot >= 0:
-        slot = as_index(slot)
+        best = scan_slots(s, c, t, best)
+    if best < unlisted:
+        slot = as_index(s[c + FIRST_SLOT] + (best & PLACE_MASK) * SLOT_WIDTH)
         command, bank = s[slot + NEED], as_index(s[slot + SLOT_BANK])
         entry = entry_of(s, c, bank, command)
-    time = t + (best >> KEY_BITS) if best != NEVER else NEVER
+    key = best >> PLACE_BITS
+    time = t + (key >> KEY_BITS) if best != NEVER else NEVER
     s[c + PLAN_TIME] = min(time, wake)
-    s[c + PLAN_KEY] = best & KEY_MASK if best != NEVER else NEVER
+    s[c + PLAN_KEY] = key & KEY_MASK if best != NEVER else NEVER
     s[c + PLAN_COMMAND] = command if time < wake else NONE  # look again: something may come first
     s[c + PLAN_BANK] = bank
     s[c + PLAN_ENTRY] = entry
@@ -330,7 +338,7 @@ def issue(s, c, t):
         s[e + OUTCOME] = CONFLICT
     if command >= RDA or command == PRE:
         close_bank(s, bank)
-    update_slot(s, c, bank)
+    write_slot(s, c, bank)
 
 
 @njit_apart

@@ -53,6 +53,7 @@ from hwsim.components.dram.layout import (
     OUTCOME,
     OWN_READY,
     PENDING_BANK,
+    PLACE_BITS,
     PLAN_BANK,
     PLAN_COMMAND,
     PLAN_KEY,
@@ -226,7 +227,7 @@ def snapshot_bank(s, bank, kind, at):
     s[at + 1] = s[bank + QUEUED + kind]
     s[at + 2] = NONE
     if s[bank + SLOT] >= 0:
-        s[at + 2] = s[s[bank + SLOT] + KEY] - s[SEQUENCE]
+        s[at + 2] = (s[s[bank + SLOT] + KEY] >> PLACE_BITS) - s[SEQUENCE]
         s[at + 3] = s[s[bank + SLOT] + NEED]
         at += 1
     at += 3
@@ -315,7 +316,7 @@ def shift_ages(s, kind, more):
     for bank in nodes(s, 2):
         if s[bank + SLOT] >= 0:
             slot = s[bank + SLOT]
-            s[slot + KEY] += more
+            s[slot + KEY] += more << PLACE_BITS
             s[slot + OWN_READY] = s[bank + s[slot + NEED]]
         e = s[bank + HEAD + kind]
         while e >= 0:

@@ -18,6 +18,9 @@ from hwsim.core.errors import InputError, SpecError
 
 __all__ = ["Controller", "Stream", "dram_state"]
 
+MOST_CLOCKS = 1 << 14
+"""Longest timing: two of them in a row stay below the 2^16 clocks that are compared."""
+
 
 @dataclass(frozen=True)
 class Controller:
@@ -128,6 +131,7 @@ def dram_state(
         If the mapping does not fit the device or the device lacks the chosen refresh.
     """
     check_refresh(device, controller)
+    _check_extent(device)
     marks = _marks_length(device, cycle_hz) if streams else 0
     n_streams = max(len(streams), 1)
     buses = device.controllers
@@ -165,6 +169,16 @@ def check_refresh(device: Device, controller: Controller) -> None:
     """Refuse a refresh that the device lacks."""
     if controller.refresh == "per_bank" and not device.has_per_bank_refresh:
         raise SpecError("memory.refresh", f"all_bank or none on {device.name}", "'per_bank'")
+
+
+def _check_extent(device: Device) -> None:
+    """Refuse what a candidate's one number of 63 bits cannot hold (scheduler_kernels.py)."""
+    longest = max(rule.latency for rule in device_rules(device))
+    if longest >= MOST_CLOCKS:
+        raise SpecError(f"dram.{device.name}", f"timings below {MOST_CLOCKS} clocks", str(longest))
+    if device.banks > 1 << layout.PLACE_BITS:
+        need = f"at most {1 << layout.PLACE_BITS} banks on a data bus"
+        raise SpecError(f"dram.{device.name}", need, str(device.banks))
 
 
 def _fill_queues(dram: Dram, device: Device, controller: Controller, per_bus: int) -> None:

@@ -361,6 +361,14 @@ def test_refresh_that_the_device_lacks_is_refused() -> None:
         DramMemory(DDR4, Controller(refresh="per_bank"))
 
 
+def test_timings_and_banks_beyond_the_plans_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="dram.ddr4-2400: need timings below 16384 clocks, found"):
+        DramMemory(DDR4.with_timings({"RFC_AB": 1 << 14, "REFI": 1 << 17}))
+    more = DDR4.model_copy(update={"ranks": 16})
+    with pytest.raises(InputError, match="need at most 128 banks on a data bus, found 256"):
+        DramMemory(more)
+
+
 def test_wrong_submissions_are_refused() -> None:
     memory = DramMemory(DDR4, capacity=1)
     with pytest.raises(InputError, match="request.size_bytes"):
