@@ -89,8 +89,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _folder(nodeid: str) -> str:
-    """Return the folder below ``tests`` that a test lies in."""
-    return nodeid.split("/")[1]
+    """Return the folder below ``tests`` that a test lies in, if it lies in one."""
+    return "".join(nodeid.partition("::")[0].split("/")[1:-1][:1])
 
 
 class EvidenceRecorder:

@@ -336,12 +336,14 @@ def sim(
 
 def _print_comparison(documents: Sequence[dict[str, Any]]) -> None:
     """Print one line per run."""
+    from hwsim.report.quantities import format_ratio
+
     print(f"{'run':40} {'cycles':>14} {'time':>10} {'vs dense':>9} {'utilisation':>11}  tier")
     for run_ in documents:
         name = f"{run_['model']} on {run_['machine']} ({run_['preset']})"
-        speedup = run_["baseline"].get("speedup", 1.0)
+        speedup = format_ratio(run_["baseline"].get("speedup"))
         print(
-            f"{name:40} {run_['cycles']:>14,} {run_['time_s'] * 1e3:>7.2f} ms {speedup:>8.2f}x "
+            f"{name:40} {run_['cycles']:>14,} {run_['time_s'] * 1e3:>7.2f} ms {speedup:>9} "
             f"{run_['utilization']:>11.1%}  {run_['tier']}"
         )
 
