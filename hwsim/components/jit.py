@@ -93,8 +93,9 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     With ``NUMBA_OPT=0`` nothing is cached: references to callees, addresses of this process, then
     remain in the code, and numba would warn of each function that it cannot cache.
     """
-    decorate = numba.njit(**{"cache": numba.config.OPT > 0, **options})
     is_inner = options.get("no_cpython_wrapper", False)
+    # What only compiled code calls has no machine code of its own to keep.
+    decorate = numba.njit(**{"cache": numba.config.OPT > 0 and not is_inner, **options})
 
     def compiled(python: Callable[..., Any]) -> Any:
         _note(python, is_inner=is_inner)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba.core.caching import NullCache
 from numba.core.codegen import CPUCodeLibrary
 
 from hwsim.components.jit import interpreted, njit, njit_inline, njit_outline
@@ -30,6 +31,14 @@ def sum_of_doubles(values):
 def test_entries_compute_what_python_does() -> None:
     values = np.arange(7, dtype=np.int64)
     assert sum_of_doubles(values) == 2 * values.sum()
+
+
+def test_only_entries_are_kept_on_disk() -> None:
+    def function(values):
+        return values[0]
+
+    assert isinstance(njit(function, no_cpython_wrapper=True)._cache, NullCache)
+    assert not isinstance(njit(function)._cache, NullCache)
 
 
 def test_only_entries_reach_the_optimiser() -> None:
