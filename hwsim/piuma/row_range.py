@@ -7,7 +7,10 @@ most a word per block and per thread of its own, not one of every thread before 
 
 from __future__ import annotations
 
-from hwsim.piuma.isa import BLOCK, THREAD, Assembler, Register
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hwsim.piuma.isa import BLOCK, THREAD, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
 from hwsim.piuma.spec import PiumaSpec
 
@@ -15,6 +18,7 @@ __all__ = [
     "block_threads",
     "blocks_at",
     "counts_bytes",
+    "each_entry",
     "emit_entries",
     "emit_place",
     "emit_rows_of_thread",
@@ -81,6 +85,16 @@ def emit_entries(
         a.emit("shli", at, at, imm=2)
         a.load(begin, at, matrix.ptr, size=4, is_cached=True)
         a.load(end, at, matrix.ptr + 4, size=4, is_cached=True)
+
+
+@contextmanager
+def each_entry(
+    a: Assembler, matrix: SparseArrays, row: Register, p: Register, stop: Register
+) -> Iterator[Label]:
+    """Repeat the block with ``p`` at each entry of a row; yields the label of the next one."""
+    emit_entries(a, matrix, row, p, stop)
+    with a.count_up(p, stop) as following:
+        yield following
 
 
 def emit_place(a: Assembler, spec: PiumaSpec, counts: int, place: Register) -> None:

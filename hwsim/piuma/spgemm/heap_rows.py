@@ -102,12 +102,19 @@ class HeapRows(RowProduct):
             a.emit("shri", parent, parent, imm=1)
             self._load_node(a, at, parent)
             a.branch("lt", at, node, settled)
-            self._store_node(a, at, place)
-            a.add(place, parent, 0)
-            a.jump(top)
+            self._shift(a, at, (place, parent), top)
             a.mark(settled)
             self._store_node(a, node, place)
         a.add(size, size, 1)
+
+    def _shift(
+        self, a: Assembler, node: Register, places: tuple[Register, Register], again: Label
+    ) -> None:
+        """Put ``node`` from the second of ``places`` into the first, and go on from the second."""
+        place, vacated = places
+        self._store_node(a, node, place)
+        a.add(place, vacated, 0)
+        a.jump(again)
 
     def _node(self, a: Assembler, node: Register, place: Register, number: Register) -> None:
         """Set ``node`` to the column at ``place`` above the list's number."""
@@ -190,9 +197,7 @@ class HeapRows(RowProduct):
         a.add(child, child, 1)
         a.mark(left)
         a.branch("lt", node, least, settled)
-        self._store_node(a, least, place)
-        a.add(place, child, 0)
-        a.jump(top)
+        self._shift(a, least, (place, child), top)
         a.mark(settled)
         self._store_node(a, node, place)
         a.release(place, child, least, other)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hwsim.core.errors import InputError
 from hwsim.piuma.isa import THREAD, ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
-from hwsim.piuma.row_range import emit_entries, emit_place, emit_rows_of_thread, emit_tell
+from hwsim.piuma.row_range import each_entry, emit_place, emit_rows_of_thread, emit_tell
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
 
@@ -107,8 +107,7 @@ class Filter(ABC):
         row, p, stop, value = a.registers(4)
         a.add(row, first, 0)
         with a.count_up(row, last):
-            emit_entries(a, self.source, row, p, stop)
-            with a.count_up(p, stop) as following:
+            with each_entry(a, self.source, row, p, stop) as following:
                 self.emit_test(a, Entry(row, p, value, is_copying), following)
                 if is_copying:
                     self._copy(a, p, value, place)
@@ -200,15 +199,13 @@ class PruneEdges(Filter):
         self._load_bound(a, bound, 0)
         a.move(count, 0)
         a.add(row, first, 0)
-        with a.count_up(row, last):
-            emit_entries(a, self.source, row, p, stop)
-            with a.count_up(p, stop) as following:
-                with a.scratch(1) as (found,):
-                    a.load_item(found, self.source.col, p, size=4, is_cached=True)
-                    a.branch("eq", found, row, following)
-                    a.load_item(found, self.scores, p, is_cached=True)
-                    a.branch("ne", found, bound, following)
-                a.add(count, count, 1)
+        with a.count_up(row, last), each_entry(a, self.source, row, p, stop) as following:
+            with a.scratch(1) as (found,):
+                a.load_item(found, self.source.col, p, size=4, is_cached=True)
+                a.branch("eq", found, row, following)
+                a.load_item(found, self.scores, p, is_cached=True)
+                a.branch("ne", found, bound, following)
+            a.add(count, count, 1)
         emit_tell(a, self.spec, self.ties, count)
         a.release(count, row, p, stop, bound)
         a.barrier(ALL_THREADS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hwsim.core.errors import InputError
 from hwsim.piuma.isa import BLOCK, SPAD, THREAD, THREADS, ZERO, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
-from hwsim.piuma.row_range import emit_entries
+from hwsim.piuma.row_range import each_entry
 from hwsim.piuma.spec import PiumaSpec
 from hwsim.piuma.state import ALL_THREADS, Launch
 
@@ -97,19 +97,21 @@ class RadixSelect:
         a.move(rows, self.rows)
         a.move(one, 1)
         a.emit("shri", prefix, bound, imm=shift + _DIGIT_BITS)
-        with a.count_up(row, rows, THREADS):
-            emit_entries(a, self.matrix, row, p, stop)
-            with a.count_up(p, stop) as following, a.scratch(2) as (score, found):
-                a.load_item(found, self.matrix.col, p, size=4, is_cached=True)
-                a.branch("eq", found, row, following)
-                a.load_item(score, self.scores, p, is_cached=True)
-                a.emit("shri", found, score, imm=shift + _DIGIT_BITS)
-                a.branch("ne", found, prefix, following)
-                a.emit("shri", score, score, imm=shift)
-                a.emit("andi", score, score, imm=_BINS - 1)
-                a.emit("shli", score, score, imm=3)
-                a.add(score, score, bins)
-                a.atomic("aadd", found, score, one)
+        with (
+            a.count_up(row, rows, THREADS),
+            each_entry(a, self.matrix, row, p, stop) as following,
+            a.scratch(2) as (score, found),
+        ):
+            a.load_item(found, self.matrix.col, p, size=4, is_cached=True)
+            a.branch("eq", found, row, following)
+            a.load_item(score, self.scores, p, is_cached=True)
+            a.emit("shri", found, score, imm=shift + _DIGIT_BITS)
+            a.branch("ne", found, prefix, following)
+            a.emit("shri", score, score, imm=shift)
+            a.emit("andi", score, score, imm=_BINS - 1)
+            a.emit("shli", score, score, imm=3)
+            a.add(score, score, bins)
+            a.atomic("aadd", found, score, one)
         a.release(row, rows, p, stop, one, prefix)
 
     @staticmethod
