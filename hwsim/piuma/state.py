@@ -22,7 +22,15 @@ from hwsim.piuma.isa import BLOCK, REGISTERS, SPAD, THREAD, THREADS
 from hwsim.piuma.opcodes import OPCODES
 from hwsim.piuma.spec import PiumaSpec
 
-__all__ = ["ALL_THREADS", "BLOCK_THREADS", "Chip", "Launch", "chip_state", "dram_words"]
+__all__ = [
+    "ALL_THREADS",
+    "BLOCK_THREADS",
+    "Chip",
+    "Launch",
+    "chip_state",
+    "dram_words",
+    "memory_state",
+]
 
 WHEEL = 1024
 """Cycles ahead that the event wheel holds; later events are put off."""
@@ -189,7 +197,7 @@ def _memory_rate(spec: PiumaSpec) -> tuple[int, int, int]:
     return rate.numerator, rate.denominator, spec.dram.latency_cycles
 
 
-def _arrival(spec: PiumaSpec) -> NDArray[np.int64]:
+def memory_state(spec: PiumaSpec) -> NDArray[np.int64]:
     """Return the DRAM of all blocks, if that is the model: its highest channel bits are the block.
 
     Inside a block's memory the device's mapping holds.
@@ -232,7 +240,7 @@ def chip_state(
     )
     mem[: len(dram)] = dram
     regs = np.zeros((threads, REGISTERS), ints)
-    arrival = _arrival(spec)
+    arrival = memory_state(spec)
     chip = Chip(
         code=np.ascontiguousarray(code).view(ints).reshape(len(code), -1),
         regs=regs,

@@ -15,7 +15,7 @@ from hwsim.core.result import Stats
 from hwsim.piuma import state
 from hwsim.piuma.opcodes import AFADD, CAS, FMUL, MUL, OPCODES
 from hwsim.piuma.spec import PiumaSpec
-from hwsim.piuma.state import Chip
+from hwsim.piuma.state import Chip, memory_state
 
 __all__ = ["OpCounts", "count_op", "empty_counts", "run_extra"]
 
@@ -63,7 +63,11 @@ def empty_counts(spec: PiumaSpec) -> OpCounts:
     """Return no counts at all."""
     names = ("dram", "registers", "cache", "dma", "spad")
     levels = {name: {"read": 0, "write": 0} for name in names}
-    return OpCounts(0, 0, {}, levels, [0] * spec.blocks, 0, 0, 0, 0, 0, 0, 0, [])
+    idle = memory_state(spec)
+    return OpCounts(
+        *(0, 0, {}, levels, [0] * spec.blocks, 0, 0, 0, 0, 0, 0, 0, []),
+        commands=count_events(view_arrival(idle)) if idle.size else None,
+    )
 
 
 def count_op(chip: Chip, fact: dict[str, Any], cycles: int) -> OpCounts:

@@ -126,6 +126,14 @@ def test_looking_at_every_cycle_changes_nothing(runs: dict[str, Result]) -> None
     assert run("dram", "blocks=64", kernel="row-heap").extra["dram_rows"]["misses"] > 0
 
 
+def test_an_estimate_has_the_same_document(runs: dict[str, Result]) -> None:
+    request = RunRequest(model=MATRIX, machine="piuma", settings=("memory.model=dram",))
+    session = prepare(request)
+    estimated = session.machine.run(session.program, detail="estimate")
+    assert estimated.to_json().keys() == runs["dram"].to_json().keys()
+    assert set(estimated.extra["dram_commands"].values()) == {0}  # nothing is issued
+
+
 def test_a_trace_with_dram_covers_the_run() -> None:
     request = RunRequest(model=MATRIX, machine="piuma", settings=("memory.model=dram",))
     session = prepare(request)
