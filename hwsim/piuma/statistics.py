@@ -66,7 +66,7 @@ def empty_counts(spec: PiumaSpec) -> OpCounts:
     idle = memory_state(spec)
     return OpCounts(
         *(0, 0, {}, levels, [0] * spec.blocks, 0, 0, 0, 0, 0, 0, 0, []),
-        commands=count_events(view_arrival(idle)) if idle.size else None,
+        commands=count_events(Dram(idle)) if idle.size else None,
     )
 
 
