@@ -26,7 +26,17 @@ def claims() -> list[Claim]:
     bits = sum(bits_of) / 2
     rest = (total_parameters(config) - experts) * 16 / 8
     size = experts * bits / 8 + rest
+    small = total_parameters(llm_config("switch-base-128"))
     return [
+        Claim(
+            "qmoe.c2048_bf16", "Switch c2048, all tensors in bfloat16",
+            2 * total_parameters(config) / 1e9, 3142.0, "GB", 0.001, "third-party", True,
+            "analysis of QMoE",
+        ),
+        Claim(
+            "qmoe.base128_bf16", "Switch base-128, all tensors in bfloat16", 2 * small / 1e9, 14.9,
+            "GB", 0.01, "third-party", True, "analysis of QMoE",
+        ),
         Claim(
             "qmoe.table", "first 32 bits of the dictionary's SHA-256", int(digest[:8], 16),
             int(_SHA256[:8], 16), "1", 0.0, "artifact", True, "IST-DASLab/qmoe",

@@ -29,7 +29,7 @@ from hwsim.flightllm.energy import run_energy
 from hwsim.flightllm.isa import LD, SYS, UNITS
 from hwsim.flightllm.lower import FlightProgram, Run
 from hwsim.flightllm.spec import FlightSpec
-from hwsim.flightllm.summary import run_extra
+from hwsim.flightllm.summary import capacity_notes, run_extra
 from hwsim.flightllm.timing import LayerTime, play_body
 from hwsim.flightllm.trace import record_trace, write_events
 
@@ -311,7 +311,7 @@ def _to_result(
         stats=stats,
         layers=layers,
         provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
-        notes=list(program.meta["notes"]),
+        notes=[*program.meta["notes"], *capacity_notes(program, spec)],
         extra=run_extra(program, stats, layers, spec) | command_counts(dram),
     )
 

@@ -14,7 +14,18 @@ from hwsim.flightllm.plan import phase_of
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.storage import storage_of_lengths, storage_report
 
-__all__ = ["run_extra"]
+__all__ = ["capacity_notes", "run_extra"]
+
+
+def capacity_notes(program: FlightProgram, spec: FlightSpec) -> list[str]:
+    """Return a note if the program's tensors exceed a channel of HBM."""
+    need = sum(program.layout.bytes_per_channel().values())
+    room = spec.hbm.channel_capacity_bytes
+    if need <= room:
+        return []
+    return [
+        f"does not fit: {need >> 20} MiB on each channel of {room >> 20} MiB; timed all the same"
+    ]
 
 
 def run_extra(

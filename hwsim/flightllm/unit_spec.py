@@ -178,7 +178,9 @@ class SfuSpec(_Part):
     """The vector unit for softmax, normalisation and element-wise operations, in fixed point."""
 
     lanes: int = Field(16, ge=1, description="elements per cycle (artifact)")
-    max_beats: int = Field(256, ge=1, description="longest vector, in beats of all lanes (assumed)")
+    max_beats: int = Field(
+        16383, ge=1, description="longest vector: what 14 bits of MISC can say (artifact)"
+    )
     scale_fraction_bits: int = Field(12, ge=8, le=15, description="of softmax's scale (assumed)")
     table_bits: int = Field(8, ge=2, le=8, description="log2 of the table of exp2 (assumed)")
     reciprocal_bits: int = Field(30, ge=16, le=30, description="numerator is 2**this (assumed)")

@@ -176,6 +176,8 @@ _ACTIVATIONS = ("silu", "relu", "gelu", "gelu_new")
 def _decoder(keys: _Keys, family: str, **more: Any) -> LlmConfig:
     """Return a decoder with the keys that LLaMA introduced."""
     hidden, heads = keys.count("hidden_size"), keys.count("num_attention_heads")
+    if keys.flag("mlp_bias", False):
+        raise InputError("config.mlp_bias", "false", "true")
     if "head_dim" not in keys.values and hidden % heads:
         raise InputError("config.num_attention_heads", f"a divisor of {hidden}", str(heads))
     values: dict[str, Any] = {
@@ -194,6 +196,21 @@ def _decoder(keys: _Keys, family: str, **more: Any) -> LlmConfig:
         "is_tied": keys.flag("tie_word_embeddings", False),
     }
     return LlmConfig(family, **(values | more))
+
+
+def _window(keys: _Keys, *, is_used: bool = True) -> int:
+    """Return the longest context: no attention window, where there is one, is ever exceeded."""
+    most = keys.count("max_position_embeddings", default=2048)
+    return min(most, keys.count("sliding_window", default=most)) if is_used else most
+
+
+def _mistral(keys: _Keys) -> LlmConfig:
+    return _decoder(keys, "mistral", max_tokens=_window(keys))
+
+
+def _qwen2(keys: _Keys) -> LlmConfig:
+    longest = _window(keys, is_used=keys.flag("use_sliding_window", False))
+    return _decoder(keys, "qwen2", qkv_bias=True, max_tokens=longest)
 
 
 def _opt(keys: _Keys) -> LlmConfig:
@@ -324,6 +341,8 @@ def _bert(keys: _Keys) -> LlmConfig:
 
 _FAMILIES = {
     "llama": lambda keys: _decoder(keys, "llama"),
+    "mistral": _mistral,
+    "qwen2": _qwen2,
     "opt": _opt,
     "mixtral": _mixtral,
     "switch_transformers": _switch,

@@ -42,6 +42,8 @@ _BERT = {
 }
 _FAMILIES = {
     "llama": ("model.layers.", _LLAMA, {"norm": "model.norm"}),
+    "mistral": ("model.layers.", _LLAMA, {"norm": "model.norm"}),
+    "qwen2": ("model.layers.", _LLAMA, {"norm": "model.norm"}),
     "opt": ("model.decoder.layers.", _OPT, {"norm": "model.decoder.final_layer_norm"}),
     "bert": ("encoder.layer.", _BERT, {}),
 }
@@ -62,8 +64,8 @@ def checkpoint_name(family: str, tensor: str) -> str | None:
 def attach_weights(graph: OpGraph, config: LlmConfig, files: Sequence[Path]) -> None:
     """Attach the values in ``files`` to every weight of ``graph``, matrices as [k, n].
 
-    Raises :class:`InputError` naming a tensor that is missing or of other extents. Mixtures of
-    experts stay without values, with a note.
+    Raises :class:`InputError` naming a tensor that is missing, of other extents or no floating
+    point. Mixtures of experts stay without values, with a note.
     """
     if config.family not in _FAMILIES:
         graph.notes.append(f"weights of {config.family} checkpoints are not attached")
@@ -77,6 +79,9 @@ def attach_weights(graph: OpGraph, config: LlmConfig, files: Sequence[Path]) -> 
                 continue
             source = _known(source, where, config)
             values = where[source].read(source)
+            if values.dtype.kind != "f":  # quantised codes without their scales
+                found = f"{values.dtype} in {source}"
+                raise InputError(f"weight {name}", "floating-point values", found)
             shape = graph.tensors[name].shape
             values = values.T if values.ndim == 2 else values
             if values.shape != shape:
@@ -87,10 +92,10 @@ def attach_weights(graph: OpGraph, config: LlmConfig, files: Sequence[Path]) -> 
 
 
 def _known(source: str, where: dict[str, SafetensorsFile], config: LlmConfig) -> str:
-    tied = {"llama": "model.embed_tokens.weight", "opt": "model.decoder.embed_tokens.weight"}
     names = [source, source.removeprefix("model."), f"bert.{source}"]
     if source == "lm_head.weight" and config.is_tied:
-        names.append(tied[config.family])
+        part = "decoder." if config.family == "opt" else ""
+        names.append(f"model.{part}embed_tokens.weight")
     for name in names:
         if name in where:
             return name

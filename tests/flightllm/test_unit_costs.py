@@ -41,14 +41,19 @@ def test_special_functions_take_what_the_unit_takes(op: str, beats: int) -> None
 
 
 def test_a_long_sum_is_several_jobs_and_a_long_norm_is_refused() -> None:
-    costs = UnitCosts(U280)
+    machine = make_machine("flightllm", "u280", settings=["sfu.max_beats=256"])
+    assert isinstance(machine.spec, FlightSpec)
+    costs = UnitCosts(machine.spec)
     one, rest = costs.misc("add", 4096), costs.misc("add", 16)
     assert costs.misc("add", 2 * 4096 + 16).busy == 2 * one.busy + rest.busy
     with pytest.raises(InputError, match=r"sfu.max_beats: need 257 for a rmsnorm over 4097 elem"):
         costs.misc("rmsnorm", 4097)
-    machine = make_machine("flightllm", "u280", settings=["sfu.max_beats=512"])
-    assert isinstance(machine.spec, FlightSpec)
-    assert UnitCosts(machine.spec).misc("rmsnorm", 4097).busy > costs.misc("rmsnorm", 4096).busy
+
+
+def test_the_preset_takes_every_vector_that_an_instruction_can_name() -> None:
+    most = (1 << 14) - 1
+    assert U280.sfu.max_beats == most
+    assert UnitCosts(U280).misc("rmsnorm", 16 * most).busy > 2 * most
 
 
 def test_a_product_is_told_when_the_last_node_has_its_sum() -> None:

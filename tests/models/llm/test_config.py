@@ -65,6 +65,38 @@ def test_keys_and_values_of_a_token_take_their_bytes(name: str, size: int) -> No
     assert parse_config(CONFIGS[name]).kv_bytes_per_token() == size
 
 
+def llama_like(hidden: int, ffn: int, layers: int, heads: int, kv: int, **more: Any) -> Any:
+    """Return a configuration with LLaMA's keys."""
+    values = {"hidden_size": hidden, "intermediate_size": ffn, "num_hidden_layers": layers}
+    return {**LLAMA, **values, "num_attention_heads": heads, "num_key_value_heads": kv, **more}
+
+
+MISTRAL = llama_like(4096, 14336, 32, 32, 8, model_type="mistral", sliding_window=4096)
+QWEN2 = llama_like(3584, 18944, 28, 28, 4, model_type="qwen2", vocab_size=152064)
+
+
+@pytest.mark.parametrize(
+    ("values", "total"),
+    [  # of the published checkpoints
+        (llama_like(5120, 13824, 40, 40, 40), 13_015_864_320),
+        (llama_like(8192, 28672, 80, 64, 8), 68_976_648_192),
+        (llama_like(4096, 14336, 32, 32, 8, vocab_size=128256), 8_030_261_248),
+        (MISTRAL, 7_241_732_096),
+        (QWEN2, 7_615_616_512),
+    ],
+)
+def test_relatives_of_llama_have_exactly_their_parameters(values: Any, total: int) -> None:
+    assert total_parameters(parse_config(values)) == total
+
+
+def test_a_window_of_attention_bounds_the_context() -> None:
+    assert parse_config(MISTRAL | {"max_position_embeddings": 32768}).max_tokens == 4096
+    whole = {"max_position_embeddings": 32768, "sliding_window": None}
+    assert parse_config(MISTRAL | whole).max_tokens == 32768
+    unused = QWEN2 | whole | {"sliding_window": 4096, "use_sliding_window": False}
+    assert parse_config(unused).max_tokens == 32768
+
+
 def test_old_copies_have_as_many_key_heads_as_heads() -> None:
     values = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
     assert parse_config(values) == parse_config(LLAMA)

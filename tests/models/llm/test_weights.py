@@ -46,12 +46,21 @@ def test_near_sentences_are_near_and_far_ones_far(folder: Path) -> None:
     assert dog @ bank < 0.2
 
 
-def test_a_missing_tensor_is_named(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        ("x", r"a tensor encoder\.layer\.0\.attention\.self\.query"),
+        ("encoder.layer.0.attention.self.query.weight", "floating-point values, found int8"),
+    ],
+)
+def test_a_tensor_that_is_missing_or_quantised_is_named(
+    folder: Path, tmp_path: Path, tensor: str, message: str
+) -> None:
     shutil.copy(folder / "config.json", tmp_path)
-    header = {"x": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}}
+    header = {tensor: {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}}
     text = json.dumps(header).encode()
     (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"1")
-    with pytest.raises(InputError, match=r"a tensor encoder\.layer\.0\.attention\.self\.query"):
+    with pytest.raises(InputError, match=message):
         load_model(str(tmp_path), workload=Workload(phase="prefill", seq_tokens=4))
 
 
