@@ -194,8 +194,11 @@ def _pad(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
 
 
 def _gather(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
-    data, indices = operands
     axis: int = op.attrs["axis"]
+    if "first" in op.attrs:
+        rows = np.arange(op.attrs["first"], op.attrs["first"] + shape[axis])
+        return np.asarray(np.take(operands[0], rows, axis, mode="wrap"))
+    data, indices = operands
     return np.asarray(np.take(data, indices.astype(np.int64) % data.shape[axis], axis=axis))
 
 

@@ -17,8 +17,8 @@ from hwsim.core.graph import Op, OpGraph
 from hwsim.core.machine import Machine
 from hwsim.core.program import Program
 from hwsim.experiments.quantised_vectors import exact_vector, vectors_by_program, vectors_on_codes
+from hwsim.experiments.weight_codes import WeightCodes, weight_codes
 from hwsim.flightllm.spec import FlightSpec
-from hwsim.flightllm.unit_spec import SfuSpec
 from models.build import with_random_weights
 from models.reference import GemmFunction, VectorFunction
 from models.reference import execute as run_graph
@@ -36,44 +36,44 @@ __all__ = [
     "functions_by_program",
     "product_by_program",
     "quantised",
+    "spec_of",
 ]
 
 MAX_MODEL_MACS = 1 << 28
 """Dense multiply-accumulates up to which a model is compared as a whole (seconds)."""
 
 Array = NDArray[Any]
-Product = Callable[[Op, Array, Array, Array | None], Array]
-"""(op, codes A[groups, m, k], codes B[groups, k, n], mask of B or None) -> sums[groups, m, n]."""
+Product = Callable[[Op, Array, WeightCodes], Array]
+"""(op, codes A[groups, m, k], weights) -> sums[groups, m, n]."""
 
 
-def quantised(graph: OpGraph, product: Product) -> GemmFunction:
-    """Return products on INT8 codes, a scale per row of activations and column of weights."""
+def quantised(graph: OpGraph, product: Product, spec: FlightSpec) -> GemmFunction:
+    """Return products on codes, a scale per row of activations and column of weights."""
 
     def gemm(op: Op, a: Array, b: Array) -> Array:
         mask = None
         if op.weight is not None and not op.weight.pattern.is_dense:
             mask = mask_of(op, graph.weights[op.weight.tensor])[None]
             b = np.where(mask, b, 0)
-        codes, scales = zip(*(int8_codes(x, axis) for x, axis in ((a, 2), (b, 1))), strict=True)
-        sums = product(op, *codes, mask)
-        return np.asarray(sums.astype(np.float32) * scales[0] * scales[1])
+        codes, scales = int8_codes(a, 2)
+        weights = weight_codes(op, b, mask, spec)
+        sums = product(op, codes, weights)
+        return np.asarray(sums.astype(np.float32) * scales * weights.scales)
 
     return gemm
 
 
-def exact_product(op: Op, a: Array, b: Array, mask: Array | None) -> Array:
-    """Return the product of codes in plain integers, weights already masked."""
-    del op, mask
-    return np.asarray(a.astype(np.int64) @ b.astype(np.int64))
+def exact_product(op: Op, a: Array, weights: WeightCodes) -> Array:
+    """Return the product of codes in plain integers."""
+    del op
+    return np.asarray(a.astype(np.int64) @ weights.codes.astype(np.int64))
 
 
 def product_by_program(machine: Machine, program: Program) -> Product:
     """Return the products that ``program`` computes, op by op."""
 
-    def product(op: Op, a: Array, b: Array, mask: Array | None) -> Array:
-        program.tensors = {f"{op.name}.b": b}
-        if mask is not None:
-            program.tensors[f"{op.name}.mask"] = mask
+    def product(op: Op, a: Array, weights: WeightCodes) -> Array:
+        program.tensors = {f"{op.name}.{key}": values for key, values in weights.stored.items()}
         return machine.execute(program, {f"{op.name}.a": a})[op.name]
 
     return product
@@ -83,21 +83,22 @@ def functions_by_program(
     graph: OpGraph, machine: Machine, program: Program
 ) -> tuple[GemmFunction, VectorFunction]:
     """Return what computes a graph's products and vectors as ``program`` does."""
-    products = quantised(graph, product_by_program(machine, program))
+    products = quantised(graph, product_by_program(machine, program), spec_of(machine))
     vectors = vectors_by_program(machine, program)
-    return products, vectors_on_codes(vectors, sfu_of(machine))
+    return products, vectors_on_codes(vectors, spec_of(machine).sfu)
 
 
 def exact_functions(graph: OpGraph, machine: Machine) -> tuple[GemmFunction, VectorFunction]:
     """Return what computes the same by definition."""
-    spec = sfu_of(machine)
-    return quantised(graph, exact_product), vectors_on_codes(exact_vector(spec), spec)
+    spec = spec_of(machine)
+    vectors = vectors_on_codes(exact_vector(spec.sfu), spec.sfu)
+    return quantised(graph, exact_product, spec), vectors
 
 
-def sfu_of(machine: Machine) -> SfuSpec:
-    """Return the special function unit of an INT8 machine."""
+def spec_of(machine: Machine) -> FlightSpec:
+    """Return the parameters of an INT8 machine."""
     assert isinstance(machine.spec, FlightSpec)
-    return machine.spec.sfu
+    return machine.spec
 
 
 def compare_model(session: Session, *, seed: int) -> list[dict[str, Any]]:

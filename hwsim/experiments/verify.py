@@ -182,11 +182,28 @@ def verify_layers(session: Session, *, seed: int) -> list[dict[str, Any]]:
 def _product_record(session: Session, op: Op, rng: np.random.Generator) -> dict[str, Any]:
     operands = layer_operands(session.graph, op, rng)
     if session.machine.capabilities().operands == "int8":
-        a, b = operands["a"], np.where(operands["mask"], operands["b"], 0)
-        operands |= {"a": int8_codes(a, 2)[0], "b": int8_codes(b, 1)[0]}
-        if op.weight is None or op.weight.pattern.is_dense:
-            del operands["mask"]
-    tensors = {f"{op.name}.{key}": operands[key] for key in ("b", "mask") if key in operands}
+        return _coded_record(session, op, operands)
+    tensors = {f"{op.name}.{key}": operands[key] for key in ("b", "mask")}
+    return _product_facts(session, op, operands, tensors)
+
+
+def _coded_record(session: Session, op: Op, operands: dict[str, Array]) -> dict[str, Any]:
+    """Compare a product of integers, weights as the machine stores them."""
+    from hwsim.experiments.quantised_model import spec_of
+    from hwsim.experiments.weight_codes import weight_codes
+
+    is_dense = op.weight is None or op.weight.pattern.is_dense
+    mask = None if is_dense else operands["mask"]
+    b = np.where(operands["mask"], operands["b"], 0).astype(np.float32)
+    stored = weight_codes(op, b, mask, spec_of(session.machine)).stored
+    operands = operands | {"a": int8_codes(operands["a"], 2)[0]}
+    tensors = {f"{op.name}.{key}": values for key, values in stored.items()}
+    return _product_facts(session, op, operands, tensors)
+
+
+def _product_facts(
+    session: Session, op: Op, operands: dict[str, Array], tensors: dict[str, Array]
+) -> dict[str, Any]:
     simulated, golden = _outputs(session, op, {f"{op.name}.a": operands["a"]}, tensors)
     full = op.gemm()
     groups, rows, columns = golden.shape

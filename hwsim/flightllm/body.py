@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.isa import (
     CODE,
     LD,
@@ -25,10 +26,20 @@ from hwsim.flightllm.isa import (
     TURNED,
 )
 from hwsim.flightllm.places import NOWHERE, OPERANDS, Place
+from hwsim.flightllm.plan import Coding, Layer
 from hwsim.flightllm.spec import FlightSpec
 from hwsim.flightllm.unit_costs import Cost, UnitCosts
 
-__all__ = ["A_CHANNELS", "Body", "BodyBuilder", "Ring", "Transfer", "bits", "pieces"]
+__all__ = [
+    "A_CHANNELS",
+    "Body",
+    "BodyBuilder",
+    "Ring",
+    "Transfer",
+    "bits",
+    "groups_of",
+    "pieces",
+]
 
 _LEVELS = ("b_buffer", "meta_buffer", "bias_buffer", "fsb_buffer", "a_buffer")
 """Buffers by the mode of a load."""
@@ -51,13 +62,20 @@ class Transfer:
     """How a load or store is charged: where its bytes go and how many a byte of memory stands for.
 
     ``parallel`` channels work at once; ``ratio`` is how many bytes on chip one byte of HBM gives;
-    ``is_coded`` says that decoders expand codewords on the way.
+    ``coding`` says what happens on the way: codewords are expanded by decoders, groups are not.
     """
 
     is_crossed: bool = False
     parallel: int = 1
     ratio: Fraction = Fraction(1)
-    is_coded: bool = False
+    coding: Coding = ""
+
+
+def groups_of(layer: Layer, blocks: int) -> int:
+    """Return the kept groups among ``blocks`` of 16 weights of a grouped layer, 0 of another."""
+    return ceil_div(layer.density.numerator * blocks, layer.density.denominator) * (
+        layer.coding == "gqsa"
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,10 @@ class BodyBuilder:
 
     def _transfer(self, size: Fraction, how: Transfer, mode: int) -> int:
         """Return the index of the cost of ``size`` on-chip bytes."""
-        if how.is_coded:
+        if how.coding == "gqsa":
+            stored = (size, how.ratio, how.parallel)
+            return self._cost(self.units.stored(*stored, is_crossed=how.is_crossed))
+        if how.coding == "qmoe":
             coded = (size, how.ratio, how.parallel)
             return self._cost(self.units.decoded(*coded, is_crossed=how.is_crossed))
         buffers = self.spec.buffers
@@ -232,16 +253,19 @@ class BodyBuilder:
         b: int = 0,
         out: int = 0,
         slots: Fraction = Fraction(1),
+        groups: int = 0,
     ) -> None:
         """Append MM or MV over ``k_blocks``; ``slots`` scales the slots that are issued.
 
+        ``groups`` of INT4 weights, if there are any, pass their engines instead of the chains.
         ``a``, ``b``, ``out`` are addresses of the A, B and global buffers.
         """
         mpe = self.spec.mpe
         cycles = mpe.block_cycles * k_blocks
         rate = mpe.mm_macs_per_cycle if unit == MM else mpe.mv_macs_per_cycle
         self.issued += int(cycles * rate * slots)
-        cost = self._cost(self.units.matrix(k_blocks, density))
+        matrix = self.units.groups(groups) if groups else self.units.matrix(k_blocks, density)
+        cost = self._cost(matrix)
         self._add(unit, wait, release, cost, k=k_blocks, flags=flags, bank=out, a=a, b=b)
 
     def misc(
@@ -255,7 +279,7 @@ class BodyBuilder:
         b: int = 0,
     ) -> None:
         """Append an SFU instruction over ``elems``; softmax and norms take two passes."""
-        beats = -(-elems // self.spec.sfu.lanes)
+        beats = ceil_div(elems, self.spec.sfu.lanes)
         cost = self._cost(self.units.misc(op, elems))
         index = MISC_OPS.index(op)
         self._add(MISC, wait, release, cost, mode=index, k=beats, bank=a, a=a, b=b)
@@ -319,7 +343,7 @@ class BodyBuilder:
         at: Place,
     ) -> None:
         """Append a transfer: from ``at``'s channel if it is on one, else to ``channel``'s part."""
-        row = -(-size // at.rows)
+        row = ceil_div(size, at.rows)
         flags = STRIPED * at.is_striped | SPREAD * at.is_spread
         flags |= TURNED * at.is_turned | ROW * at.is_row
         where = channel if at.is_striped or at.operand == NOWHERE else at.channel
@@ -381,7 +405,7 @@ def _extents(code: NDArray[np.void]) -> tuple[int, ...]:
 
 
 def _up(value: Fraction) -> int:
-    return -(-value.numerator // value.denominator)
+    return ceil_div(value.numerator, value.denominator)
 
 
 def _split(parts: dict[str, Fraction], total: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.attention_view import GroupView, group_view, heads_of_core
-from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Transfer, bits
+from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Transfer, bits, groups_of
 from hwsim.flightllm.emit_step import B_ADDRESSES, k_tiles
 from hwsim.flightllm.isa import LD, MISC, MM, ST, SYS
 from hwsim.flightllm.places import (
@@ -98,8 +98,9 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     steps = ceil_div(ceil_div(layer.n, spec.mpe.mm_columns), spec.shares)
     tiles = k_tiles(k_blocks, spec.buffers.b_block_addresses, spec.buffers.b_depth)
-    weights = Transfer(is_crossed=True, ratio=weight_ratio(layer, spec), is_coded=layer.is_coded)
-    slots = layer.density if layer.is_sparse else Fraction(1)
+    weights = Transfer(is_crossed=True, ratio=weight_ratio(layer, spec), coding=layer.coding)
+    is_skipping = layer.is_sparse or layer.coding == "gqsa"
+    slots = layer.density if is_skipping else Fraction(1)
     groups = _row_groups(b, layer)
     blocks = k_blocks * steps
     block = block_bytes(layer, spec)
@@ -132,6 +133,7 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
                     wait=bits(LD),
                     release=bits(LD) | (bits(MISC) if layer.misc else bits(ST)) * is_last,
                     slots=slots,
+                    groups=groups_of(layer, rows * k * spec.mpe.mm_columns),
                     a=bank + first,
                     b=halves.bank,
                     out=step % B_ADDRESSES,

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import partial
 
 from hwsim.core.units import ceil_div
-from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Ring, Transfer, bits
+from hwsim.flightllm.body import A_CHANNELS, BodyBuilder, Ring, Transfer, bits, groups_of
 from hwsim.flightllm.isa import LD, MISC, MV, ST, SYS
 from hwsim.flightllm.places import (
     BIAS,
@@ -72,11 +72,12 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
     k_blocks = ceil_div(layer.k, spec.mpe.block)
     groups = _shared(b, ceil_div(layer.n, columns))
     tiles = k_tiles(k_blocks, spec.buffers.a_block_addresses, spec.buffers.a_depth)
-    weights = Transfer(parallel=8, ratio=weight_ratio(layer, spec), is_coded=layer.is_coded)
+    weights = Transfer(parallel=8, ratio=weight_ratio(layer, spec), coding=layer.coding)
     ring = Ring(spec.buffers.a_depth)
     block = block_bytes(layer, spec)
     bias_bytes = 4 * min(layer.n, groups * columns)
-    pattern_slots = layer.density if layer.is_sparse else Fraction(1)
+    is_skipping = layer.is_sparse or layer.coding == "gqsa"
+    pattern_slots = layer.density if is_skipping else Fraction(1)
     _load_vector(b, layer)
     if not layer.is_sparse:
         b.load(bias_bytes, _BIAS_LOAD, mode=_BIAS, at=Place(BIAS))
@@ -102,6 +103,7 @@ def _linear(b: BodyBuilder, layer: Layer) -> None:
                 wait=bits(LD),
                 release=release,
                 slots=pattern_slots,
+                groups=groups_of(layer, k * columns),
                 a=bank,
                 b=first,
                 out=group,

@@ -6,6 +6,7 @@ Operands are INT8 codes, sums INT32; scales are applied outside.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,13 @@ from hwsim.flightllm.functional_attention import (
     has_addresses,
     seen_product,
 )
+from hwsim.flightllm.functional_coded import (
+    Groups,
+    decoded_codes,
+    exact_codes,
+    has_codewords,
+    has_groups,
+)
 from hwsim.flightllm.isa import MM, MV
 from hwsim.flightllm.lower import FlightProgram
 from hwsim.flightllm.plan import Layer
@@ -36,22 +44,28 @@ _CHAIN = CsdChainSpec()
 
 
 def exact_products(
-    program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[np.int32]]:
-    """Return ``inputs[op.a] @ tensors[op.b]`` of every op in exact integers, [groups, m, n]."""
+    program: FlightProgram, inputs: Mapping[str, NDArray[Any]], spec: FlightSpec
+) -> dict[str, NDArray[np.int32] | NDArray[np.int64]]:
+    """Return ``inputs[op.a] @ tensors[op.b]`` of every op in exact integers, [groups, m, n].
+
+    Weights may be in a compact format (:mod:`functional_coded`); sums of groups are int64.
+    """
     block = program.meta["mask_block"]
     attention = {run.op: run.layer for run in program.runs if run.layer.kind in ("scores", "mix")}
     found = {}
-    for name, a, b in _operands(program, inputs):
+    for name, a in _activations(inputs):
+        is_compact = has_codewords(program.tensors, name) or has_groups(program.tensors, name)
+        compact = (program.tensors, name, a.shape[2], spec.experts.unit)
+        b = exact_codes(*compact) if is_compact else _weights(program, name)
         known = name in attention
         exact = exact_attention(attention[name], a, b, block) if known else a @ b
-        found[name] = exact.astype(np.int32)
+        found[name] = exact if has_groups(program.tensors, name) else exact.astype(np.int32)
     return found
 
 
 def core_products(
     program: FlightProgram, inputs: Mapping[str, NDArray[Any]], spec: FlightSpec
-) -> dict[str, NDArray[np.int32]]:
+) -> dict[str, NDArray[np.int32] | NDArray[np.int64]]:
     """Return the same sums, instruction by instruction over k, in the arithmetic of the chain.
 
     Operands are those that loads, stores and buffers bring together (:mod:`fetch`,
@@ -61,15 +75,23 @@ def core_products(
     """
     runs = {run.op: number for number, run in enumerate(program.runs)}
     found = {}
-    for name, a, b in _operands(program, inputs):
+    for name, a in _activations(inputs):
         if name not in runs:
             raise InputError(f"op {name}", "instructions in the program", "none")
         run = program.runs[runs[name]]
         code = program.bodies[run.body].code
         if run.layer.kind != "linear" and has_addresses(run.layer, spec):
+            b = _weights(program, name)
             part = addressed_attention(program, runs[name], spec, a, b, _dense_product)
             found[name] = part.astype(np.int32)
             continue
+        if has_groups(program.tensors, name):
+            found[name] = _grouped_product(program, runs[name], spec, a[0])[None]
+            continue
+        if has_codewords(program.tensors, name):
+            b = decoded_codes(program.tensors, name, a.shape[2], spec.experts.unit)
+        else:
+            b = _weights(program, name)
         mask = program.tensors.get(f"{name}.mask")
         nm_n = run.layer.density * _CHAIN.choices if mask is not None else _CHAIN.choices
         # An average density is of blocks of several N; any mask fits one that keeps all places.
@@ -86,24 +108,27 @@ def core_products(
     return found
 
 
-def _operands(
-    program: FlightProgram, inputs: Mapping[str, NDArray[Any]]
-) -> Iterator[tuple[str, Codes, Codes]]:
-    """Yield name, activations [groups, m, k] and masked weights [groups, k, n] of every op."""
+def _activations(inputs: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, Codes]]:
+    """Yield name and activations [groups, m, k] of every product."""
     for key, a in inputs.items():
-        if not key.endswith(".a"):  # vectors of the special function unit
-            continue
-        name = key.removesuffix(".a")
-        b = program.tensors[f"{name}.b"].astype(np.int64)
-        mask = program.tensors.get(f"{name}.mask")
-        b = b if mask is None else np.where(mask, b, 0)
-        for what, values in ((key, a), (f"{name}.b", program.tensors[f"{name}.b"])):
-            if values.dtype.kind not in "iu":
-                raise InputError(what, "INT8 codes", str(values.dtype))
-            if values.size and (np.abs(values.astype(np.int64)) > 127).any():
-                found = str(np.abs(values.astype(np.int64)).max())
-                raise InputError(what, "codes of -127 to 127", found)
-        yield name, a.astype(np.int64), b
+        if key.endswith(".a"):  # others are vectors of the special function unit
+            yield key.removesuffix(".a"), _codes(key, a)
+
+
+def _weights(program: FlightProgram, name: str) -> Codes:
+    """Return the masked weights [groups, k, n] of an op."""
+    b = _codes(f"{name}.b", program.tensors[f"{name}.b"])
+    mask = program.tensors.get(f"{name}.mask")
+    return b if mask is None else np.where(mask, b, 0)
+
+
+def _codes(what: str, values: NDArray[Any]) -> Codes:
+    if values.dtype.kind not in "iu":
+        raise InputError(what, "INT8 codes", str(values.dtype))
+    if values.size and (np.abs(values.astype(np.int64)) > 127).any():
+        found = str(np.abs(values.astype(np.int64)).max())
+        raise InputError(what, "codes of -127 to 127", found)
+    return values.astype(np.int64)
 
 
 def _fetched_product(
@@ -116,29 +141,62 @@ def _fetched_product(
     mask: NDArray[np.bool_],
 ) -> Codes:
     """Return a [m, k] times b [k, n] of the operands that meet, core after core."""
-    layer, (m, columns) = program.runs[number].layer, (len(a), b.shape[1])
-    sums = np.zeros((m, columns), np.int64)
+    sums = np.zeros((len(a), b.shape[1]), np.int64)
+    for met in _on_cores(program, number, spec, a, b.shape[1]):
+        weights, kept = _taken(b, met.k, met.n), _taken(mask, met.k, met.n).astype(np.bool_)
+        met.put(_product(met.x, weights, kept, nm_n, met.tiles), sums)
+    return sums
+
+
+def _grouped_product(program: FlightProgram, number: int, spec: FlightSpec, a: Codes) -> Codes:
+    """Return a [m, k] times the kept groups that meet it, by the engines of core after core."""
+    groups = Groups(program.tensors, program.runs[number].op, a.shape[1])
+    engines = (spec.groups.unit, spec.groups.engines_per_core)
+    sums = np.zeros((len(a), len(groups.place)), np.int64)
+    for met in _on_cores(program, number, spec, a, sums.shape[1]):
+        parts = [groups.product(met.x[:, t], met.k[t], met.n[t], *engines) for t in met.tiles]
+        met.put(np.sum(parts, axis=0), sums)
+    return sums
+
+
+@dataclass(frozen=True)
+class _CoreMet:
+    """What meets on one core: activations ``x`` of ``rows``, weights at ``k``, ``n``, per tile."""
+
+    rows: Codes
+    x: Codes
+    k: Codes
+    n: Codes
+    tiles: list[slice]
+    columns: slice
+
+    def put(self, products: Codes, sums: Codes) -> None:
+        """Write ``products`` to their place among all ``sums``, padding left out."""
+        width = max(0, self.columns.stop - self.columns.start)
+        sums[self.rows, self.columns] = products[:, :width]
+
+
+def _on_cores(
+    program: FlightProgram, number: int, spec: FlightSpec, a: Codes, columns: int
+) -> Iterator[_CoreMet]:
+    """Yield what meets in run ``number`` on every core: their columns lie like the first one's."""
+    layer, m = program.runs[number].layer, len(a)
     width = spec.mpe.mv_columns if layer.tokens == 1 else spec.mpe.mm_columns
     share = ceil_div(ceil_div(layer.n, width), spec.shares) * width
     for met in met_operands(program, number, spec, m, min(share, columns)):
-        tiles, end = [], 0
-        for size in met.tiles:
-            tiles.append(slice(end, end + size))
-            end += size
+        ends = np.cumsum(met.tiles).tolist()
+        tiles = [slice(end - size, end) for size, end in zip(met.tiles, ends, strict=True)]
         if layer.tokens == 1:
             rows, x = np.arange(m), _taken(a, np.arange(m)[:, None], met.columns)
         else:
             is_row = (met.rows[:, 0] >= 0) & (met.rows[:, 0] < m)
             rows = met.rows[is_row, 0]
             x = _taken(a, met.rows[is_row], met.columns[is_row])
-        for first in range(0, columns, share):  # other cores' columns lie like the first one's
+        for first in range(0, columns, share):
             at = first + met.first
             n = np.where(met.n < 0, -1, met.n + first)
-            weights, kept = _taken(b, met.k, n), _taken(mask, met.k, n).astype(np.bool_)
             end = min(at + n.shape[1], columns, first + share)
-            products = _product(x, weights, kept, nm_n, tiles)
-            sums[rows, at:end] = products[:, : max(0, end - at)]
-    return sums
+            yield _CoreMet(rows, x, met.k, n, tiles, slice(at, end))
 
 
 def _taken(values: NDArray[Any], row: Codes, column: Codes) -> Codes:

@@ -29,6 +29,7 @@ __all__ = [
     "row_split_cycles",
     "row_sums",
     "share_bounds",
+    "stream_sums",
     "task_split_cycles",
 ]
 
@@ -149,6 +150,31 @@ def fix_up(spec: GqsaSpec, partials: list[Partial]) -> list[int]:
             sums.append(total)
             total = 0
     return sums
+
+
+def stream_sums(
+    spec: GqsaSpec, rows: GroupRows, acts: NDArray[np.integer], engines: int
+) -> NDArray[np.int64]:
+    """Return what :func:`engine_partials` and :func:`fix_up` give for many vectors, int64[m, rows].
+
+    Parameters
+    ----------
+    acts : int8[m, groups of activations, group]
+    engines : int
+        That share the groups, one or more.
+    """
+    shifted = rows.values - rows.zeros[:, None]
+    dots = (acts.astype(np.int64)[:, rows.columns] * shifted).sum(axis=2) * rows.scales
+    starts = np.concatenate([[0], np.flatnonzero(rows.row_ends)[:-1] + 1])
+    shares = [start for start, stop in share_bounds(len(rows.columns), engines) if stop > start]
+    cuts = np.union1d(starts, shares)
+    partials = _wrapped(np.add.reduceat(dots, cuts, axis=1), spec.sum_bits)
+    sums = np.add.reduceat(partials, np.searchsorted(cuts, starts), axis=1)
+    return _wrapped(sums, spec.sum_bits)
+
+
+def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    return values << (64 - bits) >> (64 - bits)
 
 
 def row_sums(rows: GroupRows, acts: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -15,12 +15,12 @@ from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result, Stats
-from hwsim.core.sparsity import NM
+from hwsim.core.sparsity import NM, Block
 from hwsim.core.trace import TraceSink
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.bounds import program_bounds
 from hwsim.flightllm.lower import FlightProgram, lower_graph
-from hwsim.flightllm.plan import check_experts, prune_queries_and_keys
+from hwsim.flightllm.plan import check_experts, is_grouped, prune_queries_and_keys
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 
 __all__ = ["FlightMachine"]
@@ -67,14 +67,15 @@ class FlightMachine(Machine):
 
     def capabilities(self) -> Capabilities:
         treatment = {
-            "sparsity": "N of 16 kept weights, N of 2, 4, 8 or 16, as in the chain's multiplexers",
+            "sparsity": "N of 16 kept weights, N of 2, 4, 8 or 16, as in the chain's multiplexers; "
+            "block:16x1:S as GQSA's groups of INT4",
             "fusion": "softmax behind scores, element-wise ops behind projections",
             "moves": "reshapes, transposes, slices and gathers are addresses of loads and stores",
         }
         return Capabilities(
             _KINDS,
             ("stream",),
-            ("dense", "nm"),
+            ("dense", "nm", "block"),
             tuple(PRESETS),
             treatment,
             phases=("prefill", "decode", "request"),
@@ -106,6 +107,11 @@ class FlightMachine(Machine):
         if isinstance(pattern, NM) and (pattern.nm_m != 16 or pattern.nm_n not in _DENSITIES):
             found = f"nm:{pattern.nm_n}:{pattern.nm_m}"
             raise InputError("--sparsity", "nm:N:16 with N of 2, 4, 8 or 16", found)
+        if isinstance(pattern, Block) and not is_grouped(pattern):
+            found = f"block:{pattern.rows}x{pattern.cols}"
+            raise InputError("--sparsity", "block:16x1:S, groups of 16 along k", found)
+        if isinstance(pattern, Block) and not pattern.keep:
+            raise InputError("--sparsity", "block:16x1:S with S below 1", "no group kept")
         if op.kind not in (OpKind.LINEAR, OpKind.MATMUL):
             raise InputError(f"op {op.name}", "a linear layer or attention", op.kind.value)
         dims = op.gemm()
@@ -163,7 +169,7 @@ class FlightMachine(Machine):
             name: exact_vectors(self.spec.sfu, function_of[name], *vector_operands(name, inputs))
             for name in vector_names(inputs)
         }
-        return {**exact_products(_own(program), inputs), **vectors}
+        return {**exact_products(_own(program), inputs, self.spec), **vectors}
 
     def execute(
         self, program: Program, inputs: MappingType[str, NDArray[Any]]

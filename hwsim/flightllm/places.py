@@ -90,8 +90,10 @@ def _loops(rows: int) -> int:
 
 def weight_ratio(layer: Layer, spec: FlightSpec) -> Fraction:
     """Return the weights, a byte each on chip, that a byte of memory holds."""
-    if layer.is_coded:
+    if layer.coding == "qmoe":
         return 8 / spec.experts.bits_per_weight(layer.k)
+    if layer.coding == "gqsa":
+        return 8 / spec.groups.bits_per_weight(layer.density, layer.k)
     return Fraction(80, spec.weight_bits_x10) / layer.density
 
 

@@ -11,19 +11,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Literal
 
 from hwsim.core.errors import InputError
 from hwsim.core.formats.block_mask import MASK_BLOCK
+from hwsim.core.formats.gqsa import GROUP
 from hwsim.core.graph import Op, OpGraph, OpKind
-from hwsim.core.sparsity import NM, Unstructured
+from hwsim.core.sparsity import NM, Block, Pattern, Unstructured
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.spec import FlightSpec
 
 __all__ = [
+    "Coding",
     "Layer",
     "PlannedLayer",
     "check_experts",
+    "coding_of",
     "is_expert",
+    "is_grouped",
     "phase_of",
     "plan_layers",
     "prune_queries_and_keys",
@@ -45,6 +50,10 @@ _SFU_OPS = {"add": "add", "silu": "silu", "sigmoid": "silu", "gelu": "gelu", "ge
 """Function of an element-wise op -> operation of the SFU; all others are charged as products."""
 
 
+Coding = Literal["", "qmoe", "gqsa"]
+"""How weights lie in memory: by bits, in codewords of a dictionary, or as kept groups of INT4."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer: kind, extents in elements and what is fused into it.
@@ -53,7 +62,7 @@ class Layer:
     product has ``k`` and ``n``; attention has ``heads`` heads, ``group`` of which share keys and
     values, and a ``context``. ``functions`` are the SFU's operations fused behind a tile,
     ``operands`` counts those of their operands that are loaded; ``function`` is what a layer of the
-    SFU alone does. ``density`` is the share of kept weights; ``is_coded`` ones are codewords.
+    SFU alone does. ``density`` is the share of kept weights.
     ``mask`` names the kept blocks of attention over ``mask_tokens``
     (:func:`hwsim.core.formats.block_mask.mask_text`), "" all. ``cached`` are the columns that a
     core's cache keeps of a prompt's keys or values, 0 of other results. ``first_head`` is the first
@@ -74,7 +83,7 @@ class Layer:
     is_causal: bool = False
     has_relu: bool = False
     function: str = ""
-    is_coded: bool = False
+    coding: Coding = ""
     mask: str = ""
     mask_tokens: int = 0
     cached: int = 0
@@ -191,9 +200,21 @@ def _linear(
         density=density,
         is_sparse=is_sparse,
         has_relu=relu,
-        is_coded=spec.experts.format == "qmoe" and is_expert(op),
+        coding=coding_of(op, spec),
     )
     return PlannedLayer(layer, op.name, fused, steps, tuple(by_sfu))
+
+
+def coding_of(op: Op, spec: FlightSpec) -> Coding:
+    """Return how the weights of ``op`` lie in memory."""
+    if op.weight is not None and is_grouped(op.weight.pattern):
+        return "gqsa"
+    return "qmoe" if spec.experts.format == "qmoe" and is_expert(op) else ""
+
+
+def is_grouped(pattern: Pattern) -> bool:
+    """Return whether ``pattern`` keeps groups of 16 weights along k, as GQSA does."""
+    return isinstance(pattern, Block) and (pattern.rows, pattern.cols) == (GROUP, 1)
 
 
 def is_expert(op: Op) -> bool:
@@ -277,7 +298,8 @@ def _density(op: Op) -> tuple[Fraction, bool]:
         return Fraction(1), False
     if isinstance(pattern, NM):
         return Fraction(pattern.nm_n, pattern.nm_m), True
-    return Fraction(pattern.density()).limit_denominator(1000), True
+    density = Fraction(pattern.density()).limit_denominator(1000)
+    return density, not is_grouped(pattern)  # a kept group brings its place along
 
 
 def _followers(

@@ -14,14 +14,23 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.components.dram.devices import Device, load_device
+from hwsim.core.formats.gqsa import GROUP, GROUP_BITS
 from hwsim.core.machine import Spec
-from hwsim.flightllm.unit_spec import CsdChainSpec, DequantSpec, QMoeSpec, SfuSpec, TokenSpec
+from hwsim.flightllm.unit_spec import (
+    CsdChainSpec,
+    DequantSpec,
+    GqsaSpec,
+    QMoeSpec,
+    SfuSpec,
+    TokenSpec,
+)
 
 __all__ = [
     "PRESETS",
     "BufferSpec",
     "ExpertSpec",
     "FlightSpec",
+    "GroupSpec",
     "HbmSpec",
     "MemorySpec",
     "MpeSpec",
@@ -90,7 +99,7 @@ class ExpertSpec(_Part):
     )
     codeword_bits: int = Field(16, ge=1)
     row_bits: int = Field(64, ge=0, description="minimum, maximum and offset of a row (artifact)")
-    unit: QMoeSpec = QMoeSpec()
+    unit: QMoeSpec = QMoeSpec(entries=1 << 16)
 
     def bits_per_weight(self, columns: int) -> Fraction:
         """Return the bits that a weight takes in a row of ``columns``."""
@@ -100,6 +109,28 @@ class ExpertSpec(_Part):
     def weights_per_codeword(self) -> Fraction:
         """Return the mean number of weights of a codeword."""
         return Fraction(self.weights_per_codeword_x10, 10)
+
+
+class GroupSpec(_Part):
+    """What multiplies kept groups of INT4 weights (``--sparsity block:16x1:S``)."""
+
+    engines_per_core: int = Field(64, ge=1, description="as many products as MV (assumed)")
+    scale_fraction_bits: int = Field(15, ge=0, le=30, description="of a group's scale (assumed)")
+    unit: GqsaSpec = GqsaSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scale_fraction_bits >= self.unit.scale_bits:
+            need = f"below the {self.unit.scale_bits} bits of a scale"
+            raise ValueError(f"groups.scale_fraction_bits: need {need}")
+        return self
+
+    def bits_per_weight(self, density: Fraction, columns: int) -> Fraction:
+        """Return the bits of a weight in a row of ``columns``, of whose groups a share is kept.
+
+        With the row's pointer; as :func:`hwsim.core.formats.gqsa.group_sparse_bits`.
+        """
+        return density * Fraction(GROUP_BITS, GROUP) + Fraction(32, columns)
 
 
 class MemorySpec(_Part):
@@ -153,6 +184,7 @@ class FlightSpec(Spec):
     buffers: BufferSpec = BufferSpec()
     hbm: HbmSpec
     experts: ExpertSpec = ExpertSpec()
+    groups: GroupSpec = GroupSpec()
     memory: MemorySpec = MemorySpec()
     power: PowerSpec = PowerSpec()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hwsim.core.errors import InputError
 from hwsim.core.units import ceil_div
-from hwsim.flightllm import dequant, qmoe_decoder, token_scoreboard, vector_sfu
+from hwsim.flightllm import dequant, gqsa_engine, qmoe_decoder, token_scoreboard, vector_sfu
 from hwsim.flightllm.csd_chain import chain_timing
 from hwsim.flightllm.spec import FlightSpec
 
@@ -71,6 +71,22 @@ class UnitCosts:
         efficiency = self.cross if is_crossed else self.same
         cycles = max(expanding, size * self.byte_cycles / (parallel * efficiency * ratio))
         return Cost(cycles, cycles) if self.is_profile else self._told(cycles, unit.latency_cycles)
+
+    def stored(self, size: Fraction, ratio: Fraction, parallel: int, *, is_crossed: bool) -> Cost:
+        """Return the cost of ``size`` weights that the buffer takes as they are: memory alone."""
+        efficiency = self.cross if is_crossed else self.same
+        cycles = size * self.byte_cycles / (parallel * efficiency * ratio)
+        return Cost(cycles, cycles) if self.is_profile else self._told(cycles, 0)
+
+    def groups(self, count: int) -> Cost:
+        """Return the cost of ``count`` groups of INT4 weights, split evenly over the engines."""
+        groups = self.spec.groups
+        busy = ceil_div(count, groups.engines_per_core)
+        busy *= gqsa_engine.engine_timing(groups.unit).interval_cycles
+        if self.is_profile:
+            return Cost(Fraction(busy), Fraction(busy))
+        done = gqsa_engine.task_split_cycles(groups.unit, count, groups.engines_per_core)
+        return self._told(Fraction(busy), done - busy)
 
     def _unpacked(self, size: Fraction, port_bytes: int) -> tuple[int, int]:
         """Return the latency of the unpackers, and their cycles for ``size`` bytes of memory."""

@@ -203,6 +203,8 @@ def _routed(
     """Append router, the experts that some token is routed to, shared experts and the sum.
 
     A prompt's tokens are spread evenly over its experts; which ones they are is drawn from ``rng``.
+    Choices are numbered from all tokens' first to all tokens' last: an expert takes ``each`` of
+    them, so that a choice's number is its row in the experts' joined results.
     """
     tokens = b.shape(h)[1]
     shares = b.softmax(f"{name}.softmax", b.linear(f"{name}.router", h, moe.experts, bias=False))
@@ -210,16 +212,18 @@ def _routed(
     chosen = sorted(int(e) for e in rng.choice(moe.experts, active, replace=False))
     each = -(-tokens * moe.top_k // active)
     results = []
-    for expert in chosen:
+    for index, expert in enumerate(chosen):
         x, share = h, b.slice(f"{name}.share{expert}", shares, -1, expert, 1)
         if each != tokens:
-            x = _pick(b, f"{name}.tokens{expert}", h, each)
-            share = _pick(b, f"{name}.shares{expert}", share, each)
+            x = _pick(b, f"{name}.tokens{expert}", h, each, index * each)
+            share = _pick(b, f"{name}.shares{expert}", share, each, index * each)
         y = _ffn(b, config, f"{name}.e{expert}", x, moe.ffn)
         results.append(b.elementwise(f"{name}.weighted{expert}", "mul", y, share))
     if tokens > 1:
         joined = b.concat(f"{name}.experts", results, 1)
-        results = [_pick(b, f"{name}.back{i}", joined, tokens) for i in range(moe.top_k)]
+        results = [
+            _pick(b, f"{name}.back{i}", joined, tokens, i * tokens) for i in range(moe.top_k)
+        ]
     if moe.shared_ffn:
         results.append(_shared(b, config, moe, name, h))
     return _sum(b, name, residual, results)
@@ -240,7 +244,7 @@ def _sum(b: GraphBuilder, name: str, residual: str, results: Sequence[str]) -> s
     return residual
 
 
-def _pick(b: GraphBuilder, name: str, x: str, tokens: int) -> str:
-    """Append a gather of ``tokens`` rows of [1, rows, width]."""
+def _pick(b: GraphBuilder, name: str, x: str, tokens: int, first: int) -> str:
+    """Append a gather of ``tokens`` rows of [1, rows, width] from ``first`` on, going round."""
     shape = (1, tokens, b.shape(x)[2])
-    return b.add(OpKind.GATHER, name, [x], shape, attrs={"axis": 1})
+    return b.add(OpKind.GATHER, name, [x], shape, attrs={"axis": 1, "first": first})

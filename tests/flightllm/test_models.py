@@ -18,7 +18,9 @@ from hwsim.experiments.quantised_model import (
     exact_product,
     functions_by_program,
     quantised,
+    spec_of,
 )
+from hwsim.experiments.weight_codes import WeightCodes
 from hwsim.flightllm.isa import MISC, MISC_OPS
 from hwsim.flightllm.lower import FlightProgram
 from mappers.greedy import map_graph
@@ -105,12 +107,12 @@ def test_nine_tokens_of_a_llama_equal_the_quantised_golden_model() -> None:
 
 
 def test_a_wrong_code_shows_in_the_scores() -> None:
-    def off_by_one(op: Op, a: Array, b: Array, mask: Array | None) -> Array:
-        sums = exact_product(op, a, b, mask)
+    def off_by_one(op: Op, a: Array, weights: WeightCodes) -> Array:
+        sums = exact_product(op, a, weights)
         return sums + (op.name == "l1.attn.v")
 
     def wrong(step: OpGraph) -> Functions:
-        return quantised(step, off_by_one), by_definition(step)[1]
+        return quantised(step, off_by_one, spec_of(MACHINE)), by_definition(step)[1]
 
     golden = decoded(by_definition)
     assert [x.tobytes() for x in decoded(wrong)] != [x.tobytes() for x in golden]

@@ -27,7 +27,7 @@ def verified(model: str, **asked: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "asked",
     [
-        {"phase": "decode", "kv_tokens": 20},
+        {"phase": "decode", "kv_tokens": 20, "sparsity": "block:16x1:0.5"},
         {"phase": "prefill", "seq_tokens": 19, "sparsity": "nm:4:16"},
         {"phase": "request", "prompt_tokens": 14, "generate_tokens": 4},
     ],
@@ -36,6 +36,19 @@ def test_products_and_the_whole_model_equal_golden(folder: str, asked: dict[str,
     records = verified(folder, **asked)
     assert all(record["equal"] for record in records)
     assert records[-1]["layer"] == "whole model"
+
+
+def test_a_prompt_of_a_mixture_in_codewords_equals_golden(tmp_path: Path) -> None:
+    mixture = {"model_type": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2}
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(TINY | mixture | small | {"vocab_size": 40}))
+    asked = {"phase": "prefill", "seq_tokens": 3}
+    plain = verified(str(tmp_path), **asked)
+    coded = verified(
+        str(tmp_path), **asked, settings=("experts.format=qmoe", "experts.unit.entries=330")
+    )
+    assert all(record["equal"] for record in (*plain, *coded))
+    assert [record["layer"] for record in coded] == [record["layer"] for record in plain]
 
 
 def test_a_chain_that_forgets_its_overflow_is_noticed(folder: str, monkeypatch: Any) -> None:

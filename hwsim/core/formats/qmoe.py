@@ -101,7 +101,7 @@ def encode_rows(
     Raises
     ------
     InputError
-        For digits above 2, or no row or column.
+        For digits above 2, no row or column, or a dictionary without some pair alone.
     """
     rows, columns = digits.shape
     if rows < 1 or columns < 1:
@@ -111,6 +111,8 @@ def encode_rows(
     even = np.pad(digits, ((0, 0), (0, columns % 2)))
     symbols = even[:, 0::2].astype(np.int64) + 3 * even[:, 1::2]
     trie = sequence_trie(codewords)
+    if trie[codewords].min() < 0:
+        raise InputError("codewords", "a dictionary that has all pairs alone", str(codewords))
     node = np.full(rows, codewords, dtype=np.int64)
     emitted_rows: list[NDArray[np.int64]] = []
     emitted: list[NDArray[np.int64]] = []

@@ -139,6 +139,8 @@ def test_damaged_or_odd_inputs_are_refused() -> None:
     changed[3] = 0
     with pytest.raises(InputError, match="row 1: need codewords of 20 pairs"):
         decode_rows(replace(compact, codewords=changed))
+    with pytest.raises(InputError, match="codewords: need a dictionary that has all pairs"):
+        encode_rows(np.zeros((1, 4), np.uint8), np.zeros((1, 2), np.uint16), 329)
     with pytest.raises(InputError, match="digits: need 0, 1 or 2"):
         encode_rows(np.full((1, 4), 3, dtype=np.uint8), NO_VALUES)
     with pytest.raises(InputError, match="at least one row"):
