@@ -93,6 +93,7 @@ class Body:
     code: NDArray[np.void]
     costs: tuple[Fraction, ...]
     told: tuple[Fraction, ...]
+    expand: tuple[Fraction, ...]
     completion_gap_cycles: int
     token_depth: int
     in_flight: int
@@ -302,6 +303,7 @@ class BodyBuilder:
             code,
             tuple(cost.busy for cost in self.costs),
             tuple(cost.told for cost in self.costs),
+            tuple(cost.expand for cost in self.costs),
             self.units.completion_gap_cycles,
             *self.units.scoreboard_limits,
             read,

@@ -62,9 +62,6 @@ def _dram_times(program: FlightProgram, detail: str, spec: FlightSpec) -> list[L
     from hwsim.flightllm.dram_play import check_capacity, dram_layer_time
 
     check_capacity(sum(program.layout.bytes_per_channel().values()), spec)
-    for run in program.runs:
-        if run.layer.tokens > 1:
-            raise InputError("memory.model", "simple for the prompt of a run", "dram")
     known: dict[int, LayerTime] = {}
     found = []
     for run in program.runs:

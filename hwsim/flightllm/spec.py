@@ -139,7 +139,6 @@ class MemorySpec(_Part):
     model: Literal["ideal", "simple", "dram"] = "simple"
     device: str = Field("hbm2e-3200", description="device of model dram (docs/memory.md)")
     path_cycles: int = Field(16, ge=0, description="to the controller and back, dram (assumed)")
-    outstanding: int = Field(32, ge=1, le=256, description="loads of a core in flight (assumed)")
 
     def dram_device(self) -> Device:
         """Return the device; :class:`InputError` if there is none of that name."""
@@ -202,9 +201,6 @@ class FlightSpec(Spec):
     def _check_dram(self) -> None:
         if self.timing != "independent":
             raise ValueError("timing: need independent for memory.model dram, found artifact")
-        if self.experts.format != "plain":
-            found = self.experts.format
-            raise ValueError(f"experts.format: need plain for memory.model dram, found {found}")
         device = self.memory.dram_device()
         if device.controllers < self.hbm.channels:
             need, found = self.hbm.channels, device.controllers

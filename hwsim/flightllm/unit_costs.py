@@ -27,10 +27,12 @@ class Cost(NamedTuple):
     """What an instruction takes, in cycles from its start.
 
     ``busy`` : its unit takes the next one. ``told`` : one that waits for its token may start.
+    ``expand`` : those of ``busy`` for which what expands a load's bytes is at work, at least.
     """
 
     busy: Fraction
     told: Fraction
+    expand: Fraction = Fraction(0)
 
 
 class UnitCosts:
@@ -59,7 +61,8 @@ class UnitCosts:
             return Cost(cycles, cycles)
         if ratio != 1:
             latency, whole = self._unpacked(size / ratio, port_bytes)
-            return self._told(max(cycles, Fraction(whole - latency)), latency)
+            expand = Fraction(whole - latency)
+            return self._told(max(cycles, expand), latency)._replace(expand=expand)
         return self._told(cycles, 0)
 
     def decoded(self, size: Fraction, ratio: Fraction, parallel: int, *, is_crossed: bool) -> Cost:
@@ -70,7 +73,9 @@ class UnitCosts:
         expanding = words * unit.interval_cycles / experts.decoders_per_core
         efficiency = self.cross if is_crossed else self.same
         cycles = max(expanding, size * self.byte_cycles / (parallel * efficiency * ratio))
-        return Cost(cycles, cycles) if self.is_profile else self._told(cycles, unit.latency_cycles)
+        if self.is_profile:
+            return Cost(cycles, cycles)
+        return self._told(cycles, unit.latency_cycles)._replace(expand=Fraction(expanding))
 
     def stored(self, size: Fraction, ratio: Fraction, parallel: int, *, is_crossed: bool) -> Cost:
         """Return the cost of ``size`` weights that the buffer takes as they are: memory alone."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwsim.components.dram.controller import AddressedRequest, DramMemory
+from hwsim.components.dram.arrival import ArrivalDram
 from hwsim.components.dram.devices import load_device
 from hwsim.components.dram.state import Controller
 from hwsim.components.energy_dram import dram_energy
@@ -17,10 +17,11 @@ from hwsim.core.errors import HwsimError, InputError, SpecError
 from hwsim.core.machine import make_machine
 from hwsim.flightllm.body import Body, BodyBuilder, Transfer, bits
 from hwsim.flightllm.dram_play import check_capacity, dram_layer_time, transfers
+from hwsim.flightllm.emit_prompt import emit_prompt
 from hwsim.flightllm.emit_step import emit_step
-from hwsim.flightllm.isa import CODE, LD, ROW, SPREAD, ST, STRIPED
+from hwsim.flightllm.isa import CODE, LD, MM, ROW, SPREAD, ST, STRIPED, SYS
 from hwsim.flightllm.lower import _balance
-from hwsim.flightllm.places import INPUT, Place
+from hwsim.flightllm.places import INPUT, NOWHERE, Place
 from hwsim.flightllm.plan import Layer
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 from hwsim.flightllm.timing import play_body
@@ -36,7 +37,7 @@ assert isinstance(U280, FlightSpec)
 
 def body(layer: Layer) -> Body:
     b = BodyBuilder(U280)
-    emit_step(b, layer)
+    (emit_step if layer.tokens == 1 else emit_prompt)(b, layer)
     b.barrier(bits(LD))
     built = b.build()
     _balance(built.code)
@@ -53,21 +54,37 @@ def one_load(size: int, at: Place) -> Body:
 
 
 def test_transfers_say_what_moves_on_each_channel() -> None:
-    row = np.zeros(1, CODE)[0]
-    row["length"], row["address"], row["channel"] = 100, 640, 3
-    assert list(transfers(row)) == [(3, 640, 100)]
-    row["loops"], row["stride"] = 2 | 3 << 8, 128
-    assert list(transfers(row)) == [(3, 640 + 128 * i, 100) for i in range(6)]
-    row["loops"], row["flags"] = 0, STRIPED
-    assert list(transfers(row)) == [(c, 80, 13) for c in range(8)]
-    row["flags"], row["length"] = SPREAD, 800
-    assert list(transfers(row)) == [(c, 640, 100) for c in range(8)]
-    row["flags"], row["length"], row["loops"] = ROW, 40, 0
-    assert list(transfers(row)) == [(3, 640, 16), (3, 896, 16), (3, 1152, 8)]
+    """First channel and how many, address, bytes of a piece, pieces and their stride."""
+    code = np.zeros(8, CODE)
+    code["operand"], code["channel"], code["address"] = INPUT, 3, 640
+    code["length"], code["stride"] = 100, 128
+    code["loops"][1] = 2 | 3 << 8
+    code["flags"][2] = STRIPED
+    code["flags"][3], code["length"][3] = SPREAD, 800
+    code["flags"][4], code["length"][4] = ROW, 40
+    code["operand"][5] = NOWHERE
+    code["length"][6] = 0
+    code["unit"][7] = MM
+    assert transfers(code)[:5].tolist() == [
+        [3, 1, 640, 100, 1, 128],
+        [3, 1, 640, 100, 6, 128],
+        [0, 8, 80, 13, 1, 128],
+        [0, 8, 640, 100, 1, 128],
+        [3, 1, 640, 16, 3, 256],
+    ]
+    assert transfers(code)[5:, 4].tolist() == [0, 0, 0]  # nothing in memory
 
 
 @pytest.mark.evidence("flightllm", "T2")
-@pytest.mark.parametrize("layer", STEP_LAYERS, ids=lambda layer: layer.kind)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *STEP_LAYERS,
+        Layer("linear", 128, k=256, n=96, functions=("silu",)),
+        Layer("norm", 128, n=512, function="rmsnorm"),  # its loads wait for room
+    ],
+    ids=lambda layer: f"{layer.kind}{layer.tokens}",
+)
 def test_without_memory_all_starts_are_those_of_the_other_player(layer: Layer) -> None:
     built = body(layer)
     costs = tuple(Fraction(-(-c.numerator // c.denominator)) for c in built.costs)
@@ -81,12 +98,11 @@ def test_without_memory_all_starts_are_those_of_the_other_player(layer: Layer) -
 def test_a_load_takes_what_its_channel_takes() -> None:
     size, address = 5000, 1 << 20
     built = one_load(size, Place(INPUT, address, channel=5))
-    memory = DramMemory(
+    memory = ArrivalDram(
         load_device("hbm2-1800", 1), Controller(mapping="ChRoRaBaCoBg"),
         cycle_hz=U280.clock_hz, path_cycles=U280.memory.path_cycles,
     )  # fmt: skip
-    memory.submit(AddressedRequest(0, 0, address, size), 0)
-    done = memory.advance(10_000)[0].cycle
+    done = memory.access(address, size, 0)
     time = dram_layer_time(built, built.code, U280)
     assert time.busy[LD] == done
     # Two cycles per token; the store and the barrier take a cycle each.
@@ -110,8 +126,34 @@ def test_a_step_is_between_the_peak_of_its_channels_and_one_load_after_the_other
     peak = U280.hbm.channels_per_core * U280.hbm.channel_bytes_per_s
     least = built.hbm_read * U280.clock_hz / peak
     assert least < found.cycles < 1.3 * least
-    one = U280.model_copy(update={"memory": U280.memory.model_copy(update={"outstanding": 1})})
-    assert dram_layer_time(built, built.code, one).cycles > 4 * found.cycles
+    one = dram_layer_time(replace(built, in_flight=1), built.code, U280)
+    assert one.cycles > 4 * found.cycles
+
+
+@pytest.mark.parametrize(("decoders", "is_bound"), [(1, True), (64, False)])
+def test_codewords_wait_for_memory_and_decoders(decoders: int, is_bound: bool) -> None:
+    settings = ["experts.format=qmoe", f"experts.decoders_per_core={decoders}"]
+    spec = make_machine("flightllm", "u280", settings=settings).spec
+    assert isinstance(spec, FlightSpec)
+    b = BodyBuilder(spec)
+    emit_step(b, Layer("linear", 1, k=2048, n=3 * 512, coding="qmoe"))
+    b.barrier(0)
+    built = b.build()
+    _balance(built.code)
+    time = dram_layer_time(built, built.code, spec)
+    decoding = 2048 * 512 / spec.experts.weights_per_codeword / decoders
+    assert time.cycles > decoding
+    assert (time.cycles < 1.1 * decoding) == is_bound
+
+
+def test_a_store_has_moved_when_the_barrier_is_reached() -> None:
+    b = BodyBuilder(U280)
+    b.store(4096, Transfer(), release=bits(SYS), at=Place(INPUT, channel=2))
+    b.barrier(0)
+    built = b.build()
+    time = dram_layer_time(built, built.code, U280)
+    peak = U280.hbm.channel_bytes_per_s / U280.clock_hz
+    assert time.busy[ST] < 4096 / peak < time.cycles  # answered when taken; half waits in a queue
 
 
 def test_a_token_that_nobody_gives_is_a_deadlock() -> None:
@@ -127,8 +169,17 @@ def run(workload: Workload, *asked: str, **how: Any) -> Any:
     return machine.run(machine.lower(graph, map_graph(graph, machine)), **how)
 
 
-def test_a_step_runs_behind_dram_and_moves_the_same_bytes() -> None:
-    step = Workload(phase="decode", kv_tokens=40)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"phase": "decode", "kv_tokens": 40},
+        {"phase": "prefill", "seq_tokens": 20},
+        {"phase": "request", "prompt_tokens": 20, "generate_tokens": 3},
+    ],
+    ids=lambda asked: asked["phase"],
+)
+def test_a_phase_runs_behind_dram_and_moves_the_same_bytes(asked: Any) -> None:
+    step = Workload(**asked)
     simple, dram = run(step), run(step, "memory.model=dram")
     ideal = run(step, "memory.model=ideal")
     assert ideal.cycles < min(dram.cycles, simple.cycles)
@@ -159,7 +210,6 @@ def test_a_step_runs_behind_dram_and_moves_the_same_bytes() -> None:
     [
         (["timing=artifact"], "timing: need independent for memory.model dram, found artifact"),
         (["memory.device=ddr4-2400"], "memory.device: need 32 channels, found 4 on ddr4-2400"),
-        (["experts.format=qmoe"], "experts.format: need plain for memory.model dram, found qmoe"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(asked: list[str], message: str) -> None:
@@ -167,9 +217,7 @@ def test_what_makes_no_sense_is_refused_by_name(asked: list[str], message: str) 
         make_machine("flightllm", "u280", settings=["memory.model=dram", *asked])
 
 
-def test_prompts_and_traces_and_models_too_large_are_refused() -> None:
-    with pytest.raises(InputError, match=r"memory.model: need simple for the prompt of a run"):
-        run(Workload(phase="prefill", seq_tokens=20), "memory.model=dram")
+def test_traces_and_models_too_large_are_refused() -> None:
     with pytest.raises(InputError, match="--trace: need memory.model=simple, found dram"):
         run(Workload(phase="decode", kv_tokens=40), "memory.model=dram", trace=True)
     check_capacity(1 << 28, U280)
