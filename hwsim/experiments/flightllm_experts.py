@@ -114,5 +114,6 @@ def charts() -> list[Chart]:
             ("decoders", "weights per second (G/s)"),
             [str(count) for count in DECODERS],
             series,
+            is_log=True,
         )
     ]

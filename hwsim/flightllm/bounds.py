@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwsim.core.machine import Bounds
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import Body, pieces
 from hwsim.flightllm.isa import ST
 from hwsim.flightllm.lower import FlightProgram
@@ -44,7 +45,7 @@ def program_bounds(program: FlightProgram, spec: FlightSpec) -> Bounds:
         low += max(parts[run.body]) * run.steps
         high += whole[run.body] * run.steps
     low, high = low / spec.speed, high / spec.speed
-    return Bounds(int(low), -(-high.numerator // high.denominator))
+    return Bounds(int(low), ceil_div(high.numerator, high.denominator))
 
 
 def _bursts_in_turn(body: Body, spec: FlightSpec) -> Fraction:

@@ -18,6 +18,7 @@ from hwsim.core.errors import InputError
 from hwsim.core.formats.bits import unpack_bits
 from hwsim.core.formats.gqsa import GROUP
 from hwsim.core.formats.qmoe import DictionaryRows, decode_rows
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.gqsa_engine import GroupRows, stream_sums
 from hwsim.flightllm.qmoe_decoder import decode_codewords
 from hwsim.flightllm.unit_spec import GqsaSpec, QMoeSpec
@@ -99,7 +100,7 @@ class Groups:
         self.values = unpack_bits(packed.ravel(), 4, count * GROUP).reshape(count, GROUP)
         self.zeros = tensors[f"{name}.zeros"].astype(np.int64)
         self.scales = tensors[f"{name}.scales"].astype(np.int64)
-        self.place = np.full((len(pointers) - 1, -(-k // GROUP)), -1, np.int64)
+        self.place = np.full((len(pointers) - 1, ceil_div(k, GROUP)), -1, np.int64)
         self.place[np.repeat(np.arange(len(self.place)), np.diff(pointers)), columns] = np.arange(
             count
         )

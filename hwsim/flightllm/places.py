@@ -100,7 +100,7 @@ def weight_ratio(layer: Layer, spec: FlightSpec) -> Fraction:
 def block_bytes(layer: Layer, spec: FlightSpec) -> int:
     """Return the bytes of a block of weights, rounded up."""
     size = BLOCK * BLOCK / weight_ratio(layer, spec)
-    return -(-size.numerator // size.denominator)
+    return ceil_div(size.numerator, size.denominator)
 
 
 def step_weights(group: int, first: int, k_blocks: int, size: int, channel: int) -> Place:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.unit_spec import SfuSpec
 
 __all__ = ["exact_vectors"]
@@ -64,7 +65,7 @@ def _shares(spec: SfuSpec, t: Codes, inside: NDArray[np.bool_]) -> Codes:
     table = np.array(spec.exp2_table(), np.int64)
     least = -(1 << 40)
     ceiling = np.where(inside, -(-t // one), least)
-    beats = -(-t.shape[1] // spec.lanes)
+    beats = ceil_div(t.shape[1], spec.lanes)
     total = np.zeros(len(t), np.int64)
     reached = np.full(len(t), least)
     for beat in range(beats):

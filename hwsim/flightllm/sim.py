@@ -24,6 +24,7 @@ from hwsim.core.result import (
     empty_stalls,
 )
 from hwsim.core.trace import TraceSink
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import Body
 from hwsim.flightllm.energy import run_energy
 from hwsim.flightllm.isa import LD, SYS, UNITS
@@ -139,7 +140,7 @@ class _Accounts:
         if (body, steps) not in self._exact:
             self._exact[body, steps] = time.cycles * steps / self.speed
         self.now += self._exact[body, steps]
-        before, self.end = self.end, -(-self.now.numerator // self.now.denominator)
+        before, self.end = self.end, ceil_div(self.now.numerator, self.now.denominator)
         cycles = self.end - before
         if (body, steps, cycles) not in self._split:
             self._split[body, steps, cycles] = self._units(time, steps, cycles)

@@ -122,7 +122,7 @@ class GroupSpec(_Part):
     def _check(self) -> Self:
         if self.scale_fraction_bits >= self.unit.scale_bits:
             need = f"below the {self.unit.scale_bits} bits of a scale"
-            raise ValueError(f"groups.scale_fraction_bits: need {need}")
+            raise ValueError(f"scale_fraction_bits: need {need}, found {self.scale_fraction_bits}")
         return self
 
     def bits_per_weight(self, density: Fraction, columns: int) -> Fraction:

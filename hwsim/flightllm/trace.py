@@ -20,6 +20,7 @@ from hwsim.components.engine_trace import TraceBuilder
 from hwsim.core.program import INSTRUCTION, Program, TokenChannel
 from hwsim.core.result import Trace
 from hwsim.core.trace import TraceSink
+from hwsim.core.units import ceil_div
 from hwsim.flightllm.body import pieces
 from hwsim.flightllm.isa import LD, MISC, MISC_OPS, ST, SYS, UNITS
 from hwsim.flightllm.lower import FlightProgram, Run
@@ -71,7 +72,7 @@ def _play(
             sampled[body] = _samples(alone, code, int(times[body].cycles / speed))
         events[:, 1] += first[body]
         now += times[body].cycles / speed
-        begin, end = end, -(-now.numerator // now.denominator)
+        begin, end = end, ceil_div(now.numerator, now.denominator)
         whole = np.array([[begin, int(first[-1]) + index, end, 0]], np.int64)
         events = np.concatenate([whole, events])
         samples = sampled[body].copy()

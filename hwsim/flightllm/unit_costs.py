@@ -99,7 +99,7 @@ class UnitCosts:
         below = [bits for bits in spec.widths if 10 * bits <= self.spec.weight_bits_x10]
         width = max(below, default=min(spec.widths))
         vectors = size * 8 / (width * max(port_bytes, spec.lanes))
-        job = dequant.DequantJob(width, -(-vectors.numerator // vectors.denominator))
+        job = dequant.DequantJob(width, ceil_div(vectors.numerator, vectors.denominator))
         return dequant.timing(spec).latency_cycles, dequant.job_cycles(spec, job)
 
     def zero_fill(self, size: int) -> Cost:

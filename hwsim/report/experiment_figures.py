@@ -126,6 +126,7 @@ def line_chart(
     series: Mapping[str, Sequence[float]],
     *,
     starts_at_zero: bool = True,
+    is_log: bool = False,
 ) -> Chart:
     """Return one line per series over evenly spaced ``places``.
 
@@ -139,8 +140,8 @@ def line_chart(
         Values of the parameter, in order.
     series : mapping of str to float[places]
         Name of each line -> its values.
-    starts_at_zero : bool
-        Whether the vertical axis does.
+    starts_at_zero, is_log : bool
+        Whether the vertical axis does, or is logarithmic.
     """
 
     def draw(axes: Axes, theme: Theme) -> None:
@@ -159,7 +160,9 @@ def line_chart(
         axes.set_ylabel(labels[1])
         axes.grid(visible=True, axis="y", color=theme.grid, linewidth=0.8)
         axes.grid(visible=False, axis="x")
-        if starts_at_zero:
+        if is_log:
+            axes.set_yscale("log")
+        elif starts_at_zero:
             axes.set_ylim(bottom=0)
         _legend(axes, theme, min(3, len(series)))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hwsim.core.errors import InputError
 from hwsim.core.graph import OpGraph, Stage
+from hwsim.core.units import ceil_div
 from models.build import GraphBuilder
 from models.llm.config import LlmConfig
 from models.llm.layers import Span, add_layer, add_norm
@@ -99,7 +100,7 @@ def _request(name: str, config: LlmConfig, workload: Workload, rng: np.random.Ge
         need = f"at most {config.max_tokens} tokens with --prompt {prompt}"
         raise InputError("--generate", need, str(generate))
     steps = Counter(
-        -(-(prompt + i) // DECODE_BUCKET) * DECODE_BUCKET for i in range(1, generate + 1)
+        ceil_div(prompt + i, DECODE_BUCKET) * DECODE_BUCKET for i in range(1, generate + 1)
     )
     read = _prompt(name, config, prompt, rng)
     step = _step(name, config, max(steps), rng)

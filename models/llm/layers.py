@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwsim.core.graph import OpKind
+from hwsim.core.units import ceil_div
 from models.build import GraphBuilder
 from models.llm.config import LlmConfig, MoeConfig
 
@@ -210,7 +211,7 @@ def _routed(
     shares = b.softmax(f"{name}.softmax", b.linear(f"{name}.router", h, moe.experts, bias=False))
     active = min(moe.experts, tokens * moe.top_k)
     chosen = sorted(int(e) for e in rng.choice(moe.experts, active, replace=False))
-    each = -(-tokens * moe.top_k // active)
+    each = ceil_div(tokens * moe.top_k, active)
     results = []
     for index, expert in enumerate(chosen):
         x, share = h, b.slice(f"{name}.share{expert}", shares, -1, expert, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,10 +41,34 @@ _BERT = {
     "ffn.down": "output.dense",
     "ffn_norm": "output.LayerNorm",
 }
+_MIXTRAL = _LLAMA | {
+    "moe.router": "block_sparse_moe.gate",
+    "moe.e*.gate": "block_sparse_moe.experts.*.w1",
+    "moe.e*.up": "block_sparse_moe.experts.*.w3",
+    "moe.e*.down": "block_sparse_moe.experts.*.w2",
+}
+_SHARED = {
+    "moe.router": "mlp.gate",
+    **{f"moe.e*.{part}": f"mlp.experts.*.{part}_proj" for part in ("gate", "up", "down")},
+}
+_DEEPSEEK, _QWEN2_MOE = (
+    _LLAMA
+    | _SHARED
+    | {f"moe.shared.{part}": f"mlp.{name}.{part}_proj" for part in ("gate", "up", "down")}
+    for name in ("shared_experts", "shared_expert")
+)
+_OUTER = {"norm": "model.norm"}
 _FAMILIES = {
-    "llama": ("model.layers.", _LLAMA, {"norm": "model.norm"}),
-    "mistral": ("model.layers.", _LLAMA, {"norm": "model.norm"}),
-    "qwen2": ("model.layers.", _LLAMA, {"norm": "model.norm"}),
+    "llama": ("model.layers.", _LLAMA, _OUTER),
+    "mistral": ("model.layers.", _LLAMA, _OUTER),
+    "qwen2": ("model.layers.", _LLAMA, _OUTER),
+    "mixtral": ("model.layers.", _MIXTRAL, _OUTER),
+    "deepseek": ("model.layers.", _DEEPSEEK, _OUTER),
+    "qwen2_moe": (
+        "model.layers.",
+        _QWEN2_MOE | {"moe.shared_gate": "mlp.shared_expert_gate"},
+        _OUTER,
+    ),
     "opt": ("model.decoder.layers.", _OPT, {"norm": "model.decoder.final_layer_norm"}),
     "bert": ("encoder.layer.", _BERT, {}),
 }
@@ -56,16 +81,19 @@ def checkpoint_name(family: str, tensor: str) -> str | None:
     if stem in ("lm_head", *outer):
         return f"{outer.get(stem, stem)}.{part}"
     layer, _, rest = stem.partition(".")
-    if not layer.startswith("l") or rest not in layers:
+    number = re.search(r"\be(\d+)\b", rest)  # of a routed expert, "*" in the tables
+    known = rest if number is None else rest.replace(number[0], "e*")
+    if not layer.startswith("l") or known not in layers:
         return None
-    return f"{prefix}{layer[1:]}.{layers[rest]}.{part}"
+    name = layers[known].replace("*", "" if number is None else number[1])
+    return f"{prefix}{layer[1:]}.{name}.{part}"
 
 
 def attach_weights(graph: OpGraph, config: LlmConfig, files: Sequence[Path]) -> None:
     """Attach the values in ``files`` to every weight of ``graph``, matrices as [k, n].
 
     Raises :class:`InputError` naming a tensor that is missing, of other extents or no floating
-    point. Mixtures of experts stay without values, with a note.
+    point. Encoder-decoders stay without values, with a note.
     """
     if config.family not in _FAMILIES:
         graph.notes.append(f"weights of {config.family} checkpoints are not attached")

@@ -68,6 +68,18 @@ def test_graph_names_have_their_checkpoint_names() -> None:
     assert checkpoint_name("llama", "l3.ffn.up.weight") == "model.layers.3.mlp.up_proj.weight"
     assert checkpoint_name("opt", "norm.bias") == "model.decoder.final_layer_norm.bias"
     assert checkpoint_name("llama", "rope.cos.16") is None
+    assert checkpoint_name("llama", "l1.moe.e2.up.weight") is None
+    in_layer = {
+        ("mixtral", "moe.e12.up"): "block_sparse_moe.experts.12.w3",
+        ("mixtral", "moe.router"): "block_sparse_moe.gate",
+        ("deepseek", "moe.e7.down"): "mlp.experts.7.down_proj",
+        ("deepseek", "moe.shared.gate"): "mlp.shared_experts.gate_proj",
+        ("qwen2_moe", "moe.shared.up"): "mlp.shared_expert.up_proj",
+        ("qwen2_moe", "moe.shared_gate"): "mlp.shared_expert_gate",
+    }
+    for (family, part), name in in_layer.items():
+        found = checkpoint_name(family, f"l1.{part}.weight")
+        assert found == f"model.layers.1.{name}.weight"
 
 
 def test_a_word_that_is_no_entry_is_named(folder: Path) -> None:
