@@ -1,7 +1,7 @@
 """Play the instructions of one layer, loads and stores served by HBM command by command.
 
 Units and tokens are those of :mod:`kernels`, limits included. Every channel is a DRAM memory of
-:mod:`hwsim.components.dram.arrival_kernels`: it answers when it is asked, so that a completion is
+:mod:`hwsim.components.dram.arrival_call`: it answers when it is asked, so that a completion is
 known at the start. Requests reach it in order of time: a load and a store that could both start are
 started earliest first, all other units before either; nothing that waits for one starts earlier.
 """
@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.components.dram.arrival_buffer import arrival_of
-from hwsim.components.dram.arrival_kernels import arrival_access, arrival_finish
+from hwsim.components.dram.arrival_call import call_arrival
 from hwsim.components.dram.layout import READ, WRITE
 from hwsim.components.jit import njit_apart, njit_entry
 
@@ -22,6 +21,8 @@ __all__ = ["DramPlay", "play_dram"]
 UNITS = 6
 LD, ST, SYS = 0, 1, 5
 NEVER = 1 << 62
+FINISH = -1
+"""In place of a kind of access: all waiting writes are served."""
 
 HEAD, TAIL, LENGTH, FREE, BEFORE, DONE, UNTIL, BUSY, EXPANDED = range(9)
 """Of a unit: next to start and to complete, instructions; when free, the start before, the last
@@ -51,7 +52,8 @@ class DramPlay(NamedTuple):
     popped: np.ndarray  # [36]
     taken: np.ndarray  # [36, depth]: when tokens were taken, a ring
     lost: np.ndarray  # [6, 6]: waiting time by whom was waited for last
-    channels: np.ndarray  # [8, words]: a packed memory each
+    words: np.ndarray  # [8, words]: a memory each
+    places: np.ndarray  # [8, 2]: where these are (arrival_call)
 
 
 @njit_apart
@@ -131,10 +133,9 @@ def move(p, i, kind, begin):
     """Return when all that instruction ``i`` moves has moved; of writes, when it is taken."""
     what, done = p.moves[i], begin
     for channel in range(what[FIRST], what[FIRST] + what[CHANNELS]):
-        memory = arrival_of(p.channels[channel])
-        address = what[ADDRESS]
+        place, address = p.places[channel], what[ADDRESS]
         for _ in range(what[PIECES]):
-            done = max(done, arrival_access(memory, address, what[BYTES], kind, begin))
+            done = max(done, call_arrival(place, address, what[BYTES], np.int64(kind), begin))
             address += what[STRIDE]
     return done
 
@@ -143,8 +144,9 @@ def move(p, i, kind, begin):
 def settle(p, begin):
     """Return when all writes have moved, if nothing is asked after ``begin``."""
     done = begin
-    for channel in range(p.channels.shape[0]):
-        done = max(done, arrival_finish(arrival_of(p.channels[channel]), begin))
+    none = np.int64(0)
+    for channel in range(p.places.shape[0]):
+        done = max(done, call_arrival(p.places[channel], none, none, np.int64(FINISH), begin))
     return done
 
 

@@ -79,8 +79,8 @@ def dram_layer_time(body: Body, code: NDArray[np.void], spec: FlightSpec) -> Lay
 
     Raises :class:`HwsimError` if an instruction waits for a token that never comes.
     """
-    from hwsim.components.dram.arrival_buffer import view_arrival
     from hwsim.components.dram.controller import count_events
+    from hwsim.components.dram.layout import Dram
     from hwsim.flightllm.dram_kernels import BUSY, play_dram
 
     play = _state(body, code, spec)
@@ -91,11 +91,12 @@ def dram_layer_time(body: Body, code: NDArray[np.void], spec: FlightSpec) -> Lay
         raise HwsimError(f"unit {UNITS[unit]}", need, "none that will come")
     busy = tuple(Fraction(t) for t in play.units[:, BUSY].tolist())
     lost = tuple(tuple(Fraction(t) for t in row) for row in play.lost.tolist())
-    dram = tuple(count_events(view_arrival(channel)) for channel in play.channels)
+    dram = tuple(count_events(Dram(words)) for words in play.words)
     return LayerTime(Fraction(end), busy, lost, dram)
 
 
 def _state(body: Body, code: NDArray[np.void], spec: FlightSpec) -> DramPlay:
+    from hwsim.components.dram.arrival_call import arrival_place
     from hwsim.flightllm.dram_kernels import BEFORE, LENGTH, DramPlay
 
     n, index, moves = len(code), code["cost"], transfers(code)
@@ -113,6 +114,7 @@ def _state(body: Body, code: NDArray[np.void], spec: FlightSpec) -> DramPlay:
     units[:, BEFORE] = -body.completion_gap_cycles
     pushed = np.zeros(36, np.int64)
     pushed[SYS * 6 : SYS * 6 + 6] = 1  # the barrier in front of the layer
+    words = np.tile(_idle_channel(spec), (CHANNELS, 1))
     limits = (body.completion_gap_cycles, body.token_depth, body.in_flight)
     return DramPlay(
         wait=np.ascontiguousarray(code["wait"]),
@@ -131,17 +133,17 @@ def _state(body: Body, code: NDArray[np.void], spec: FlightSpec) -> DramPlay:
         popped=np.zeros(36, np.int64),
         taken=np.zeros((36, max(1, body.token_depth)), np.int64),
         lost=np.zeros((6, 6), np.int64),
-        channels=np.tile(_idle_channel(spec), (CHANNELS, 1)),
+        words=words,
+        places=np.stack([arrival_place(channel) for channel in words]),
     )
 
 
 @lru_cache(maxsize=8)
 def _idle_channel(spec: FlightSpec) -> NDArray[np.int64]:
-    """Return the packed state of a channel on which nothing has been asked."""
-    from hwsim.components.dram.arrival_buffer import pack_arrival
+    """Return the state of a channel on which nothing has been asked."""
     from hwsim.components.dram.arrival_state import arrival_state
 
     memory = spec.memory
     device = memory.dram_device().with_channels(1)
     options = {"cycle_hz": spec.clock_hz, "path_cycles": memory.path_cycles}
-    return pack_arrival(arrival_state(device, Controller(mapping=_MAPPING), **options))
+    return arrival_state(device, Controller(mapping=_MAPPING), **options).words
