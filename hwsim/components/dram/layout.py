@@ -119,12 +119,6 @@ WIDTHS = {
 }
 """Words of a record by section."""
 
-# As np.int64 constants are no literal types to numba, which would resolve each operation with
-# another literal anew: half of the time to compile.
-for _name, _value in list(globals().items()):
-    if _name.isupper() and type(_value) is int:
-        globals()[_name] = np.int64(_value)
-
 
 class Dram:
     """All state of a DRAM memory: ``words`` for kernels, its sections as views for Python."""
