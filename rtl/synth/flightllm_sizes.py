@@ -63,7 +63,7 @@ FLIGHTLLM_SWEEPS = (
         VectorSfu,
         tuple(
             SfuSpec(lanes=lanes, max_beats=beats)
-            for lanes, beats in ((16, 256), (4, 256), (2, 256), (4, 64))
+            for lanes, beats in ((16, 256), (4, 256), (2, 256), (4, 64), (4, 16383))
         ),
         (
             "lanes",
