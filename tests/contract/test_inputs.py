@@ -35,7 +35,8 @@ def test_every_preset_round_trips_through_json(machine_name: str) -> None:
 
 def test_presets_differ_in_their_hash(machine_name: str) -> None:
     presets = machine_class(machine_name).presets()
-    assert len({spec.spec_hash() for spec in presets.values()}) == len(presets)
+    documents = {spec.model_dump_json() for spec in presets.values()}  # a preset may have two names
+    assert len({spec.spec_hash() for spec in presets.values()}) == len(documents) > 1
 
 
 def test_mappings_and_graphs_round_trip_through_json(case: Any) -> None:

@@ -170,9 +170,13 @@ def test_the_closed_form_is_the_cycle_model(op, beats):
 
 def test_root_and_reciprocal_take_a_cycle_per_digit():
     # 256 beats of 16 lanes: 4096 squares of 2**14, times 4096: 2**38 at most, a root of 20 bits.
-    assert SPEC.root_bits == 20
-    assert solve_cycles(SPEC, "softmax") == 1 + 31
-    assert solve_cycles(SPEC, "rmsnorm") == 1 + 20 + 31
+    spec = SfuSpec(max_beats=256)
+    assert spec.root_bits == 20
+    assert solve_cycles(spec, "softmax") == 1 + 31
+    assert solve_cycles(spec, "rmsnorm") == 1 + 20 + 31
+    # 16,383 beats: less than 2**18 squares, times as many: less than 2**50.
+    assert SPEC.max_beats == 2**14 - 1
+    assert SPEC.root_bits == 25
 
 
 def test_the_longest_vector_of_extremes_is_exact_in_rtl():
