@@ -123,11 +123,6 @@ class CpuSpec(Spec):
         return {"vector_registers": 16 * self.core.vector_registers}
 
     @property
-    def has_lanes(self) -> bool:
-        """Return whether a multiply-accumulate can take one factor from a lane."""
-        return self.backend == "aarch64"
-
-    @property
     def memory_latency_cycles(self) -> int:
         """Return the cycles of a lone access beyond the caches, rounded up."""
         if self.memory.model == "ideal":
