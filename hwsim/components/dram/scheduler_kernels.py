@@ -182,12 +182,14 @@ def choose_kind(s, c, t):
         s[c + TURNAROUNDS] += 1
         if s[c + DRAINING] == WRITE:
             s[c + DRAINING] = READ
-            s[c + WRITE_SINCE] = t
+            s[c + WRITE_SINCE] = min(s[c + WRITE_SINCE], t)
         else:
             writes = s[c + COUNT + WRITE]
             is_old = t - s[c + WRITE_SINCE] >= s[WRITE_AGE]
             s[c + DRAINING] = WRITE
             s[c + DRAIN_LEFT] = writes if is_old else writes - s[LOW]
+            if is_old or writes >= s[HIGH]:  # writes wait anew from its end on
+                s[c + WRITE_SINCE] = NEVER
         list_banks(s, c)
     if s[c + DRAINING] == READ and s[c + COUNT + WRITE] > 0:
         return s[c + WRITE_SINCE] + s[WRITE_AGE]

@@ -49,7 +49,8 @@ class Controller:
         Whether a burst leaves its queue when its row is opened for it, and goes before everything
         else from then on: the row stays open until it was served.
     write_age_clocks : int
-        Draining begins as well when writes have waited so long, and serves all of them.
+        Draining begins as well, and serves all writes, when so much time has passed since none were
+        queued or such a drain or one from ``drain_high`` on ended (reads may end others at once).
     """
 
     scheduler: Literal["frfcfs", "fcfs"] = "frfcfs"

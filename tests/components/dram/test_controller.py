@@ -177,6 +177,22 @@ def test_old_writes_are_drained_below_the_watermark() -> None:
     assert old["done"][20] > np.delete(old["done"], 20)[:500].max()
 
 
+def test_reads_that_end_a_drain_early_do_not_make_its_writes_young_again() -> None:
+    """A write to a bank that is read every 24 clocks is never served in between.
+
+    Precharge and activate take longer than that. Once it has waited 1000 clocks it is drained.
+    """
+    assert T["RP"] + T["RCD_WR"] > 24
+    rows = [(24 * i, 0, 64, 0) for i in range(200)]
+    requests = build(*rows[:5], (100, DDR4.capacity_bytes // 2, 64, 1), *rows[5:])
+    endless = requests.copy()
+    serve(DDR4, requests, Controller(refresh="none"))
+    conflict = T["RAS"] + T["RP"] + T["RCD_WR"] + T["CWL"] + T["BL"]
+    assert 1000 < requests["done"][5] - 100 <= 1000 + conflict
+    serve(DDR4, endless, Controller(refresh="none", write_age_clocks=10_000))
+    assert endless["done"][5] > rows[-1][0]
+
+
 traffic = st.lists(
     st.tuples(
         st.sampled_from([0, 0, 0, 1, 7, 300, 30_000]),  # gap

@@ -21,6 +21,7 @@ from hwsim.components.dram.rules import LEVELS, Rule, device_rules
 from hwsim.components.dram.state import Controller
 
 READ, WRITE = 0, 1
+NEVER = 1 << 62
 Request = tuple[int, int, int, int]  # arrival, address, bytes, kind
 
 
@@ -40,6 +41,7 @@ class Bus:
     queues: tuple[list[Burst], list[Burst]] = field(default_factory=lambda: ([], []))
     serving: int = READ
     writes_since: int = 0
+    """When the queue of writes was empty last or a drain ended that reads cannot end early."""
     writes_left: int = 0
     level: int = 0
     openers: dict[int, Burst] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class PlainDram:
             self.interval * (rank % device.ranks + 1) // device.ranks for rank in range(ranks)
         ]
         if controller.refresh == "none":
-            self.due = [1 << 62] * ranks
+            self.due = [NEVER] * ranks
         self.refresh_bank = [rank * self.per_rank for rank in range(ranks)]
         self.lines: tuple[list[list[int]], list[list[int]]] = ([], [])
         self.orders = 0
@@ -154,10 +156,13 @@ class PlainDram:
         bus.must_choose = False
         is_drained = writes <= bus.level if c.drain_end == "level" else bus.writes_left <= 0
         if bus.serving == WRITE and (writes == 0 or (is_drained and reads > 0)):
-            bus.serving, bus.writes_since = READ, t
+            bus.serving = READ
+            bus.writes_since = min(bus.writes_since, t)
         elif bus.serving == READ and writes and (writes >= c.drain_high or not reads or is_old):
             bus.serving, bus.level = WRITE, 0 if is_old else c.drain_low
             bus.writes_left = writes - bus.level
+            if is_old or writes >= c.drain_high:
+                bus.writes_since = NEVER
 
     def candidates(self, g: int, bus: Bus, t: int) -> list[tuple[int, int, str, int, Burst | None]]:
         """Return (class, age, command, bank, burst) of everything that is wanted."""

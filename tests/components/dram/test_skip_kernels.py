@@ -40,7 +40,8 @@ def future(dram: Dram) -> dict[str, list]:
         "ranks": ranks[:, layout.DUE : layout.LATEST].tolist(),
         "now": words[[layout.NOW, layout.SEQUENCE, layout.BURSTS_DONE]].tolist(),
         "counts": dram.controllers[:, layout.COUNTS :].tolist(),
-        "drain": dram.controllers[:, [layout.DRAINING, layout.DRAIN_LEFT]].tolist(),
+        "drain": dram.controllers[:, [layout.DRAINING, layout.WRITE_SINCE]].tolist(),
+        "left": dram.controllers[:, layout.DRAIN_LEFT].tolist(),
         "turnarounds": dram.controllers[:, layout.TURNAROUNDS].tolist(),
         "history": np.maximum(latest - now, -words[layout.SKIP_MARGIN]).tolist(),
     }
