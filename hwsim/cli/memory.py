@@ -98,12 +98,12 @@ def _timings(settings: list[str]) -> dict[str, int]:
 
 def _serve_file(device: Device, controller: Any, path: Path) -> dict[str, Any]:
     """Serve the requests of a file and return what ``--json`` prints."""
+    from hwsim.components.dram.characterise import latencies
     from hwsim.components.dram.controller import count_events, serve
     from hwsim.components.dram.request_file import read_requests
 
     requests = read_requests(path)
     counts = count_events(serve(device, requests, controller))
-    waited = (requests["done"] - requests["arrival"]) * (1e9 / device.clock_hz)
     clocks = int(requests["done"].max() - requests["arrival"][0])
     moved = counts.bytes_read + counts.bytes_written
     return {
@@ -111,8 +111,7 @@ def _serve_file(device: Device, controller: Any, path: Path) -> dict[str, Any]:
         "requests": len(requests),
         "clocks": clocks,
         "share": moved * device.clock_hz / clocks / device.peak_bytes_per_s,
-        "mean_ns": float(waited.mean()),
-        "slowest_ns": float(waited.max()),
+        "latency_ns": latencies(device, requests),
         "counts": vars(counts),
     }
 
@@ -126,7 +125,11 @@ def _print_served(document: dict[str, Any], as_json: bool) -> None:
         f"{document['device']}: {document['requests']} requests in {document['clocks']} clocks, "
         f"{document['share']:.1%} of the peak"
     )
-    print(f"  latency {document['mean_ns']:.0f} ns mean, {document['slowest_ns']:.0f} ns at most")
+    for kind, latency in document["latency_ns"].items():
+        print(
+            f"  {kind:8}{latency['mean']:.0f} ns mean latency, {latency['p95']:.0f} ns at the 95th "
+            f"percentile, {latency['most']:.0f} ns at most"
+        )
     print(f"  bytes   {counts['bytes_read']} read, {counts['bytes_written']} written")
     print(
         f"  bursts  {counts['hits']} hit, {counts['misses']} miss, {counts['conflicts']} conflict"
@@ -191,7 +194,17 @@ def _print_measured(document: dict[str, Any]) -> None:
             f"  {row['pattern']:8}{row['share']:7.1%}{row['bytes_per_s'] / 1e9:8.1f}  {limit:16}"
             f"{row['hits']:8}{row['misses']:8}{row['conflicts']:10}{row['refresh_share']:11.1%}"
         )
-    print("  latency in ns, mean (95th percentile), by offered share of the peak")
-    for name, curve in document["latency"].items():
-        points = [f"{p['offered']:.0%} {p['mean_ns']:.0f} ({p['p95_ns']:.0f})" for p in curve]
-        print(f"  {name:8} {', '.join(points)}")
+    for kind in ("read", "write"):
+        curves = {
+            name: curve
+            for name, curve in document["latency"].items()
+            if curve[0][f"{kind}_mean_ns"] is not None
+        }
+        if curves:
+            print(f"  {kind} latency in ns, mean (95th percentile), by offered share of the peak")
+        for name, curve in curves.items():
+            points = [
+                f"{p['offered']:.0%} {p[f'{kind}_mean_ns']:.0f} ({p[f'{kind}_p95_ns']:.0f})"
+                for p in curve
+            ]
+            print(f"  {name:8} {', '.join(points)}")

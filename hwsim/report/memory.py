@@ -68,9 +68,14 @@ def _latency_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Chart:
             points = curves[name]
             x = [point["offered"] * 100 for point in points]
             colour = LOOKS[look].colour
-            mean = [point["mean_ns"] for point in points]
-            axes.plot(x, mean, color=colour, marker=marker, markersize=4, label=name)
-            axes.plot(x, [p["p95_ns"] for p in points], color=colour, linestyle=":", linewidth=1.2)
+            reads, p95, writes = (
+                [point[field] for point in points]
+                for field in ("read_mean_ns", "read_p95_ns", "write_mean_ns")
+            )
+            axes.plot(x, reads, color=colour, marker=marker, markersize=4, label=name)
+            axes.plot(x, p95, color=colour, linestyle=":", linewidth=1.2)
+            if writes[0] is not None:
+                axes.plot(x, writes, color=colour, linestyle="--", label=f"{name}: writes")
         axes.set_yscale("log")
         axes.grid(visible=True, axis="y", color=theme.grid, linewidth=0.8)
         axes.set_xlim(0, 105)
@@ -79,8 +84,9 @@ def _latency_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Chart:
         axes.legend(frameon=False, fontsize=8, labelcolor=theme.text, loc="upper left")
 
     caption = (
-        "From arrival to last data, mean (solid) and 95th percentile (dotted), with random "
-        "arrivals; a curve ends at the first load that is not sustained."
+        "Reads, from arrival to last data: mean (solid) and 95th percentile (dotted), with random "
+        "arrivals; a curve ends at the first load that is not sustained. Writes (mean, dashed) are "
+        "queued until some can be served together."
     )
     return draw_chart("latency", "Latency under load", caption, (5.6, 3.2), draw)
 

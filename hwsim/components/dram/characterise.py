@@ -20,6 +20,8 @@ __all__ = [
     "LoadPoint",
     "PatternResult",
     "characterise",
+    "default_count",
+    "latencies",
     "loaded_latency",
     "pattern_requests",
 ]
@@ -68,12 +70,18 @@ class PatternResult:
 
 @dataclass(frozen=True)
 class LoadPoint:
-    """Mean and 95th percentile latency of requests at an offered load; shares of the peak."""
+    """Latency at an offered load: mean and 95th percentile of reads, and of writes if there are.
+
+    Loads are shares of the peak. A write's latency ends when its data have moved, though nobody
+    may wait for it: it is the time that the controller keeps writes queued.
+    """
 
     offered: float
     achieved: float
-    mean_ns: float
-    p95_ns: float
+    read_mean_ns: float
+    read_p95_ns: float
+    write_mean_ns: float | None = None
+    write_p95_ns: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON."""
@@ -122,7 +130,7 @@ def characterise(
     They come in the middle of a refresh interval, so that a run of whole intervals, which is the
     default at the peak rate, holds as many refreshes.
     """
-    n = n or _requests_per_interval(device) * INTERVALS
+    n = n or default_count(device, pattern, INTERVALS)
     requests = pattern_requests(device, pattern, n, np.random.default_rng(seed))
     begin = device.timings["REFI"] // 2
     requests["arrival"] = begin
@@ -135,6 +143,20 @@ def _requests_per_interval(device: Device) -> int:
     """Return the requests that the peak rate moves between two all-bank refreshes."""
     seconds = device.timings["REFI"] / device.clock_hz
     return int(device.peak_bytes_per_s * seconds / BLOCK_BYTES) + 1
+
+
+def default_count(device: Device, pattern: str, intervals: int) -> int:
+    """Return how many requests to measure: so many refresh intervals at the peak, about.
+
+    Two streams conflict while they are in the same banks. How often depends on how far they have
+    come, so that they run until the slower one has come through all banks once or several times.
+    """
+    count = max(4000, _requests_per_interval(device) * intervals)
+    if pattern != "mixed":
+        return count
+    rows = device.row_bytes * device.banks * device.controllers
+    rotation = 3 * rows // BLOCK_BYTES
+    return rotation * max(1, round(count / rotation))
 
 
 def _to_result(
@@ -162,20 +184,40 @@ def loaded_latency(
 ) -> list[LoadPoint]:
     """Return the latency of ``pattern`` at each of LOADS, up to the first it cannot sustain.
 
-    The first tenth of the requests is left out: the memory starts empty.
+    All loads are made of the same requests, which come more or less often. The first tenth is left
+    out: the memory starts empty.
     """
+    n = n or default_count(device, pattern, LATENCY_INTERVALS)
     points = []
     for load in LOADS:
-        many = n or max(4000, int(_requests_per_interval(device) * LATENCY_INTERVALS * load))
-        requests = pattern_requests(device, pattern, many, np.random.default_rng(seed), load)
-        serve(device, requests, controller, in_flight=many)
-        kept = requests[many // 10 :]
-        waited = (kept["done"] - kept["arrival"]) * (1e9 / device.clock_hz)
+        requests = pattern_requests(device, pattern, n, np.random.default_rng(seed), load)
+        serve(device, requests, controller, in_flight=n)
         span = int(requests["done"].max() - requests["arrival"][0])
-        achieved = many * BLOCK_BYTES * device.clock_hz / span / device.peak_bytes_per_s
+        achieved = n * BLOCK_BYTES * device.clock_hz / span / device.peak_bytes_per_s
+        found = latencies(device, requests[n // 10 :])
+        read, write = found["read"], found.get("write", {})
         points.append(
-            LoadPoint(load, achieved, float(waited.mean()), float(np.percentile(waited, 95)))
+            LoadPoint(
+                offered=load,
+                achieved=achieved,
+                read_mean_ns=read["mean"],
+                read_p95_ns=read["p95"],
+                write_mean_ns=write.get("mean"),
+                write_p95_ns=write.get("p95"),
+            )
         )
         if achieved < 0.93 * load:
             break
     return points
+
+
+def latencies(device: Device, requests: NDArray[np.void]) -> dict[str, dict[str, float]]:
+    """Return mean, 95th percentile and most ns from arrival to last data, of reads and writes."""
+    waited = (requests["done"] - requests["arrival"]) * (1e9 / device.clock_hz)
+    found = {}
+    for is_write, kind in enumerate(("read", "write")):
+        mine = waited[requests["is_write"] == is_write]
+        if mine.size:
+            p95 = float(np.percentile(mine, 95))
+            found[kind] = {"mean": float(mine.mean()), "p95": p95, "most": float(mine.max())}
+    return found

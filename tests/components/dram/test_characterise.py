@@ -9,9 +9,12 @@ from hwsim.components.dram.characterise import (
     LOADS,
     PATTERNS,
     characterise,
+    default_count,
+    latencies,
     loaded_latency,
     pattern_requests,
 )
+from hwsim.components.dram.controller import REQUEST
 from hwsim.components.dram.devices import load_device
 from hwsim.components.dram.state import Controller
 from hwsim.core.errors import InputError
@@ -66,11 +69,46 @@ def test_latency_begins_at_the_unloaded_one_and_grows() -> None:
     points = loaded_latency(DDR4, "random", Controller(refresh="none"), n=4000)
     clock_ns = 1e9 / DDR4.clock_hz
     closed = (T["RCD_RD"] + T["CL"] + T["BL"]) * clock_ns
-    assert closed <= points[0].mean_ns <= closed + (T["RP"] + 5) * clock_ns
-    means = [point.mean_ns for point in points]
+    assert closed <= points[0].read_mean_ns <= closed + (T["RP"] + 5) * clock_ns
+    means = [point.read_mean_ns for point in points]
     assert means == sorted(means)
-    assert all(point.p95_ns >= point.mean_ns for point in points)
+    assert all(point.read_p95_ns >= point.read_mean_ns for point in points)
     assert [point.offered for point in points] == list(LOADS[: len(points)])
+    assert {point.write_mean_ns for point in points} == {None}
+
+
+@pytest.mark.parametrize("device", ["ddr4-3200", "hbm2-1800"])
+def test_reads_of_mixed_traffic_wait_longer_the_more_is_offered(device: str) -> None:
+    """Writes are told apart: as few come, they fill their queue up to the low mark slowly."""
+    points = loaded_latency(load_device(device), "mixed")
+    reads = [point.read_mean_ns for point in points]
+    assert reads == sorted(reads)
+    writes = [point.write_mean_ns or 0.0 for point in points]
+    assert min(writes) > 0
+    assert (writes == sorted(writes)) == (device != "hbm2-1800")
+
+
+def test_latencies_of_reads_and_writes_are_apart() -> None:
+    requests = np.zeros(5, REQUEST)
+    requests["arrival"] = 10
+    requests["done"] = 10 + DDR4.clock_hz // 10**8 * np.array([1, 2, 3, 5, 100])
+    requests["is_write"] = [0, 0, 0, 0, 1]
+    found = latencies(DDR4, requests)
+    assert found["read"]["mean"] == pytest.approx(27.5)
+    assert found["read"]["most"] == pytest.approx(50)
+    assert found["write"] == pytest.approx({"mean": 1000, "p95": 1000, "most": 1000})
+    assert set(latencies(DDR4, requests[:4])) == {"read"}
+
+
+def test_two_streams_run_until_the_slower_one_was_in_all_banks() -> None:
+    """Writes are a third of the requests; a row of each bank takes them."""
+    device = load_device("lpddr4x-3733")
+    requests = pattern_requests(
+        device, "mixed", default_count(device, "mixed", 2), np.random.default_rng(0)
+    )
+    written = requests["address"][requests["is_write"] == 1]
+    rows = device.row_bytes * device.banks * device.controllers
+    assert (written.max() + 64 - written.min()) % rows == 0
 
 
 def test_unknown_pattern_is_refused() -> None:
