@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from hwsim.core.causal import causal_products
 from hwsim.core.errors import GraphError
 from hwsim.core.gemm import GEMM_KINDS, GemmDims, gemm_dims
 from hwsim.core.sparsity import Dense, Pattern
@@ -153,6 +154,10 @@ class Op(_Model):
         """Return the first weight operand, if any (a second one is the bias)."""
         return next((o for o in self.inputs if o.role is Role.WEIGHT), None)
 
+    @property
+    def _is_causal(self) -> bool:
+        return self.kind is OpKind.MATMUL and bool(self.attrs.get("is_causal"))
+
     def gemm(self) -> GemmDims:
         """Return the GEMM extents (groups, m, k, n) of a GEMM-like operator."""
         return gemm_dims(self.kind.value, self.dims)
@@ -168,6 +173,7 @@ class Op(_Model):
     def useful_macs(self) -> int:
         """Return the multiply-accumulates that meet a kept weight and a kept activation.
 
+        Of causal attention, those of a query and a key that it sees.
         If both operands are sparse, an expected count: their zeros taken as independent.
         """
         if self.is_sparse:
@@ -175,7 +181,7 @@ class Op(_Model):
         if not self.is_gemm:
             return 0
         dims = self.gemm()
-        useful = dims.macs
+        useful = causal_products(dims, self.attrs) if self._is_causal else dims.macs
         if self.weight is not None and not self.weight.pattern.is_dense:
             useful = dims.m * self.weight.pattern.kept((dims.groups * dims.k, dims.n))
         activation = self.inputs[0]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -264,7 +265,7 @@ class BodyBuilder:
         mpe = self.spec.mpe
         cycles = mpe.block_cycles * k_blocks
         rate = mpe.mm_macs_per_cycle if unit == MM else mpe.mv_macs_per_cycle
-        self.issued += int(cycles * rate * slots)
+        self.issued += ceil(cycles * rate * slots)
         matrix = self.units.groups(groups) if groups else self.units.matrix(k_blocks, density)
         cost = self._cost(matrix)
         self._add(unit, wait, release, cost, k=k_blocks, flags=flags, bank=out, a=a, b=b)

@@ -260,7 +260,7 @@ def _entry(fact: dict[str, Any], one: _Placed | None, owner: str | None, now: in
         cycles=one.end - one.start,
         unit=unit,
         account=one.units[unit],
-        issued_macs=max(fact["useful_macs"], one.issued_macs),
+        issued_macs=one.issued_macs,
         bytes=one.moved,
     )
 

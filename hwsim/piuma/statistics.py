@@ -85,7 +85,7 @@ def count_op(chip: Chip, fact: dict[str, Any], cycles: int) -> OpCounts:
     }
     return OpCounts(
         cycles=cycles,
-        issued_macs=max(int(issued[FMUL] + issued[MUL]), fact["useful_macs"]),
+        issued_macs=int(issued[FMUL] + issued[MUL]),
         instructions={
             name: int(count) for name, count in zip(OPCODES, issued, strict=True) if count
         },

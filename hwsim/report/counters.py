@@ -39,7 +39,7 @@ _RUN: dict[str, tuple[str, str]] = {
     "time_s": ("simulated time, cycles / clock_hz", "s"),
     "macs": ("multiply-accumulates of the dense model, whole batch", "MACs"),
     "issued_macs": ("multiply-accumulate slots executed, padding included", "MACs"),
-    "useful_macs": ("multiply-accumulates with weights that are kept", "MACs"),
+    "useful_macs": ("multiply-accumulates with kept weights, or keys that a query sees", "MACs"),
     "peak_macs_per_cycle": ("multiply-accumulates the array can issue per cycle", "MACs/cycle"),
     "memory_bytes_per_cycle": ("bytes off-chip memory delivers per cycle", "bytes/cycle"),
     "utilization": ("useful_macs / (cycles · peak_macs_per_cycle), 0 to 1", "1"),
@@ -62,7 +62,7 @@ _LAYER: dict[str, tuple[str, str]] = {
     "layers[].idle": ("cycles of the layer in which its compute unit had no work", "cycles"),
     "layers[].macs": ("dense multiply-accumulates of the layer", "MACs"),
     "layers[].issued_macs": ("slots executed for the layer, padding included", "MACs"),
-    "layers[].useful_macs": ("multiply-accumulates of the layer with kept weights", "MACs"),
+    "layers[].useful_macs": ("those with kept weights, or keys that a query sees", "MACs"),
     "layers[].bytes.*.read": ("bytes the layer read from this memory level", "bytes"),
     "layers[].bytes.*.write": ("bytes the layer wrote to this memory level", "bytes"),
 }

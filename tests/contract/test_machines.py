@@ -75,7 +75,9 @@ def test_layers_are_the_graphs_ops_in_order(case: Any) -> None:
     totals = case.graph.totals()
     assert (result.stats.macs, result.stats.useful_macs) == (totals["macs"], totals["useful_macs"])
     assert 0.0 <= result.utilization <= 1.0
-    assert result.stats.issued_macs >= result.stats.useful_macs
+    for op, layer in zip(case.graph.ops(), result.layers, strict=True):
+        assert layer.issued_macs >= layer.useful_macs == op.useful_macs(), op.name
+        assert layer.useful_macs <= layer.cycles * result.peak_macs_per_cycle, op.name
 
 
 @pytest.mark.evidence("machine_name", "T1")

@@ -57,6 +57,14 @@ class BlockMask:
         """Return the kept share of the blocks on and below the diagonal."""
         return float(self.kept.sum() / (len(self.kept) * causal_blocks(self.tokens)))
 
+    @property
+    def seen(self) -> int:
+        """Return the elements of all heads that are computed: kept, and not above the diagonal."""
+        sides = np.minimum(self.tokens - MASK_BLOCK * np.arange(self.kept.shape[1]), MASK_BLOCK)
+        sizes = np.outer(sides, sides)
+        np.fill_diagonal(sizes, sides * (sides + 1) // 2)
+        return int((self.kept * sizes).sum())
+
     def elements(self, head: int) -> NDArray[np.bool_]:
         """Return which elements bool[tokens, tokens] of ``head`` are computed, causally."""
         whole = np.kron(self.kept[head], np.ones((MASK_BLOCK, MASK_BLOCK), dtype=bool))

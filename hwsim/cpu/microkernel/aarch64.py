@@ -354,10 +354,10 @@ def _vector(node: Instr) -> MachineInstr:
     written = (_id(node.dst[0]),)
     shape = "2s" if node.lanes < 4 else "4s"
     opcode = _CLASS.get(node.op, "move_q")
+    lanes = 2 if node.lanes < 4 else 4
     if node.op in ("fma", "fma_lane"):
         factor = f"v{regs[1]}.s[{node.imm}]" if node.op == "fma_lane" else f"v{regs[1]}.{shape}"
         text = f"fmla v{dst}.{shape}, v{regs[0]}.{shape}, {factor}"
-        lanes = 2 if node.lanes < 4 else 4
         opcode = "fma_q" if lanes == 4 else "fma_s"
         return MachineInstr(text, opcode, written, (*written, *ids), macs=lanes)
     if node.op == "mov":
@@ -377,4 +377,5 @@ def _vector(node: Instr) -> MachineInstr:
         return MachineInstr(text, opcode, written, ids)
     verb = _MNEMONIC.get(node.op, node.op)
     text = f"{verb} v{dst}.{shape}, v{regs[0]}.{shape}, v{regs[1]}.{shape}"
-    return MachineInstr(text, opcode, written, ids)
+    macs = lanes if node.op == "mul" else 0  # the first product of a sum, onto nothing
+    return MachineInstr(text, opcode, written, ids, macs=macs)

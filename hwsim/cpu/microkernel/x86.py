@@ -187,11 +187,10 @@ def _vector(node: Instr, place: dict[Reg, int]) -> list[MachineInstr]:
     dst = (_id(node.dst[0], place),)
     ids = tuple(_id(reg, place) for reg in node.src)
     text = f"{node.op} {', '.join(f'xmm{n}' for n in (*dst, *ids))}, {node.imm}"
+    lanes = 2 if node.lanes < 4 else 4
     if node.op in ("fma", "fma_lane"):
-        few = node.lanes < 4
-        found = MachineInstr(
-            text, "fma_s" if few else "fma_q", dst, (*dst, *ids), macs=2 if few else 4
-        )
+        opcode = "fma_q" if lanes == 4 else "fma_s"
+        found = MachineInstr(text, opcode, dst, (*dst, *ids), macs=lanes)
         if node.op == "fma":
             return [found]
         splat = MachineInstr(f"splat of lane {node.imm}", "permute_q", (_SPLAT,), ids[1:])
@@ -201,4 +200,5 @@ def _vector(node: Instr, place: dict[Reg, int]) -> list[MachineInstr]:
         return [shuffle, shuffle, MachineInstr(text, "fadd_q", dst, dst)]
     if node.op == "mul_lane":
         return [shuffle, MachineInstr(text, "fmul_q", dst, (*dst, ids[0]))]
-    return [MachineInstr(text, _CLASS.get(node.op, "move_q"), dst, ids)]
+    macs = lanes if node.op == "mul" else 0  # the first product of a sum, onto nothing
+    return [MachineInstr(text, _CLASS.get(node.op, "move_q"), dst, ids, macs=macs)]
