@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwsim.core.errors import InputError, unknown_name
+from hwsim.core.errors import InputError, reason_of, unknown_name
 
 __all__ = ["LlmConfig", "MoeConfig", "parse_config", "read_config"]
 
@@ -59,6 +59,7 @@ class LlmConfig:
     has_rope: bool = True
     rope_theta: float = 10000.0
     qkv_bias: bool = False
+    o_bias: bool = False
     has_bias: bool = False
     is_tied: bool = False
     position_rows: int = 0
@@ -99,7 +100,7 @@ def read_config(path: Path) -> LlmConfig:
             raise InputError(str(path), f"at most {MAX_CONFIG_BYTES} bytes", "more")
         values = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError("model", "a readable config.json", f"{path}: {error}") from None
+        raise InputError("model", "a readable config.json", f"{path}: {reason_of(error)}") from None
     if not isinstance(values, dict):
         raise InputError("model", "a JSON object in config.json", type(values).__name__)
     return parse_config(values)
@@ -193,6 +194,7 @@ def _decoder(keys: _Keys, family: str, **more: Any) -> LlmConfig:
         "epsilon": keys.number("rms_norm_eps", 1e-6),
         "rope_theta": keys.number("rope_theta", 10000.0),
         "qkv_bias": keys.flag("attention_bias", False),
+        "o_bias": keys.flag("attention_bias", False),
         "is_tied": keys.flag("tie_word_embeddings", False),
     }
     return LlmConfig(family, **(values | more))
@@ -210,7 +212,7 @@ def _mistral(keys: _Keys) -> LlmConfig:
 
 def _qwen2(keys: _Keys) -> LlmConfig:
     longest = _window(keys, is_used=keys.flag("use_sliding_window", False))
-    return _decoder(keys, "qwen2", qkv_bias=True, max_tokens=longest)
+    return _decoder(keys, "qwen2", qkv_bias=True, o_bias=False, max_tokens=longest)
 
 
 def _opt(keys: _Keys) -> LlmConfig:
@@ -236,6 +238,7 @@ def _opt(keys: _Keys) -> LlmConfig:
         norm="layer",
         has_rope=False,
         qkv_bias=keys.flag("enable_bias", True),
+        o_bias=keys.flag("enable_bias", True),
         has_bias=keys.flag("enable_bias", True),
         is_tied=keys.flag("tie_word_embeddings", True),
         position_rows=positions + 2,  # OPT's table begins at position 2
@@ -283,7 +286,8 @@ def _qwen2_moe(keys: _Keys) -> LlmConfig:
         has_shared_gate=True,
         step=keys.count("decoder_sparse_step", default=1),
     )
-    return _decoder(keys, "qwen2_moe", moe=moe, qkv_bias=keys.flag("qkv_bias", True))
+    biased = keys.flag("qkv_bias", True)
+    return _decoder(keys, "qwen2_moe", moe=moe, qkv_bias=biased, o_bias=False)
 
 
 def _switch(keys: _Keys) -> LlmConfig:
@@ -332,6 +336,7 @@ def _bert(keys: _Keys) -> LlmConfig:
         epsilon=keys.number("layer_norm_eps", 1e-12),
         has_rope=False,
         qkv_bias=True,
+        o_bias=True,
         has_bias=True,
         is_tied=True,
         position_rows=positions,

@@ -132,7 +132,7 @@ def _attention(
     if span.tokens > 1:
         mixed = b.transpose(f"{name}.joined", mixed, (1, 0, 2))
     mixed = b.reshape(f"{name}.mixed", mixed, (1, span.tokens, config.inner))
-    out = b.linear(f"{name}.o", mixed, config.hidden, bias=config.has_bias)
+    out = b.linear(f"{name}.o", mixed, config.hidden, bias=config.o_bias)
     return b.elementwise(f"{name}.residual", "add", out, residual)
 
 

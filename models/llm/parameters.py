@@ -52,7 +52,7 @@ def _layer(config: LlmConfig, layer: int, attentions: int, is_active: bool) -> i
 def _attention(config: LlmConfig) -> int:
     weights = 2 * config.hidden * (config.inner + config.kv_width)
     biases = (config.inner + 2 * config.kv_width) * config.qkv_bias
-    return weights + biases + config.hidden * config.has_bias
+    return weights + biases + config.hidden * config.o_bias
 
 
 def _ffn(config: LlmConfig, width: int) -> int:

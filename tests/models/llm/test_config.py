@@ -8,8 +8,10 @@ import pytest
 
 from hwsim.core.errors import InputError
 from models.llm.config import parse_config
+from models.llm.graph import llm_graph
 from models.llm.parameters import active_parameters, expert_parameters, total_parameters
 from models.llm.presets import CONFIGS
+from models.workload import Workload
 
 LLAMA = CONFIGS["llama2-7b"]
 
@@ -87,6 +89,21 @@ QWEN2 = llama_like(3584, 18944, 28, 28, 4, model_type="qwen2", vocab_size=152064
 )
 def test_relatives_of_llama_have_exactly_their_parameters(values: Any, total: int) -> None:
     assert total_parameters(parse_config(values)) == total
+
+
+def test_biases_of_attention_include_that_of_its_output() -> None:
+    # LlamaAttention gives all four projections one; Qwen2 none to the output.
+    values = llama_like(64, 80, 3, 8, 2, vocab_size=40, max_position_embeddings=32)
+    step = Workload(phase="decode", kv_tokens=4)
+
+    def sizes(more: dict[str, Any]) -> tuple[int, int]:
+        config = parse_config(values | more)
+        return total_parameters(config), llm_graph("m", config, step).totals()["weight_elems"]
+
+    plain, queries, each = sizes({}), 64 + 2 * 16, 3
+    for more, output in (({"attention_bias": True}, 64), ({"model_type": "qwen2"}, 0)):
+        found = sizes(more)
+        assert [a - b for a, b in zip(found, plain, strict=True)] == [each * (queries + output)] * 2
 
 
 def test_a_window_of_attention_bounds_the_context() -> None:
