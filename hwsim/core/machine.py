@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hwsim.core.area import AreaDesign
-from hwsim.core.errors import InputError, SpecError, nearest, unknown_name
+from hwsim.core.errors import InputError, SpecError, nearest, reason_of, unknown_name
 from hwsim.core.graph import Op, OpGraph
 from hwsim.core.mapping import Mapping as OpMapping
 from hwsim.core.program import Program
@@ -118,7 +118,8 @@ def _need(error: Mapping[str, Any]) -> str:
     if error["type"] == "less_than":
         return f"less than {limits['lt']}"
     if error["type"] == "literal_error":
-        return f"one of {str(limits['expected']).replace(' or ', ', ')}"
+        known = str(limits["expected"])
+        return f"one of {known.replace(' or ', ', ')}" if " or " in known else known
     if error["type"] == "missing":
         return "a value"
     return _NEEDS.get(error["type"].partition("_")[0], str(error["msg"]))
@@ -140,7 +141,9 @@ def load_spec_values(path: Path) -> dict[str, Any]:
         text = path.read_text()
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise InputError("--spec", "a readable TOML or JSON file", f"{path}: {error}") from None
+        raise InputError(
+            "--spec", "a readable TOML or JSON file", f"{path}: {reason_of(error)}"
+        ) from None
     if not isinstance(values, dict):
         raise InputError("--spec", "a table of keys", f"{path}: {type(values).__name__}")
     return values

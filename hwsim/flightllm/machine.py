@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hwsim.core.area import AreaDesign
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, MappingError
 from hwsim.core.graph import Op, OpGraph, OpKind
 from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
 from hwsim.core.mapping import Mapping
@@ -117,6 +117,7 @@ class FlightMachine(Machine):
         dims = op.gemm()
         k = min(dims.k, 2048)
         is_step = dims.m == _steps(op)
+        self._check_depth(op, is_step)
         tile = k * self.spec.mpe.mv_columns if is_step else self.spec.mpe.mm_rows * k
         yield Mapping(
             op=op.name,
@@ -124,6 +125,13 @@ class FlightMachine(Machine):
             tiling={"m": dims.m, "k": k, "n": self.spec.mpe.mv_columns},
             buffer_bytes={"a_buffer": min(2 * tile, self.spec.buffers.a_bytes)},
         )
+
+    def _check_depth(self, op: Op, is_step: bool) -> None:
+        """Raise :class:`MappingError` for activations of which a buffer does not hold a row."""
+        buffers, blocks = self.spec.buffers, ceil_div(op.gemm().k, self.spec.mpe.block)
+        name, depth = ("b_depth", buffers.b_depth) if is_step else ("a_depth", buffers.a_depth)
+        if op.kind is OpKind.LINEAR and blocks > depth:
+            raise MappingError(f"op {op.name}: buffers.{name}", blocks, depth, "k blocks")
 
     def estimate(self, op: Op, mapping: Mapping) -> OpEstimate:
         dims = op.gemm()

@@ -43,15 +43,29 @@ class _Part(BaseModel):
 
 
 class MpeSpec(_Part):
-    """The matrix engine of a core (artifact)."""
+    """The matrix engine of a core (artifact).
 
-    block: int = Field(16, ge=1, description="weights per block along k and n")
-    mv_columns: int = Field(512, ge=16, description="outputs of one MV instruction")
-    mm_rows: int = Field(128, ge=1, description="rows of one MM instruction")
-    mm_columns: int = Field(16, ge=1, description="outputs per row of one MM instruction")
-    block_cycles: int = Field(8, ge=1, description="cycles per k block, MM and MV, dense")
-    mm_macs_per_cycle: int = Field(4096, ge=1)
-    mv_macs_per_cycle: int = Field(1024, ge=1)
+    Its tiles have one size each: that of the blocks that lie side by side on eight channels and in
+    the banks of the buffers (:mod:`hwsim.flightllm.places`).
+    """
+
+    block: Literal[16] = Field(16, description="weights per block along k and n")
+    mv_columns: Literal[512] = Field(512, description="outputs of one MV instruction")
+    mm_rows: Literal[128] = Field(128, description="rows of one MM instruction")
+    mm_columns: Literal[16] = Field(16, description="outputs per row of one MM instruction")
+    block_cycles: Literal[1, 2, 4, 8, 16, 32] = Field(
+        8, description="cycles per k block, MM and MV, dense"
+    )
+
+    @property
+    def mm_macs_per_cycle(self) -> int:
+        """Return the multiply-accumulates per cycle of MM: 4096 at 8 cycles a block (artifact)."""
+        return self.mm_rows * self.mm_columns * self.block // self.block_cycles
+
+    @property
+    def mv_macs_per_cycle(self) -> int:
+        """Return the multiply-accumulates per cycle of MV: 1024 at 8 cycles a block (artifact)."""
+        return self.mv_columns * self.block // self.block_cycles
 
 
 class BufferSpec(_Part):

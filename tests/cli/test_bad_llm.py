@@ -49,6 +49,7 @@ def test_a_missing_key_is_named(hwsim, tmp_path, key):
         ({"num_hidden_layers": 10**9}, "config.num_hidden_layers", "1 to 1024"),
         ({"hidden_size": "48"}, "config.hidden_size", "an integer"),
         ({"num_attention_heads": 5}, "config.num_attention_heads", "divisor of 48"),
+        ({"intermediate_size": 65537}, "op l0.ffn.down: buffers.b_depth", "4097 k blocks"),
     ],
 )
 def test_a_bad_value_is_named(hwsim, tmp_path, changes, field, part):
