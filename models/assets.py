@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwsim.core.errors import InputError, unknown_name
+from hwsim.core.errors import InputError, reason_of, unknown_name
 
 __all__ = ["ASSETS", "Asset", "cache_folder", "fetch_asset"]
 
@@ -80,7 +80,7 @@ def fetch_asset(name: str, cache_dir: Path | None = None) -> Path:
             # Same folder, hence an atomic rename: a reader sees the whole file or none.
             extracted.replace(target)
     except OSError as error:
-        raise InputError("HWSIM_CACHE", f"a writable folder {folder}", str(error)) from None
+        raise InputError("HWSIM_CACHE", f"a writable folder {folder}", reason_of(error)) from None
     return target
 
 

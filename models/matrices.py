@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, reason_of
 from hwsim.core.graph import OpGraph, OpKind
 from models.build import GraphBuilder
 
@@ -24,8 +24,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        what = str(error).splitlines()[0]
-        raise InputError(str(path), "an npz archive without pickled objects", what) from None
+        need = "an npz archive without pickled objects"
+        raise InputError(str(path), need, reason_of(error)) from None
 
 
 def read_matrices(path: Path, m: int = 1) -> OpGraph:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, reason_of
 from hwsim.core.graph import Operand, OpGraph, OpKind
 from hwsim.core.sparsity import NM, Dense, Pattern
 from hwsim.core.units import ceil_div
@@ -113,7 +113,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "a readable text file", str(error)) from None
+        raise InputError(str(path), "a readable text file", reason_of(error)) from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -240,8 +240,8 @@ def read_scalesim_config(path: Path) -> dict[str, Any]:
     try:
         parser.read_string(path.read_text())
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        what = " ".join(str(error).split())
-        raise InputError(str(path), "a readable SCALE-Sim configuration", what) from None
+        need = "a readable SCALE-Sim configuration"
+        raise InputError(str(path), need, reason_of(error)) from None
     section = "architecture_presets"
     rows = _integer(parser, path, section, "ArrayHeight")
     cols = _integer(parser, path, section, "ArrayWidth")

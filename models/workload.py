@@ -8,7 +8,7 @@ from typing import Any
 
 from hwsim.core.errors import InputError
 
-__all__ = ["PHASES", "Workload"]
+__all__ = ["PHASES", "PhaseError", "Workload"]
 
 PHASES = ("infer", "train", "prefill", "decode", "request")
 """Inference, a training iteration; of language models: a prompt, one step, a whole request."""
@@ -20,6 +20,16 @@ _TOKENS = {
     "generate_tokens": ("--generate", "request"),
 }
 """Field -> the flag that sets it, and the phase that it belongs to."""
+
+
+class PhaseError(InputError):
+    """The model ``source`` has ``phases``, and another one is asked for."""
+
+    def __init__(self, source: str, phases: tuple[str, ...], found: str) -> None:
+        listed = " or ".join([", ".join(phases[:-1]), phases[-1]] if phases[1:] else phases)
+        super().__init__("--phase", f"{listed} for {source}", repr(found))
+        self.args = (source, phases, found)  # what unpickling calls __init__ with
+        self.phases = phases
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hwsim.core.graph import OpGraph
 from models import cnn, mobile, transformer
 from models.llm import presets as llm_presets
 from models.llm.source import is_llm, load_llm
-from models.workload import Workload
+from models.workload import PhaseError, Workload
 
 __all__ = ["ZOO", "ZooEntry", "load_model", "model_names"]
 
@@ -256,7 +256,7 @@ def _may_be_sparse(source: str) -> bool:
 def _require_layers(source: str, workload: Workload) -> None:
     """Raise :class:`InputError` for a workload that a network of fixed layers does not have."""
     if workload.phase not in ("infer", "train"):
-        raise InputError("--phase", f"infer or train for {source}", repr(workload.phase))
+        raise PhaseError(source, ("infer", "train"), workload.phase)
     if workload.other is not None:
         raise InputError("--b", f"no second operand for {source}", repr(workload.other))
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwsim.cli.files import read_text
-from hwsim.core.errors import InputError
+from hwsim.cli.files import read_bytes, read_text, write_bytes
 
 __all__ = ["asm", "disasm"]
 
@@ -20,13 +19,7 @@ def asm(
     """Assemble a text of FlightLLM instructions."""
     from hwsim.flightllm.isa import assemble
 
-    data = assemble(read_text(source, field="source"))
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(output)
-    except OSError as error:
-        raise InputError("output", "a file that can be written", f"{output}: {error}") from None
+    write_bytes(output, assemble(read_text(source)), field="OUTPUT")
     return 0
 
 
@@ -34,9 +27,5 @@ def disasm(source: Annotated[Path, typer.Argument(help="Binary program.")]) -> i
     """Print a binary program of FlightLLM instructions as text."""
     from hwsim.flightllm.isa import disassemble
 
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        raise InputError("source", "a readable file", f"{source}: {error}") from None
-    print("\n".join(disassemble(data)))
+    print("\n".join(disassemble(read_bytes(source))))
     return 0

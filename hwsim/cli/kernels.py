@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "bench", "build", "list_kernels", "run", "time_loop"]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(metavar="KERNEL", help="16x1, 32x1-pipelined, gemm-6x8, …")]
 TargetName = Annotated[str, typer.Option("--target", help="aarch64, wasm or wasm-relaxed.")]
@@ -174,7 +174,7 @@ def time_loop(
     """Count the cycles per turn of any loop, its branch included, with every access in the L1."""
     from hwsim.experiments.clang_loops import trip_cycles
 
-    text = sys.stdin.read() if str(source) == "-" else read_text(source, field="FILE")
+    text = sys.stdin.read() if str(source) == "-" else read_text(source)
     found = {name: trip_cycles(text, name) for name in rules or ("a57", "n1")}
     if as_json:
         print(json.dumps(found))

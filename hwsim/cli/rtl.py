@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "cosim", "emit", "list_units", "prove", "synth"]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[UNIT]...", help="Default: all.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

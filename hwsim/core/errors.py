@@ -12,6 +12,7 @@ __all__ = [
     "MappingError",
     "SpecError",
     "nearest",
+    "reason_of",
     "unknown_name",
 ]
 
@@ -57,6 +58,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean a, b?)`` for the choices closest to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
     return f" (did you mean {', '.join(close)}?)" if close else ""
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line what ``error`` says; of a file's, without the name and the errno."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.splitlines()[0] if text.strip() else type(error).__name__
 
 
 def unknown_name(field: str, name: str, choices: Iterable[str]) -> InputError:

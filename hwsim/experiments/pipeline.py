@@ -6,11 +6,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.graph import OpGraph, OpKind
@@ -31,7 +30,7 @@ from models.sparsify.pruners import METHODS, prune
 from models.sparsify.published import prune_as_published
 from models.topology import read_scalesim_config
 from models.training import training_graph
-from models.workload import Workload
+from models.workload import PhaseError, Workload
 from models.zoo import load_model
 
 __all__ = [
@@ -129,13 +128,7 @@ def prepare(request: RunRequest) -> Session:
     """Return the loaded, sparsified, mapped and lowered request."""
     request = _with_scalesim_config(request)
     machine = machine_of(request)
-    graph = load_model(
-        request.model,
-        batch=request.batch,
-        inputs=request.inputs,
-        has_batch_norm=request.phase == "train",
-        workload=replace(request.workload, parameters=machine.workload_parameters(request.kernel)),
-    )
+    graph = _load(request, machine)
     _check_products(graph, machine)
     if request.phase == "train":
         graph = _training_graph(graph, request)
@@ -159,6 +152,25 @@ def prepare(request: RunRequest) -> Session:
         mappings = map_graph(graph, machine, dataflow=request.dataflow)
     masks = _masks(graph, request.seed) if machine.capabilities().needs_masks else None
     return Session(graph, machine, machine.lower(graph, mappings, masks), schedule)
+
+
+def _load(request: RunRequest, machine: Machine) -> OpGraph:
+    """Return the model; raise :class:`InputError` for the flag that keeps it from this machine."""
+    parameters = machine.workload_parameters(request.kernel)
+    try:
+        return load_model(
+            request.model,
+            batch=request.batch,
+            inputs=request.inputs,
+            has_batch_norm=request.phase == "train",
+            workload=replace(request.workload, parameters=parameters),
+        )
+    except PhaseError as error:
+        known = machine.capabilities().phases
+        if set(error.phases) & set(known):
+            raise
+        need = f"one with --phase {error.need}"
+        raise InputError("--machine", need, f"{machine.name} ({', '.join(known)})") from None
 
 
 def _masks(graph: OpGraph, seed: int) -> dict[str, NDArray[Any]]:
@@ -257,6 +269,12 @@ def execute(
     tell("load, sparsify, map")
     session = session or prepare(request)
     area = area_of(session.machine) if request.has_area else None
+    others: dict[str, Result | None] = {}
+    if request.has_memory_models:
+        from hwsim.experiments.memory_models import run_memory_models
+
+        tell("other memory models")
+        others = run_memory_models(request, session.machine)
     tell("simulate")
     result = _simulate(request, session)
     result.provenance = replace(result.provenance, seed=request.seed)
@@ -293,39 +311,13 @@ def execute(
         }
     if area is not None:
         result.extra["area"] = area
-    if request.has_memory_models:
-        tell("other memory models")
-        result.extra["memory_models"] = _memory_models(request, session.machine, result)
+    if others:
+        from hwsim.experiments.memory_models import memory_rows
+
+        result.extra["memory_models"] = memory_rows(others, result, session.machine.compute_unit)
     if request.phase == "train":
         result.extra |= {"training": request.training, "pregenerated": request.is_pregenerated}
     return result
-
-
-def _memory_models(request: RunRequest, machine: Machine, result: Result) -> list[dict[str, Any]]:
-    """Return what the same run takes with each model of off-chip memory that the machine has."""
-    part = getattr(machine.spec, "memory", None)
-    memory = part.model_dump() if isinstance(part, BaseModel) else {}
-    if "model" not in memory:
-        found = f"{machine.name} without memory.model"
-        raise InputError("--memories", "a machine whose memory has models", found)
-    rows = []
-    for model in get_args(type(part).model_fields["model"].annotation):
-        other = result
-        if memory["model"] != model:
-            setting = f"memory.model={model}"
-            session = prepare(replace(request, settings=(*request.settings, setting)))
-            other = session.machine.run(session.program, detail=request.detail)
-        unit = other.stats.units.get(machine.compute_unit)
-        rows.append(
-            {
-                "model": model,
-                "cycles": other.cycles,
-                "time_s": other.cycles / other.clock_hz,
-                "dram_stall_cycles": unit.stall["dram"] if unit else 0,
-                "is_this_run": other is result,
-            }
-        )
-    return rows
 
 
 def dense_request(request: RunRequest) -> RunRequest:

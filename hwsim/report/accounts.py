@@ -39,6 +39,12 @@ REQUIRED: dict[str, type] = {
     "units": Mapping,
 }
 """Keys without which no page, figure or comparison can be made."""
+_KINDS: dict[type, str] = {
+    Integral: "a whole number",
+    Real: "a number",
+    list: "a list",
+    Mapping: "a table",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def check_run(document: Any, where: str) -> Run:
         raise InputError(where, need, type(document).__name__)
     for key, kind in REQUIRED.items():
         if not isinstance(document.get(key), kind) or isinstance(document.get(key), bool):
-            raise InputError(where, need, f"no {key!r} of type {kind.__name__}")
+            raise InputError(where, need, f"no {key!r}, {_KINDS[kind]}")
     if document["clock_hz"] < 1:
         raise InputError(where, need, f"clock_hz {document['clock_hz']}")
     for index, layer in enumerate(document["layers"]):

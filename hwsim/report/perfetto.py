@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, reason_of
 from hwsim.core.result import Trace
 
 __all__ = ["write_trace"]
@@ -86,7 +86,7 @@ def write_trace(
             for text in _document(trace, clock_hz, counters or {}):
                 stream.write(text)
     except OSError as error:
-        raise InputError("--trace", "a writable file", f"{path}: {error.strerror}") from None
+        raise InputError("--trace", "a writable file", f"{path}: {reason_of(error)}") from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, reason_of
 from hwsim.core.result import SCHEMA_VERSION, Claim
 from hwsim.report.accounts import check_run
 from hwsim.report.canvas import Chart
@@ -84,7 +84,9 @@ class Report:
             finally:
                 shutil.rmtree(built, ignore_errors=True)
         except OSError as error:
-            raise InputError("report folder", "a writable folder", f"{folder}: {error}") from None
+            raise InputError(
+                "report folder", "a writable folder", f"{folder}: {reason_of(error)}"
+            ) from None
         return folder / INDEX
 
     def _build(self, folder: Path) -> list[str]:

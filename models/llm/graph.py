@@ -14,7 +14,7 @@ from models.llm.config import LlmConfig
 from models.llm.layers import Span, add_layer, add_norm
 from models.llm.parameters import active_parameters, total_parameters
 from models.llm.request import request_graph
-from models.workload import Workload
+from models.workload import PhaseError, Workload
 
 __all__ = ["DECODE_BUCKET", "PREFILL_BUCKET", "llm_graph"]
 
@@ -35,14 +35,13 @@ def llm_graph(name: str, config: LlmConfig, workload: Workload) -> OpGraph:
         tokens = _tokens(workload.seq_tokens, "--seq", config)
         graph = _prompt(name, config, tokens, rng)
     elif config.is_encoder_only:
-        raise InputError("--phase", f"prefill for {name}, an encoder", repr(workload.phase))
+        raise PhaseError(f"{name}, an encoder", ("prefill",), workload.phase)
     elif workload.phase == "decode":
         graph = _step(name, config, _tokens(workload.kv_tokens, "--kv", config), rng)
     elif workload.phase == "request":
         graph = _request(name, config, workload, rng)
     else:
-        need = f"prefill, decode or request for {name}"
-        raise InputError("--phase", need, repr(workload.phase))
+        raise PhaseError(name, ("prefill", "decode", "request"), workload.phase)
     graph.notes.append(
         f"{total_parameters(config)} parameters, {active_parameters(config)} met by a token"
     )

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from numpy.typing import NDArray
 from onnx.external_data_helper import load_external_data_for_model
 
-from hwsim.core.errors import InputError, unknown_name
+from hwsim.core.errors import InputError, reason_of, unknown_name
 
 __all__ = ["MIN_OPSET", "bind_inputs", "initializers", "read_model", "tensor_values"]
 
@@ -27,7 +27,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
-        raise InputError(str(path), "a readable file", error.strerror or str(error)) from None
+        raise InputError(str(path), "a readable file", reason_of(error)) from None
     except DecodeError:
         raise InputError(str(path), "an ONNX file", "damaged or truncated content") from None
     if not model.opset_import or not model.graph.node or not model.graph.output:
@@ -36,8 +36,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        what = str(error).splitlines()[0]
-        raise InputError(str(path), "its external weight data", what) from None
+        raise InputError(str(path), "its external weight data", reason_of(error)) from None
     _check_opset(path, model)
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import io, sparse
 
-from hwsim.core.errors import InputError
+from hwsim.core.errors import InputError, reason_of
 from hwsim.core.graph import OpGraph
 from models.sparse.build import check_extents, product_graph
 from models.sparse.generators import generate, is_generator
 from models.sparse.packaged import is_packaged, load_packaged
 from models.sparse.workloads import WORKLOADS, workload_graph
-from models.workload import Workload
+from models.workload import PhaseError, Workload
 
 __all__ = ["is_sparse_source", "load_sparse", "read_matrix"]
 
@@ -39,7 +39,7 @@ def is_sparse_source(source: str) -> bool:
 def load_sparse(source: str, workload: Workload, batch: int | None) -> OpGraph:
     """Return the graph of the product that ``workload`` asks for, of the matrix ``source``."""
     if workload.phase != "infer":
-        raise InputError("--phase", f"infer for {source}", repr(workload.phase))
+        raise PhaseError(source, ("infer",), workload.phase)
     notes: list[str] = []
     a = _read("model", source, workload.seed)
     b = None
@@ -129,8 +129,7 @@ def _read_mtx(path: Path) -> sparse.coo_array:
         matrix = sparse.coo_array(io.mmread(str(path), spmatrix=False))
         _check_diagonal(path, matrix.diagonal(), symmetry)
     except (ValueError, OSError, OverflowError, EOFError, StopIteration) as error:
-        text = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(str(path), "a well-formed Matrix Market file", text) from None
+        raise InputError(str(path), "a well-formed Matrix Market file", reason_of(error)) from None
     return matrix
 
 
@@ -161,5 +160,4 @@ def _read_npz(path: Path) -> Any:
             matrix.check_format(full_check=True)
         return sparse.coo_array(matrix)
     except (ValueError, OSError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        text = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(str(path), "a sparse matrix saved by scipy", text) from None
+        raise InputError(str(path), "a sparse matrix saved by scipy", reason_of(error)) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_text_becomes_binary_and_text_again(hwsim, tmp_path):
     text = "LD rel=mv mode=4 channel=3 length=4096\nMV wait=ld rel=st flags=8 k=128\nSYS wait=st"
@@ -14,19 +16,46 @@ def test_text_becomes_binary_and_text_again(hwsim, tmp_path):
     assert (tmp_path / "b.bin").read_bytes() == (tmp_path / "a.bin").read_bytes()
 
 
-def test_bad_files_are_one_line(hwsim, tmp_path):
-    (tmp_path / "bad.bin").write_bytes(b"\x00\x00\x00\x60")
+MISSING = "No such file or directory"
+FILES = [
+    (("disasm", "none.bin"), "none.bin", "a readable file", MISSING),
+    (("disasm", "."), ".", "a readable file", "Is a directory"),
+    (("disasm", "bad.bin"), "program offset 0", "an opcode", "0110"),
+    (("asm", "none.txt", "x.bin"), "none.txt", "a readable file", MISSING),
+    (("asm", "bad.bin", "x.bin"), "bad.bin", "a file of text", "4 bytes"),
+    (("asm", "bad.txt", "x.bin"), "line 1", "one of LD, ST", "'JUMP'"),
+    (("asm", "good.txt", "folder"), "OUTPUT", "a writable file", "folder: Is a directory"),
+    (("kernels", "time", "none.s"), "none.s", "a readable file", MISSING),
+]
+STEP = ("--machine", "flightllm", "--phase", "decode")
+RUNS = [
+    (("run", "llama2-7b", *STEP, "--kv", "5000"), "--kv", "4096 tokens", "5000"),
+    (("run", "llama2-7b", *STEP), "--kv", "a number of tokens", "none"),
+    (("run", "llama2-7b", *STEP, "--set", "mpe.mv_columns=100"), "mpe.mv_columns", "512", "100"),
+    (("run", "llama2-7b", *STEP, "--set", "mpe.block_cycles=3"), "mpe.block_cycles", "4, 8", "3"),
+    (("run", ".", *STEP, "--kv", "8"), "model", "an existing config.json", "config.json"),
+    (("run", "llama2-7b", *STEP, "--spec", "no.toml"), "--spec", "TOML", f"no.toml: {MISSING}"),
+    (
+        ("run", "llama2-7b", *STEP, "--kv", "8", "--sparsity", "no.npz"),
+        "no.npz",
+        "npz archive",
+        MISSING,
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "field", "need", "found"), FILES + RUNS)
+def test_a_bad_file_is_named_without_errno(
+    hwsim, tmp_path, monkeypatch, arguments, field, need, found
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bad.bin").write_bytes(b"\xff\x00\x00\x60")
     (tmp_path / "bad.txt").write_text("JUMP")
-    for args in (
-        ("disasm", str(tmp_path / "bad.bin")),
-        ("disasm", str(tmp_path / "none.bin")),
-        ("asm", str(tmp_path / "bad.txt"), str(tmp_path / "x.bin")),
-        ("asm", str(tmp_path / "none.txt"), str(tmp_path / "x.bin")),
-        ("run", "llama2-7b", "--machine", "flightllm", "--phase", "decode", "--kv", "5000"),
-        ("run", "llama2-7b", "--machine", "flightllm", "--phase", "decode"),
-        ("run", str(tmp_path), "--machine", "flightllm", "--phase", "prefill", "--seq", "8"),
-    ):
-        result = hwsim(*args)
-        assert result.status == 2, args
-        assert result.err.startswith("error: "), args
-        assert result.err.count("\n") == 1, args
+    (tmp_path / "good.txt").write_text("SYS")
+    refusal = hwsim(*arguments).refusal()
+    assert refusal[0] == field
+    assert need in refusal[1]
+    assert found in refusal[2]
+    assert "Errno" not in refusal[2]
+    assert not list(tmp_path.glob("*.partial"))
