@@ -4,7 +4,8 @@
 settings). A driver linked to Ramulator plays them (docs/memory.md says how) and leaves
 ``NAME.done``, int64 per request, and ``NAME.stats.json``: ``{"commands": {"ACT": 1, …}}``.
 ``python -m benchmarks.ramulator collect DIR COMMIT [FILE]`` turns these into the recorded figures;
-``python -m benchmarks.ramulator speed`` prints requests per second of CPU time of this project.
+``python -m benchmarks.ramulator speed`` prints requests per second of CPU time of this project,
+``… closed`` why closed rows differ.
 
 A trace is rows of eight little-endian int64: arrival, byte address, is_write, rank (or pseudo
 channel), bank group, bank, row, column.
@@ -123,8 +124,12 @@ def main(arguments: list[str]) -> int:
             collect(Path(folder), commit, Path(output))
         case ["speed"]:
             print_speed()
+        case ["closed"]:
+            from benchmarks.closed_cap import print_closed
+
+            print_closed()
         case _:
-            print("usage: write DIR | collect DIR COMMIT [FILE] | speed", file=sys.stderr)
+            print("usage: write DIR | collect DIR COMMIT [FILE] | speed | closed", file=sys.stderr)
             return 2
     return 0
 

@@ -97,8 +97,8 @@ class Case:
     def is_comparable(self) -> bool:
         """Return whether rows are closed by the same commands, where that matters.
 
-        ``ClosedCAP`` precharges by commands of its own, which hold up everything else until they
-        may be issued. Where row commands bound the traffic that takes time.
+        ``ClosedCAP`` precharges by commands of its own, before activates and reads that wait.
+        Where commands bound the traffic that takes time (benchmarks/closed_cap.py).
         """
         return (self.device, self.trace, self.page) != ("ddr4-2400", "random", "closed")
 

@@ -8,6 +8,7 @@ banks and no cached times. Both must finish every request in the same clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 import pytest
@@ -74,6 +75,8 @@ class PlainDram:
         self.orders = 0
         self.left: dict[int, int] = {}
         self.done: dict[int, int] = {}
+        self.inside: list[int] = []
+        """Clocks in which requests that have not left are done, as far as known: a heap."""
 
     def nodes(self, bank: int) -> tuple[int, int, int, int, int]:
         d = self.device
@@ -102,9 +105,11 @@ class PlainDram:
 
     def run(self, requests: list[Request], in_flight: int) -> list[int]:
         """Return the clock in which each request is done."""
-        t, submitted = 0, 0
+        t, submitted, finished = 0, 0, 0
         while len(self.done) < len(requests):
-            finished = sum(clock <= t for clock in self.done.values())
+            while self.inside and self.inside[0] <= t:
+                heappop(self.inside)
+                finished += 1
             while submitted < len(requests) and requests[submitted][0] <= t:
                 if submitted - finished >= in_flight:
                     break
@@ -248,6 +253,7 @@ class PlainDram:
             timings = self.device.timings
             latency = timings["CWL" if burst.kind == WRITE else "CL"]
             self.done[burst.request] = t + latency + timings["BL"]
+            heappush(self.inside, self.done[burst.request])
 
 
 def compare(
