@@ -99,7 +99,7 @@ def _status(arguments: list[str] | None) -> int:
         return _fail("sizes: need cycles and bytes below 2^63, found more", 2)
     except MemoryError as error:
         found = str(error) or "more than there is"
-        return _fail(f"memory: need a model and a machine that fit into it, found {found}", 2)
+        return _fail(f"memory: need sizes that fit into it, found {found}", 2)
     except (KeyboardInterrupt, typer.Abort):  # Typer itself returns 130 for most
         return _INTERRUPTED
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["memory"]
 
+LONGEST = 18
+"""Digits of a number below 2^63; Python itself refuses to read very long ones."""
+
 
 def memory(
+    context: typer.Context,
     device: Annotated[str, typer.Argument(help="Device to measure; none: list them.")] = "",
     pattern: Annotated[
         list[str] | None, typer.Option(help="stream, stride, random or mixed; repeatable.")
@@ -43,7 +47,7 @@ def memory(
     ] = None,
     mapping: Annotated[str, typer.Option(help="Address mapping, e.g. RoRaBaCoBgCh.")] = "",
     hashed: Annotated[bool, typer.Option(help="Hash banks with rows.")] = False,
-    seed: Annotated[int, typer.Option(help="Of random addresses and arrivals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of random addresses and arrivals.")] = 0,
     report: Annotated[Path | None, typer.Option(help="Folder of a page with figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -51,6 +55,7 @@ def memory(
     from hwsim.components.dram.devices import device_names, load_device
 
     if not device:
+        _check_alone(context)
         _print_devices([load_device(name) for name in device_names()], as_json)
         return 0
     from hwsim.components.dram.state import Controller
@@ -85,12 +90,24 @@ def memory(
     return 0
 
 
+def _check_alone(context: typer.Context) -> None:
+    """Refuse options about a device if none is named."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if (
+            name not in ("device", "as_json")
+            and source is not None
+            and source.name == "COMMANDLINE"
+        ):
+            raise InputError("--" + name.replace("_", "-"), "a device to measure", "none")
+
+
 def _timings(settings: list[str]) -> dict[str, int]:
     """Return the clocks by name of ``NAME=CLOCKS``."""
     clocks = {}
     for setting in settings:
         name, _, value = setting.partition("=")
-        if not value.isdecimal():
+        if not value.isdecimal() or len(value) > LONGEST:
             raise InputError("--timing", "NAME=CLOCKS", repr(setting))
         clocks[name] = int(value)
     return clocks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,9 @@ import typer
 from hwsim.core.errors import InputError
 
 __all__ = ["network", "scratchpad"]
+
+MOST_NODES = 1024
+"""Nodes of a measured network: every pair of them has a place in its tables."""
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="key=value of the component; repeatable.")
@@ -85,9 +89,12 @@ def _network_spec(shape: str, settings: list[str]) -> Any:
     from hwsim.components.noc import CrossbarSpec, MeshSpec
 
     kind, _, size = shape.partition(":")
-    width, _, height = size.partition("x")
-    if kind == "crossbar" and size.isdecimal():
-        return CrossbarSpec.build({"nodes": int(size)}).override(settings)
-    if kind == "mesh" and width.isdecimal() and height.isdecimal():
-        return MeshSpec.build({"width": int(width), "height": int(height)}).override(settings)
-    raise InputError("SHAPE", "crossbar:N or mesh:WxH", repr(shape))
+    sides = size.split("x")
+    names = {"crossbar": ("nodes",), "mesh": ("width", "height")}.get(kind, ())
+    if len(sides) != len(names) or not all(side.isdecimal() for side in sides):
+        raise InputError("SHAPE", "crossbar:N or mesh:WxH", repr(shape))
+    if any(len(side) > 4 for side in sides) or prod(map(int, sides)) > MOST_NODES:
+        raise InputError("SHAPE", f"at most {MOST_NODES} nodes", repr(shape))
+    values = dict(zip(names, map(int, sides), strict=True))
+    spec = CrossbarSpec if kind == "crossbar" else MeshSpec
+    return spec.build(values).override(settings)

@@ -25,7 +25,7 @@ app = typer.Typer(rich_markup_mode=None)
 Names = Annotated[list[str] | None, typer.Argument(metavar="[UNIT]...", help="Default: all.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the random vectors.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random vectors.")]
 
 EXTRA_MODULES = (
     "amaranth",

@@ -49,7 +49,7 @@ def word_limit(spec: SramSpec, pattern: str) -> tuple[float, str]:
     per_bank = spec.bank_ports / spec.read_interval_cycles
     banks, ports = spec.banks, spec.ports
     name, _, number = pattern.partition(":")
-    if name == "stride" and number.isdecimal():
+    if name == "stride" and number.isdecimal() and len(number) < 19:
         step = int(number)
         used = banks // gcd(step, banks) if spec.bank_selection == "interleave" else banks
         return _least(ports, used * per_bank, f"{used} banks")

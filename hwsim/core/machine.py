@@ -98,6 +98,7 @@ class Spec(BaseModel):
 _NEEDS = {
     "bool": "true or false",
     "dict": "a table of keys",
+    "finite": "a finite number",
     "float": "a number",
     "int": "an integer",
     "model": "a table of keys",

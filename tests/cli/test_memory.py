@@ -58,6 +58,9 @@ def test_text_names_pattern_limit_and_latency(capsys: pytest.CaptureFixture[str]
     [
         (("ddr9",), "memory.device: need one of"),
         (("ddr4-2400", "--channels", "0"), "dram.ddr4-2400.channels: need a power of two"),
+        (("ddr4-2400", "--channels", "512"), "dram.ddr4-2400.channels: need at most 256, found"),
+        (("ddr4-2400", "--seed", "-1"), "--seed: need"),
+        (("--activated-first",), "--activated-first: need a device to measure, found none"),
         (("ddr4-2400", "--pattern", "zigzag"), "--pattern: need one of"),
         (("ddr4-2400", "--scheduler", "best"), "memory.scheduler: need one of frfcfs, fcfs"),
         (("ddr4-2400", "--refresh", "per_bank"), "memory.refresh: need all_bank or none"),
@@ -65,6 +68,7 @@ def test_text_names_pattern_limit_and_latency(capsys: pytest.CaptureFixture[str]
         (("ddr4-2400", "--timing", "RAS=60"), "dram.ddr4-2400.RC: need at least RAS + RP = 77"),
         (("ddr4-2400", "--timing", "FAW=0"), "dram.ddr4-2400.FAW: need 1 to 131072 clocks"),
         (("ddr4-2400", "--timing", "tRAS=40"), "dram.ddr4-2400.timings: need one of"),
+        (("ddr4-2400", "--timing", "RAS=" + "9" * 5000), "--timing: need NAME=CLOCKS, found"),
         (("ddr4-2400", "--timing", "RAS"), "--timing: need NAME=CLOCKS, found 'RAS'"),
         (("ddr4-2400", "--requests", "/no/file"), "/no/file: need a file of text"),
     ],

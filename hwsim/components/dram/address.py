@@ -46,7 +46,7 @@ def parse_mapping(device: Device, word: str) -> NDArray[np.int64]:
     InputError
         If ``word`` is no sequence of fields, or does not place every bit exactly once.
     """
-    parts = re.findall(r"([A-Z][a-z])(\d*)", word)
+    parts = re.findall(r"([A-Z][a-z])(\d{0,4})", word)
     if "".join(field + count for field, count in parts) != word or not parts:
         raise InputError("memory.mapping", "fields like RoRaBaCoBgCh", repr(word))
     if "Bg" not in word:

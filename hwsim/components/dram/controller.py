@@ -42,6 +42,10 @@ TRACE = np.dtype([(name, np.int64) for name in ("clock", "command", "bank", "row
 """One command of a trace: index into COMMANDS, bank counted over all controllers."""
 
 
+MOST_CYCLES = (1 << 56) - 1
+"""Latest arrival: from 2^57 on the kernels take a time for never."""
+
+
 @dataclass(frozen=True)
 class AddressedRequest:
     """``size_bytes`` to move at ``address`` for ``requester``; ``tag`` comes back when done."""
@@ -145,13 +149,15 @@ def serve(
 
 def check_requests(device: Device, requests: NDArray[np.void], *, is_ordered: bool = True) -> None:
     """Raise :class:`InputError` naming the first field of ``requests`` that is wrong."""
-    end = requests["address"] + requests["size_bytes"]
+    room = device.capacity_bytes - requests["size_bytes"]
     bad = {
         "size_bytes: need at least 1": requests["size_bytes"] < 1,
         f"address: need 0 to {device.capacity_bytes - 1} with its last byte on {device.name}": (
             requests["address"] < 0
         )
-        | (end > device.capacity_bytes),
+        | (requests["address"] > room),
+        f"arrival: need 0 to {MOST_CYCLES}": (requests["arrival"] < 0)
+        | (requests["arrival"] > MOST_CYCLES),
         "arrival: need no earlier than the request before": np.diff(requests["arrival"], prepend=0)
         < 0,
         "is_write: need 0 or 1": (requests["is_write"] & ~1) != 0,
@@ -191,8 +197,8 @@ class DramMemory:
         if request.address < 0 or end > self.device.capacity_bytes:
             need = f"bytes below {self.device.capacity_bytes} on {self.device.name}"
             raise InputError("request.address", need, str(request.address))
-        if t < self._now:
-            raise InputError("request.t", f"at least {self._now}", str(t))
+        if not self._now <= t <= MOST_CYCLES:
+            raise InputError("request.t", f"{self._now} to {MOST_CYCLES}", str(t))
         if self.state.words[layout.FREE_REQUESTS] == 0:
             capacity = int(self.state.words[layout.AT_REQUESTS + 1])
             raise InputError("memory.capacity", "room for a request", f"{capacity} held")

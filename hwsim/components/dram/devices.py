@@ -31,6 +31,8 @@ MAX_TIMING_CLOCKS = 1 << 17
 """A rule's latency, a sum of four timings at most, stays below 2^20 (see scheduler_kernels)."""
 MAX_BANKS = 256
 """Banks per controller; bounds the scan of a scheduling step."""
+MAX_BUSES = 256
+"""Data buses; each clock looks at all of them."""
 
 # (smaller, greater): the left side, a sum, must not exceed the right side.
 _ORDER: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -113,12 +115,15 @@ class Device(BaseModel):
             if total > t[whole]:
                 raise _inconsistent(whole, f"at least {' + '.join(parts)} = {total}", t[whole])
         if t["BL"] * 2 != self.burst_length:
-            raise _inconsistent("BL", f"burst_length / 2 = {self.burst_length / 2}", t["BL"])
+            raise _inconsistent("BL", f"burst_length / 2 = {self.burst_length // 2}", t["BL"])
         if t["RTW"] < t["CL"] + t["BL"] - t["CWL"]:
             need = f"at least CL + BL - CWL = {t['CL'] + t['BL'] - t['CWL']}"
             raise _inconsistent("RTW", need, t["RTW"])
         if self.row_bytes < self.burst_bytes:
             raise _inconsistent("row_bytes", f"a burst of {self.burst_bytes}", self.row_bytes)
+        if self.controllers > MAX_BUSES:
+            most = MAX_BUSES // self.pseudo_channels
+            raise _inconsistent("channels", f"at most {most}", self.channels)
         if self.banks > MAX_BANKS:
             raise _inconsistent("banks", f"at most {MAX_BANKS} per controller", self.banks)
         return self

@@ -351,11 +351,19 @@ def test_data_cycles_cover_the_bursts_and_are_counted_once(cycle_hz: int) -> Non
         ([(0, -1, 8, 0)], r"requests\[0\].address"),
         ([(5, 0, 8, 0), (4, 0, 8, 0)], r"requests\[1\].arrival"),
         ([(0, 0, 8, 2)], r"requests\[0\].is_write"),
+        ([(0, 64, 2**63 - 1, 0)], r"requests\[0\].address"),
+        ([(1 << 56, 0, 8, 0)], r"requests\[0\].arrival: need 0 to 72057594037927935"),
     ],
 )
 def test_wrong_requests_are_refused(rows: list, named: str) -> None:
     with pytest.raises(InputError, match=named):
         serve(DDR4, build(*rows))
+
+
+def test_the_latest_arrival_is_served_as_any_other() -> None:
+    requests = build(((1 << 56) - 1, 0, 64, 0))
+    serve(DDR4, requests, Controller(refresh="none"))
+    assert requests["done"][0] == (1 << 56) - 1 + T["RCD_RD"] + T["CL"] + T["BL"]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +400,7 @@ def test_wrong_submissions_are_refused() -> None:
     with pytest.raises(InputError, match="request.address"):
         memory.submit(AddressedRequest(0, 0, DDR4.capacity_bytes, 1), 0)
     memory.submit(AddressedRequest(0, 0, 0, 1), 5)
-    with pytest.raises(InputError, match="request.t: need at least 5, found 4"):
+    with pytest.raises(InputError, match="request.t: need 5 to 72057594037927935, found 4"):
         memory.submit(AddressedRequest(0, 0, 0, 1), 4)
     with pytest.raises(InputError, match="memory.capacity"):
         memory.submit(AddressedRequest(0, 0, 0, 1), 5)

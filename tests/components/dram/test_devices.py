@@ -79,7 +79,7 @@ def test_peak_follows_from_bursts() -> None:
         (with_timing(RCD_RD=40), r"RAS: need at least RCD_RD \+ RTP = 49, found 39"),
         (with_timing(CCD_L=3), "CCD_L: need at least CCD_S = 4, found 3"),
         (with_timing(FAW=3), "FAW: need at least RRD_S = 4, found 3"),
-        (with_timing(BL=3), "BL: need burst_length / 2 = 4.0, found 3"),
+        (with_timing(BL=3), "BL: need burst_length / 2 = 4, found 3"),
         (with_timing(REFI=400), "REFI: need at least RFC_AB"),
         (with_timing(RTW=5), r"RTW: need at least CL \+ BL - CWL = 9, found 5"),
         (with_timing(RP=0), "RP: need 1 to 131072 clocks, found 0"),
