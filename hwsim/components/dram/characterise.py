@@ -38,8 +38,8 @@ LOADS = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 BLOCK_BYTES = 64
 STRIDE_BYTES = 4096 + BLOCK_BYTES
-INTERVALS, LATENCY_INTERVALS = 4, 2
-"""Refresh intervals that a measurement spans at least, of shares and of latencies."""
+INTERVALS = 4
+"""Refresh intervals that a measurement spans at the peak, so that each has about as many."""
 IN_FLIGHT_PER_BUS = 64
 """Requests per data bus that wait inside when as many as possible are asked for."""
 
@@ -130,7 +130,7 @@ def characterise(
     They come in the middle of a refresh interval, so that a run of whole intervals, which is the
     default at the peak rate, holds as many refreshes.
     """
-    n = n or default_count(device, pattern, INTERVALS)
+    n = n or default_count(device, pattern)
     requests = pattern_requests(device, pattern, n, np.random.default_rng(seed))
     begin = device.timings["REFI"] // 2
     requests["arrival"] = begin
@@ -145,13 +145,13 @@ def _requests_per_interval(device: Device) -> int:
     return int(device.peak_bytes_per_s * seconds / BLOCK_BYTES) + 1
 
 
-def default_count(device: Device, pattern: str, intervals: int) -> int:
-    """Return how many requests to measure: so many refresh intervals at the peak, about.
+def default_count(device: Device, pattern: str) -> int:
+    """Return how many requests to measure: INTERVALS at the peak rate, about.
 
     Two streams conflict while they are in the same banks. How often depends on how far they have
     come, so that they run until the slower one has come through all banks once or several times.
     """
-    count = max(4000, _requests_per_interval(device) * intervals)
+    count = _requests_per_interval(device) * INTERVALS
     if pattern != "mixed":
         return count
     rows = device.row_bytes * device.banks * device.controllers
@@ -187,7 +187,7 @@ def loaded_latency(
     All loads are made of the same requests, which come more or less often. The first tenth is left
     out: the memory starts empty.
     """
-    n = n or default_count(device, pattern, LATENCY_INTERVALS)
+    n = n or default_count(device, pattern)
     points = []
     for load in LOADS:
         requests = pattern_requests(device, pattern, n, np.random.default_rng(seed), load)
