@@ -68,23 +68,25 @@ def claims_chart(all_claims: Sequence[Claim]) -> Chart:
             colour = PASS_COLOUR if claim.passed else FAIL_COLOUR
             marker = "o" if claim.passed else "X"
             axes.scatter([claim.error * 100], [index], color=colour, marker=marker, s=42, zorder=3)
+            is_left = claim.error < 0  # away from the line at zero
             axes.annotate(
                 format_percent(claim.error, is_signed=True),
                 (claim.error * 100, index),
-                xytext=(7, 0),
+                xytext=(-7 if is_left else 7, 0),
                 textcoords="offset points",
+                ha="right" if is_left else "left",
                 va="center",
                 fontsize=8,
                 color=theme.text,
             )
         axes.axvline(0, color=theme.muted, linewidth=1)
         axes.set_yticks(
-            range(len(claims)), [plain_label(c.id, 44) for c in claims], parse_math=False
+            range(len(claims)), [plain_label(c.id, 52) for c in claims], parse_math=False
         )
         axes.tick_params(axis="y", colors=theme.text)
         axes.set_ylim(len(claims) - 0.4, -0.6)
         reach = max([max(abs(c.error), c.tolerance) for c in claims], default=0.0) * 100
-        axes.set_xlim(-reach * 1.15 - 0.1, reach * 1.15 + 0.1)
+        axes.set_xlim(-reach * 1.2 - 0.1, reach * 1.2 + 0.1)
         axes.set_xlabel("relative error of the simulated value (%)")
 
     caption = "Dot: (simulated − reference) / reference. Band: tolerance. Cross: outside it."
