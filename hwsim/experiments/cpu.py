@@ -10,6 +10,7 @@ from hwsim.core.result import Claim, Result
 from hwsim.cpu.packing import pack
 from hwsim.cpu.selection import block_channels, can_run_sparse, is_sparse_enough
 from hwsim.cpu.spec import PRESETS
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.clang_loops import load_loops, loop_cycles
 from hwsim.experiments.cpu_layers import Layer, dense_cycles, sparse_cycles
 from hwsim.experiments.cpu_loops import LOOPS, loop_macs, steady_state_cycles
@@ -39,6 +40,8 @@ _PUBLISHED_MS = {"mobilenet-v1-1.0": 31.0, "mobilenet-v2-1.4": 54.0, "efficientn
 _DENSE_V1_MS = 86.0
 _TESTED_LAYER = Layer(pixels=196, ci=512, co=512)
 
+_claim = ClaimMaker("cpu-")
+
 
 def claims() -> list[Claim]:
     """Return all claims, those of whole networks last."""
@@ -61,21 +64,6 @@ def unchecked() -> list[str]:
     ]
 
 
-def _claim(
-    name: str,
-    what: str,
-    simulated: float,
-    reference: float,
-    tolerance: float,
-    basis: str,
-    source: str,
-    *,
-    unit: str = "1",
-    gated: bool = True,
-) -> Claim:
-    return Claim(f"cpu-{name}", what, simulated, reference, unit, tolerance, basis, gated, source)
-
-
 def _counts() -> list[Claim]:
     """Return sizes of the networks and of the packed form."""
     dense, sparse = (
@@ -87,19 +75,19 @@ def _counts() -> list[Claim]:
     packed = pack(weights, pixels=196)
     small = "multiply-accumulates of"
     return [
-        _claim("macs-v1", f"{small} MobileNet v1 1.0", dense.totals()["macs"] / 1e6, 568.7, 0.005,
-               "published", "Howard et al. 2017, table 8 (569 M)", unit="M"),
+        _claim("macs-v1", f"{small} MobileNet v1 1.0", dense.totals()["macs"] / 1e6, 568.7, "M",
+               0.005, "published", "Howard et al. 2017, table 8 (569 M)"),
         _claim("macs-v2", f"{small} MobileNet v2 1.0",
-               load_model("mobilenet-v2-1.0").totals()["macs"] / 1e6, 300.0, 0.005, "published",
-               "Sandler et al. 2018, table 4", unit="M"),
+               load_model("mobilenet-v2-1.0").totals()["macs"] / 1e6, 300.0, "M", 0.005,
+               "published", "Sandler et al. 2018, table 4"),
         _claim("macs-v1-90", f"{small} MobileNet v1 1.0 left at 90 % sparsity",
-               sparse.totals()["useful_macs"] / 1e6, 83.2, 0.005, "derived",
-               "568.7 M less 90 % of the 539.5 M of the 1x1 layers", unit="M"),
+               sparse.totals()["useful_macs"] / 1e6, 83.2, "M", 0.005, "derived",
+               "568.7 M less 90 % of the 539.5 M of the 1x1 layers"),
         _claim("dmap-closes", "sum of a layer's input increments", float(packed.dmap.sum()), 0.0,
-               0.0, "artifact", "google/XNNPACK: the last increment leads back", unit="B"),
+               "B", 0.0, "artifact", "google/XNNPACK: the last increment leads back"),
         _claim("stream-bytes", "bytes that a strip of 512x512 at 90 % streams", packed.strip_bytes,
-               8 * (packed.blocks + 512), 0.0, "derived",
-               "4 + 4 bytes per nonzero and per output channel", unit="B"),
+               8 * (packed.blocks + 512), "B", 0.0, "derived",
+               "4 + 4 bytes per nonzero and per output channel"),
     ]  # fmt: skip
 
 
@@ -121,7 +109,7 @@ def _decisions() -> list[Claim]:
     }
     return [
         _claim("gates", "decisions of XNNPACK's gates reproduced", float(sum(decisions.values())),
-               float(len(decisions)), 0.0, "artifact",
+               float(len(decisions)), "1", 0.0, "artifact",
                "google/XNNPACK: 2/3 zeros (strict), 90 % block fill, no AVX")
     ]  # fmt: skip
 
@@ -136,9 +124,9 @@ def _loops() -> list[Claim]:
             clang, own = loop_cycles(load_loops()[name], rules), steady_state_cycles(name, rules)
             found += [
                 _claim(f"{family}{name}-{rules}", f"{where} XNNPACK's {name} as clang 14 writes it",
-                       clang, _LOOP_CYCLES[rules][at], 0.05, "peer", _MCA, unit="cycles"),
+                       clang, _LOOP_CYCLES[rules][at], "cycles", 0.05, "peer", _MCA),
                 _claim(f"own-{name}-{rules}", f"{where} the generated {name}", own,
-                       _OWN_CYCLES[rules][at], 0.05, "peer", _MCA_OWN, unit="cycles"),
+                       _OWN_CYCLES[rules][at], "cycles", 0.05, "peer", _MCA_OWN),
             ]  # fmt: skip
     return found
 
@@ -156,7 +144,7 @@ def _crossovers() -> list[Claim]:
         tolerance = 0.05 / reference if reference else 0.05
         found.append(
             _claim(f"crossover-{name}", f"sparsity from which {name} beats gemm-6x8, a57 rules",
-                   1 - dense / per_mac, reference, tolerance, "derived",
+                   1 - dense / per_mac, reference, "1", tolerance, "derived",
                    f"llvm-mca: {why}; 5 points")
         )  # fmt: skip
     return found
@@ -170,7 +158,7 @@ def _layers() -> list[Claim]:
     )
     found = [
         _claim("layer-80", "speed-up of a 1x1 layer (512x512x196) at 80 %, 32x1, sd835", speedup,
-               2.05, 0.25 / 2.05, "third-party",
+               2.05, "1", 0.25 / 2.05, "third-party",
                "press on Google's blog of March 2021: 1.8 to 2.3 at 80 % zeros and more")
     ]  # fmt: skip
     dense = dense_cycles(_TESTED_LAYER, wasm)
@@ -179,7 +167,7 @@ def _layers() -> list[Claim]:
         found.append(
             _claim(f"wasm-{round(100 * sparsity)}",
                    f"speed-up of 16x1 over dense 4x8, 512x512x196 at {sparsity:.0%}, wasm-x86",
-                   simulated, reference, 0.25, "peer",
+                   simulated, reference, "1", 0.25, "peer",
                    "XNNPACK's kernels in wasmtime 50 on a Zen 4 core; wall clock", gated=False)
         )  # fmt: skip
     return found
@@ -203,19 +191,19 @@ def _latencies() -> list[Claim]:
     dense = _milliseconds(_run("mobilenet-v1-1.0", "dense", "sd835", "auto"))
     found = [
         _claim("v1-dense", "MobileNet v1 1.0 dense on sd835 (calibrates the clock)", dense,
-               _DENSE_V1_MS, 0.15, "artifact", _XNNPACK, unit="ms")
+               _DENSE_V1_MS, "ms", 0.15, "artifact", _XNNPACK)
     ]  # fmt: skip
     for model, reference in _PUBLISHED_MS.items():
         simulated = _milliseconds(_run(model, "published", "sd835", "16"))
         is_gated = model == "mobilenet-v1-1.0"
         found.append(
             _claim(f"{model}-published", f"{model}, published sparsity, on sd835 (predicted)",
-                   simulated, reference, 0.25, "artifact", _README, unit="ms", gated=is_gated)
+                   simulated, reference, "ms", 0.25, "artifact", _README, gated=is_gated)
         )  # fmt: skip
     sparse = _milliseconds(_run("mobilenet-v1-1.0", "published", "sd835", "16"))
     found.append(
         _claim("v1-speedup", "MobileNet v1 1.0 on sd835: sparse over dense", dense / sparse, 2.8,
-               0.2, "derived", "86 ms over 31 ms, both as above")
+               "1", 0.2, "derived", "86 ms over 31 ms, both as above")
     )  # fmt: skip
     return found
 
@@ -229,8 +217,8 @@ def _group_sparsity() -> list[Claim]:
     what = "MobileNet v1 1.0 at 30 % in blocks of four outputs over the same kernels dense, sd855"
     bound = dense.stats.useful_macs / sparse.stats.useful_macs
     return [
-        _claim("sparsebytenn", what, speedup, 1.27, 0.05, "published", "SparseByteNN, abstract",
-               gated=False),
+        _claim("sparsebytenn", what, speedup, 1.27, "1", 0.05, "published",
+               "SparseByteNN, abstract", gated=False),
         _claim("sparsebytenn-bound", "the same speed-up stays below the products' ratio",
-               float(speedup < bound), 1.0, 0.0, "derived", "568.7 M over what 30 % leaves"),
+               float(speedup < bound), 1.0, "1", 0.0, "derived", "568.7 M over what 30 % leaves"),
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from hwsim.components.energy import EnergyTable, average_power_w, energy_by_comp
 from hwsim.components.energy_dram import dram_energy, dram_energy_class
 from hwsim.core.result import Claim
 from hwsim.core.units import ceil_div
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.flightllm_runs import run
 from hwsim.flightllm.energy import REST
 from hwsim.piuma.energy import BLOCK_STATIC_MW
@@ -45,6 +46,8 @@ _DDR4_PJ_PER_BIT = 1300 / 64
 
 _NOTES = "third-party notes on FlightLLM's board run (Zeng et al. 2024); AccLLM's comparison table"
 _PRESS = "Hot Chips 2023, PIUMA, as reported by the press"
+
+_claim = ClaimMaker("energy-")
 
 
 @cache
@@ -112,10 +115,11 @@ def claims() -> list[Claim]:
     hbm2 = dram_energy_class("hbm").stream_pj_per_bit()
     source = "O'Connor et al. 2017, abstract; ours from its Table 3, whole rows"
     what = "energy of a bit read from HBM2 in whole rows"
+    below = "modelled parts that stay below the reported power of the whole: U280, cores, die"
     limits = [board < _U280_BOARD_W, cores < core_limit, sum(die.values()) < _PIUMA_W]
     return [
         _claim("hbm2-bit", what, hbm2, _HBM2_PJ_PER_BIT, "pJ/bit", 0.15, "published", source),
-        _is_below("parts-below-boards", limits),
+        _claim.cases("parts-below-boards", below, limits, f"{_NOTES}; {_PRESS}"),
         _claim(
             "piuma-optics",
             "optical links of a PIUMA die, all busy in both directions",
@@ -155,27 +159,3 @@ def unchecked() -> list[str]:
         "reported.",
         "energy: power of a VHK158 under load: FlightLLM's preset counts its modelled parts only.",
     ]
-
-
-def _claim(
-    name: str,
-    what: str,
-    simulated: float,
-    reference: float,
-    unit: str,
-    tolerance: float,
-    basis: str,
-    source: str,
-    *,
-    gated: bool = True,
-) -> Claim:
-    return Claim(
-        f"energy-{name}", what, simulated, reference, unit, tolerance, basis, gated, source
-    )
-
-
-def _is_below(name: str, holds: list[bool]) -> Claim:
-    what = "modelled parts that stay below the reported power of the whole: U280, cores, die"
-    return _claim(
-        name, what, sum(holds), len(holds), "cases", 0.0, "derived", f"{_NOTES}; {_PRESS}"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
 from hwsim.experiments.area import area_of
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.flightllm_runs import milliseconds, run
 from hwsim.flightllm.csd_chain import outputs_per_issue
 from hwsim.flightllm.spec import PRESETS, FlightSpec
@@ -24,21 +25,7 @@ def claims() -> list[Claim]:
     return [*_board(), *_commands(), *_unfused(), *_independent(), *_storage(), *_resources()]
 
 
-def _claim(
-    name: str,
-    what: str,
-    simulated: float,
-    reference: float,
-    unit: str,
-    tolerance: float,
-    basis: str,
-    source: str,
-    *,
-    is_gated: bool = True,
-) -> Claim:
-    return Claim(
-        f"flightllm.{name}", what, simulated, reference, unit, tolerance, basis, is_gated, source
-    )
+_claim = ClaimMaker("flightllm.")
 
 
 def _board() -> list[Claim]:
@@ -65,12 +52,12 @@ def _board() -> list[Claim]:
         _claim(
             "u280.bandwidth", "HBM bytes over the peak of all channels", bandwidth, 65.9, "%",
             0.076, "published", f"{_PAPER}, always-on-chip decode; definition not known",
-            is_gated=False,
+            gated=False,
         ),
         _claim(
             "u280.bandwidth_used", "HBM bytes over the peak of the cores' channels", used, 65.9,
             "%", 0.076, "published", f"{_PAPER}, always-on-chip decode; definition not known",
-            is_gated=False,
+            gated=False,
         ),
         _claim(
             "u280.measured_bandwidth", "HBM bytes over the peak of all channels", bandwidth, 43.0,
@@ -86,12 +73,12 @@ def _commands() -> list[Claim]:
     return [
         _claim(
             "u280.dram_step", "cycles of a step at context 128, HBM command by command",
-            step.cycles, 3.937e6, "cycle", 0.1, "third-party", _BOARD, is_gated=False,
+            step.cycles, 3.937e6, "cycle", 0.1, "third-party", _BOARD, gated=False,
         ),
         _claim(
             "u280.dram_bandwidth", "HBM bytes over the peak of all channels, command by command",
             bandwidth, 65.9, "%", 0.076, "published",
-            f"{_PAPER}, always-on-chip decode; definition not known", is_gated=False,
+            f"{_PAPER}, always-on-chip decode; definition not known", gated=False,
         ),
     ]  # fmt: skip
 
@@ -104,16 +91,16 @@ def _unfused() -> list[Claim]:
     return [
         _claim(
             "u280.naive_bandwidth", "HBM bytes over the peak of all channels, nothing fused",
-            100 * naive.extra[all_channels], 35.6, "%", 0.14, "published", source, is_gated=False,
+            100 * naive.extra[all_channels], 35.6, "%", 0.14, "published", source, gated=False,
         ),
         _claim(
             "u280.naive_bandwidth_used", "the same over the peak of the cores' channels",
-            100 * naive.extra[used], 35.6, "%", 0.14, "published", source, is_gated=False,
+            100 * naive.extra[used], 35.6, "%", 0.14, "published", source, gated=False,
         ),
         _claim(
             "u280.fusion", "bandwidth utilisation, fused over not",
             fused.extra[used] / naive.extra[used], 65.9 / 35.6, "x", 0.1, "published", source,
-            is_gated=False,
+            gated=False,
         ),
     ]  # fmt: skip
 
@@ -124,7 +111,7 @@ def _independent() -> list[Claim]:
         _claim(
             f"independent.decode{context}", f"time of a step at context {context}, no factor",
             milliseconds("vhk158", "decode", context, setting), reference, "ms", 0.05,
-            "artifact", "FlightLLM/flightllm_test_demo", is_gated=False,
+            "artifact", "FlightLLM/flightllm_test_demo", gated=False,
         )
         for context, reference in ((128, 9.260895), (2048, 12.226162))
     ]  # fmt: skip
@@ -182,11 +169,11 @@ def _resources() -> list[Claim]:
         ),
         _claim(
             "area.ramb36", f"block RAMs, without those of scales and instructions, {fit}",
-            cells["ramb36"], 1252, "1", 0.15, "third-party", f"notes on {_PAPER}", is_gated=False,
+            cells["ramb36"], 1252, "1", 0.15, "third-party", f"notes on {_PAPER}", gated=False,
         ),
         _claim(
             "area.lut", f"LUTs of the listed units, {fit}", cells["lut"], 0.44 * 1_303_680, "1",
-            0.2, "third-party", f"notes on {_PAPER}: 44.0 % of the board", is_gated=False,
+            0.2, "third-party", f"notes on {_PAPER}: 44.0 % of the board", gated=False,
         ),
         _claim(
             "dsp.total", "DSPs of the matrix engines of three cores", dsps * spec.cores, 6345, "1",

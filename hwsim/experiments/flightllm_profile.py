@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwsim.core.result import Claim
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.flightllm_runs import busy, linear_mv_cycles, milliseconds, run
 from hwsim.flightllm.isa import UNITS, WORDS
 
@@ -36,20 +37,7 @@ def claims() -> list[Claim]:
     return [*_encodings(), *_steps(), *_prompt(), *_throughputs()]
 
 
-def _claim(
-    name: str,
-    what: str,
-    simulated: float,
-    reference: float,
-    unit: str,
-    tolerance: float,
-    *,
-    is_gated: bool = True,
-) -> Claim:
-    return Claim(
-        f"flightllm.artifact.{name}", what, simulated, reference, unit, tolerance,
-        "artifact", is_gated, _SOURCE,
-    )  # fmt: skip
+_claim = ClaimMaker("flightllm.artifact.", _SOURCE, "artifact")
 
 
 def _encodings() -> Iterator[Claim]:
@@ -102,7 +90,7 @@ def _prompt() -> Iterator[Claim]:
         tolerance = 0.05 if unit == "st" else 0.001
         yield _claim(
             f"prefill128.{unit}_busy", what, units[unit], reference, "ms", tolerance,
-            is_gated=unit != "st",
+            gated=unit != "st",
         )  # fmt: skip
 
 

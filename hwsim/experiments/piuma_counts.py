@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from hwsim.core.result import Claim
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.piuma_runs import calibrated, run_product
 from hwsim.experiments.spgemm_counts import product_counts
 from models.sparse.read import read_matrix
@@ -29,6 +30,10 @@ _COUNTED = {
 _STENCILS = {"fv1": 98, "gr_30_30": 30}
 """Matrix of the SuiteSparse collection -> side of the grid whose 9-point stencil it is."""
 _CONTRACT = "docs/piuma.md"
+_DRAW = "counts of an independent draw by the same parameters (numpy, PCG64 seed 1)"
+
+_exact = ClaimMaker("piuma-", _CONTRACT)
+_drawn = ClaimMaker("piuma-rmat-", _DRAW, tolerance=0.02)
 
 
 def claims() -> list[Claim]:
@@ -101,7 +106,9 @@ def _counted(name: str, source: str, products: int, entries: int) -> list[Claim]
     return [
         _exact(f"{name}-products", f"products added for {name}", extra["accumulations"], products),
         _exact(f"{name}-entries", f"entries inserted for {name}", extra["insertions"], entries),
-        _exact(f"{name}-values", f"entries of {name} equal to scipy's product", right, entries),
+        _exact(
+            f"{name}-values", f"entries of {name} equal to scipy's product", int(right), entries
+        ),
         _exact(
             f"{name}-stored",
             f"bytes stored for {name}: 12 per entry, 4 per row and one more",
@@ -127,31 +134,3 @@ def _calibration() -> list[Claim]:
         ),
         _drawn("intensity", "products per byte at 12 bytes per entry", intensity, 0.093),
     ]
-
-
-def _drawn(name: str, what: str, simulated: float, reference: float) -> Claim:
-    return Claim(
-        id=f"piuma-rmat-{name}",
-        what=what,
-        simulated=simulated,
-        reference=reference,
-        unit="1",
-        tolerance=0.02,
-        basis="derived",
-        gated=True,
-        source="counts of an independent draw by the same parameters (numpy, PCG64 seed 1)",
-    )
-
-
-def _exact(name: str, what: str, simulated: float, reference: float, unit: str = "1") -> Claim:
-    return Claim(
-        id=f"piuma-{name}",
-        what=what,
-        simulated=float(simulated),
-        reference=float(reference),
-        unit=unit,
-        tolerance=0.0,
-        basis="derived",
-        gated=True,
-        source=_CONTRACT,
-    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwsim.core.result import Claim
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.piuma_runs import run_product
 from hwsim.piuma.isa import THREAD, ZERO, Assembler
 from hwsim.piuma.play import finish_memory, play
@@ -27,6 +28,8 @@ _BURST_BYTES = 64
 _LOADS = 256
 """By each thread: enough that the first and last accesses do not count."""
 
+_claim = ClaimMaker("piuma-memory-")
+
 
 def claims() -> list[Claim]:
     """Return the claims of all models."""
@@ -38,8 +41,7 @@ def claims() -> list[Claim]:
             lone_word_cycles("dram"),
             lone_word_cycles("simple"),
             "cycles",
-            0.0,
-            "memory.latency_cycles is what the device's activate and read leave of the 101",
+            source="memory.latency_cycles is what the device's activate and read leave of the 101",
         ),
         _claim(
             "words",
@@ -48,40 +50,16 @@ def claims() -> list[Claim]:
             PiumaSpec().dram.bandwidth_bytes_per_s / PiumaSpec().clock_hz / _BURST_BYTES,
             "1/cycle",
             0.1,
-            "17.6 GB/s in bursts of 64 bytes; refreshes and rows take some of it",
+            source="17.6 GB/s in bursts of 64 bytes; refreshes and rows take some of it",
         ),
         _claim(
             "order",
             f"ideal is faster than simple, simple than dram, for {_MATRIX} by V3 (1: yes)",
             float(times == sorted(times)),
             1.0,
-            "1",
-            0.0,
-            "each adds a limit to the one before",
+            source="each adds a limit to the one before",
         ),
     ]
-
-
-def _claim(
-    name: str,
-    what: str,
-    simulated: float,
-    reference: float,
-    unit: str,
-    tolerance: float,
-    source: str,
-) -> Claim:
-    return Claim(
-        id=f"piuma-memory-{name}",
-        what=what,
-        simulated=simulated,
-        reference=reference,
-        unit=unit,
-        tolerance=tolerance,
-        basis="derived",
-        gated=True,
-        source=source,
-    )
 
 
 def lone_word_cycles(model: str) -> int:

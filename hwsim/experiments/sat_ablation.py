@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hwsim.core.result import Claim
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.sat_ablation_runs import (
     INTERLEAVES,
     Ablation,
@@ -29,6 +30,8 @@ __all__ = ["charts", "claims"]
 
 _COUNTED = "counted from layer shapes; docs/sat_validation.md"
 
+_claim = ClaimMaker("sat-ablation-", _COUNTED)
+
 
 def claims() -> list[Claim]:
     """Return what holds exactly when an optimisation is switched off."""
@@ -42,24 +45,6 @@ def claims() -> list[Claim]:
     ]
 
 
-def _claim(name: str, what: str, simulated: float, reference: float, unit: str) -> Claim:
-    return Claim(
-        id=f"sat-ablation-{name}",
-        what=what,
-        simulated=simulated,
-        reference=reference,
-        unit=unit,
-        tolerance=0.0,
-        basis="derived",
-        gated=True,
-        source=_COUNTED,
-    )
-
-
-def _count(name: str, what: str, holds: list[bool]) -> Claim:
-    return _claim(name, what, sum(holds), len(holds), "cases")
-
-
 def _scheduling(runs: dict[str, Ablation]) -> list[Claim]:
     same = [
         getattr(run.full, what) == getattr(run.without_scheduling, what)
@@ -70,8 +55,12 @@ def _scheduling(runs: dict[str, Ablation]) -> list[Claim]:
         run.bound_cycles <= run.full.cycles < run.without_scheduling.cycles for run in runs.values()
     ]
     return [
-        _count("scheduling-busy", "array-busy cycles and bytes do not depend on the order", same),
-        _count("scheduling-gain", "scheduled: faster than in order, not than its bound", between),
+        _claim.cases(
+            "scheduling-busy", "array-busy cycles and bytes do not depend on the order", same
+        ),
+        _claim.cases(
+            "scheduling-gain", "scheduled: faster than in order, not than its bound", between
+        ),
     ]
 
 
@@ -105,9 +94,11 @@ def _interleaving(runs: dict[str, Ablation]) -> list[Claim]:
         for blocks in (1, 7)
     ]
     return [
-        _count("interleave-busy", "array-busy cycles are the same for I = 1 to 8", same),
-        _count("interleave-law", "adder stalls of OS follow max(L - I, 0) per round", law),
-        _count("interleave-hidden", "full blocks of I >= L tiles have no adder stalls", hidden),
+        _claim.cases("interleave-busy", "array-busy cycles are the same for I = 1 to 8", same),
+        _claim.cases("interleave-law", "adder stalls of OS follow max(L - I, 0) per round", law),
+        _claim.cases(
+            "interleave-hidden", "full blocks of I >= L tiles have no adder stalls", hidden
+        ),
     ]
 
 
@@ -129,10 +120,14 @@ def _pregeneration(runs: dict[str, Ablation]) -> list[Claim]:
     counted.append(sum(run.saved_write_bytes for *_, run in pairs))
     faster = [off.cycles > on.cycles for off, on, _ in pairs]
     return [
-        _count("pregeneration-busy", "array- and vector-busy cycles do not depend on it", same),
+        _claim.cases(
+            "pregeneration-busy", "array- and vector-busy cycles do not depend on it", same
+        ),
         _claim("pregeneration-read", "reads saved by pre-generation", read, counted[0], "B"),
         _claim("pregeneration-write", "writes saved by pre-generation", written, counted[1], "B"),
-        _count("pregeneration-gain", "op after op, pre-generation shortens the iteration", faster),
+        _claim.cases(
+            "pregeneration-gain", "op after op, pre-generation shortens the iteration", faster
+        ),
     ]
 
 
@@ -147,8 +142,12 @@ def _switching(runs: dict[str, Ablation]) -> list[Claim]:
         for run in runs.values()
     ]
     return [
-        _count("switching-busy", "a product keeps the array as its chosen flow alone", as_chosen),
-        _count("switching-gain", "choosing per product is no slower than either flow", faster),
+        _claim.cases(
+            "switching-busy", "a product keeps the array as its chosen flow alone", as_chosen
+        ),
+        _claim.cases(
+            "switching-gain", "choosing per product is no slower than either flow", faster
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hwsim.core.result import Claim
 from hwsim.core.units import ceil_div
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.sat.detail import step_pes, step_tiles
 from hwsim.sat.spec import ArraySpec, SatSpec
 from hwsim.sat.timing import ArrayGemm, gemm_timing
@@ -23,24 +24,12 @@ _STEPPED = {
     "fully-connected-ws": ("ws", ArrayGemm(1, 512, 100)),
 }
 
+_exact = ClaimMaker("sat-", _CONTRACT)
+
 
 def claims() -> list[Claim]:
     """Return the claims of this experiment."""
     return [_peak(), *_stepping(), _sparse_gain(), _hazard()]
-
-
-def _exact(name: str, what: str, simulated: float, reference: float, unit: str) -> Claim:
-    return Claim(
-        id=f"sat-{name}",
-        what=what,
-        simulated=simulated,
-        reference=reference,
-        unit=unit,
-        tolerance=0.0,
-        basis="derived",
-        gated=True,
-        source=_CONTRACT,
-    )
 
 
 def _peak() -> Claim:

@@ -9,13 +9,13 @@ why a large array does not recover all of the gain: what cannot be skipped weigh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.sat_training import BATCH
 from mappers.schedule import schedule_graph
 from models.training import training_graph
@@ -37,6 +37,8 @@ BANDWIDTHS = (12_800_000_000, 25_600_000_000, 51_200_000_000, 102_400_000_000)
 
 _NM = (2, 8)
 _LAW = "roofline: sparsity lowers the work per byte; docs/sat_validation.md"
+
+_claim = ClaimMaker("sat-sweep-", _LAW)
 
 
 @cache
@@ -71,25 +73,11 @@ def claims() -> list[Claim]:
         for side in SIDES
         for slower, faster in pairwise(BANDWIDTHS)
     )
+    what, where = "speed-up of BDWP 2:8", f"({NETWORK}, batch {BATCH})"
     return [
-        _signs("array", "speed-up of BDWP 2:8 falls as the array grows", falls),
-        _signs("bandwidth", "speed-up of BDWP 2:8 recovers with more bandwidth", recovers),
+        _claim.cases("array", f"{what} falls as the array grows {where}", falls),
+        _claim.cases("bandwidth", f"{what} recovers with more bandwidth {where}", recovers),
     ]
-
-
-def _signs(name: str, what: str, holds: Iterable[bool]) -> Claim:
-    cases = list(holds)
-    return Claim(
-        id=f"sat-sweep-{name}",
-        what=f"{what} ({NETWORK}, batch {BATCH})",
-        simulated=sum(cases),
-        reference=len(cases),
-        unit="cases",
-        tolerance=0.0,
-        basis="derived",
-        gated=True,
-        source=_LAW,
-    )
 
 
 def charts() -> list[Chart]:

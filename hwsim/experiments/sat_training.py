@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from hwsim.core.graph import Stage
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
+from hwsim.experiments.claims import ClaimMaker
 from hwsim.report.stages import STAGE_NAMES, stage_of
 from mappers.greedy import Known
 from mappers.schedule import schedule_graph
@@ -47,6 +48,8 @@ METHODS = ("dense", "sr-ste", "sdgp", "sdwp", "bdwp")
 _PATTERNS = ((2, 4), (2, 8), (2, 16))
 _ABSTRACT = "Fang et al. 2023, abstract"
 _COUNTED = "counted from layer shapes"
+
+_claim = ClaimMaker("sat-train-", _COUNTED)
 
 
 @dataclass(frozen=True)
@@ -114,32 +117,9 @@ def claims() -> list[Claim]:
 
 
 def _headline() -> Claim:
-    return Claim(
-        id="sat-train-bdwp-2:8-mean",
-        what="mean speed-up of BDWP 2:8 over dense training on five networks, batch 512",
-        simulated=_mean_speedup("bdwp"),
-        reference=1.75,
-        unit="x",
-        tolerance=0.05,
-        basis="published",
-        gated=True,
-        source=_ABSTRACT,
-    )
-
-
-def _count(name: str, what: str, holds: list[bool]) -> Claim:
-    """Return a claim that every one of ``holds`` is true, as a count."""
-    return Claim(
-        id=f"sat-train-{name}",
-        what=what,
-        simulated=sum(holds),
-        reference=len(holds),
-        unit="cases",
-        tolerance=0.0,
-        basis="derived",
-        gated=True,
-        source=_COUNTED,
-    )
+    what = "mean speed-up of BDWP 2:8 over dense training on five networks, batch 512"
+    found = _mean_speedup("bdwp")
+    return _claim("bdwp-2:8-mean", what, found, 1.75, "x", 0.05, "published", _ABSTRACT)
 
 
 def _bounds() -> list[Claim]:
@@ -153,8 +133,10 @@ def _bounds() -> list[Claim]:
         for fewer, more in zip(_PATTERNS, _PATTERNS[1:], strict=False)
     ]
     return [
-        _count("below-bound", "BDWP faster than its multiply-accumulates allow: never", below),
-        _count("monotone", "mean speed-up of BDWP rises from 2:4 to 2:8 to 2:16", rises),
+        _claim.cases(
+            "below-bound", "BDWP faster than its multiply-accumulates allow: never", below
+        ),
+        _claim.cases("monotone", "mean speed-up of BDWP rises from 2:4 to 2:8 to 2:16", rises),
     ]
 
 
@@ -166,24 +148,15 @@ def _orders() -> list[Claim]:
         for method in single
     ]
     return [
-        _count("order", "dense < one sparse stage < BDWP, in every network", order),
+        _claim.cases("order", "dense < one sparse stage < BDWP, in every network", order),
         *(_one_sparse_stage(method) for method in single),
     ]
 
 
 def _one_sparse_stage(method: str) -> Claim:
     """One of three stages at a quarter of the work: 1.25 to 1.33 expected."""
-    return Claim(
-        id=f"sat-train-{method}-2:8-mean",
-        what=f"mean speed-up of {method.upper()} 2:8 over dense training lies in 1.25 to 1.33",
-        simulated=_mean_speedup(method),
-        reference=1.29,
-        unit="x",
-        tolerance=0.04 / 1.29,
-        basis="derived",
-        gated=True,
-        source=_COUNTED,
-    )
+    what = f"mean speed-up of {method.upper()} 2:8 over dense training lies in 1.25 to 1.33"
+    return _claim(f"{method}-2:8-mean", what, _mean_speedup(method), 1.29, "x", 0.04 / 1.29)
 
 
 def _same_weight_gradients() -> Claim:
@@ -193,7 +166,7 @@ def _same_weight_gradients() -> Claim:
         for network in NETWORKS
         for method in METHODS
     ]
-    return _count("same-wu", "weight gradients take equal cycles under every method", same)
+    return _claim.cases("same-wu", "weight gradients take equal cycles under every method", same)
 
 
 def charts() -> list[Chart]:
