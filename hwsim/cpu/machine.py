@@ -91,7 +91,7 @@ class CpuMachine(Machine):
         return self._estimate(graph.tensors[op.output].elems, 0)
 
     def _estimate(self, macs: int, weight_bytes: int) -> OpEstimate:
-        compute = -(-macs // 4)
+        compute = ceil_div(macs, 4)
         memory = ceil_div(weight_bytes, 64) * self.spec.memory_transfer_cycles(256) // 256
         cycles = max(compute, memory)
         return OpEstimate(cycles, compute, memory, weight_bytes, 0, macs)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
 
 __all__ = ["MAX_BYTES", "MemoryMap", "SparseArrays", "transposed"]
 
@@ -59,7 +60,7 @@ class MemoryMap:
             If all arrays together exceed what a run may hold.
         """
         address = self._end
-        self._end += -(-max(size_bytes, 1) // 64) * 64
+        self._end += 64 * ceil_div(max(size_bytes, 1), 64)
         if self._end > MAX_BYTES:
             raise InputError(f"memory for {name}", f"at most {MAX_BYTES} bytes", str(self._end))
         self._places[name] = (address, size_bytes)
@@ -86,7 +87,7 @@ class MemoryMap:
 
     def image(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Return int64[words] holding ``values`` at their places and zeros elsewhere."""
-        memory = np.zeros(-(-self._end // 8), np.int64)
+        memory = np.zeros(ceil_div(self._end, 8), np.int64)
         for name, array in values.items():
             place, size = self._places[name]
             if array.nbytes > size:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hwsim.core.units import ceil_div
 from hwsim.piuma.isa import BLOCK, THREAD, Assembler, Label, Register
 from hwsim.piuma.memory_map import SparseArrays
 from hwsim.piuma.spec import PiumaSpec
@@ -36,7 +37,7 @@ def blocks_at(spec: PiumaSpec) -> int:
 
     They share no line of a cache, as the threads' are read before the blocks' are complete.
     """
-    return -(-8 * max(1, spec.mtp_threads) // 64) * 64
+    return 64 * ceil_div(8 * max(1, spec.mtp_threads), 64)
 
 
 def counts_bytes(spec: PiumaSpec) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
 from hwsim.piuma.spec import PiumaSpec
 
 __all__ = ["FACTOR", "SmashLayout", "smash_layout"]
@@ -136,7 +137,7 @@ def _range_columns(spec: PiumaSpec, version: int, slots: int, room: int) -> int:
 def _half_bytes(spec: PiumaSpec, slots: int, counters: int, halves: int) -> int:
     """Return the bytes of counters, table and fragments, whole lines."""
     fragments = 12 * max(1, slots * spec.smash.load_percent // 100) if halves == 2 else 0
-    return -(-(counters + 16 * slots + fragments) // 64) * 64
+    return 64 * ceil_div(counters + 16 * slots + fragments, 64)
 
 
 def _most_slots(spec: PiumaSpec, room: int, counters: int, halves: int) -> int:

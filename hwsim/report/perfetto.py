@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError, reason_of
 from hwsim.core.result import Trace
+from hwsim.core.units import ceil_div
 
 __all__ = ["write_trace"]
 
@@ -180,7 +181,7 @@ def _bind_flows(trace: Trace, lanes: _Lanes, clock_hz: int) -> _Flows:
         consumer[taken] = np.where(place < len(mine), mine[inside], -1)
     rows = np.flatnonzero((producer >= 0) & (consumer >= 0))
     made, used = producer[rows], consumer[rows]
-    lead = max(1, -(-FLOW_LEAD_NS * clock_hz // 10**9))
+    lead = max(1, ceil_div(FLOW_LEAD_NS * clock_hz, 10**9))
     start = np.maximum(trace.events["start"][made], trace.events["end"][made] - lead)
     finish = trace.events["start"][used].astype(np.int64)
     ordered = start <= finish

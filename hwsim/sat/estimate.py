@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hwsim.components.engine import EngineRun
 from hwsim.core.program import Program
 from hwsim.core.result import STALL_REASONS, UnitStats
+from hwsim.core.units import ceil_div
 from hwsim.sat.isa import MEMORY_UNITS, UNITS
 from hwsim.sat.spec import SatSpec
 
@@ -88,7 +89,7 @@ def _memory_cycles(moved: np.ndarray, spec: SatSpec) -> np.ndarray:
     if spec.memory.model == "ideal":
         return np.zeros_like(moved)
     rate = spec.memory_bytes_per_cycle
-    return -(-moved * rate.denominator // rate.numerator)
+    return ceil_div(moved * rate.denominator, rate.numerator)
 
 
 def _attribute_rest(accounts: np.ndarray, total: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.graph import Op, Operand, OpKind
+from hwsim.core.units import ceil_div
 from models.onnx_import.state import ImportState, Node, UnsupportedError, handles
 
 __all__ = ["fold_batch_norm", "same_pads"]
@@ -32,7 +33,7 @@ def window(node: Node, spatial: Shape, kernel: Shape) -> dict[str, list[int]]:
     auto = node.attrs.get("auto_pad", "NOTSET")
     if auto.startswith("SAME"):
         for axis in range(rank):
-            windows = -(-spatial[axis] // strides[axis])
+            windows = ceil_div(spatial[axis], strides[axis])
             span = (windows - 1) * strides[axis] + dilations[axis] * (kernel[axis] - 1) + 1
             begin, end = same_pads(span - spatial[axis], upper=auto == "SAME_UPPER")
             pads[axis], pads[rank + axis] = begin, end

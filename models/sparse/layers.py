@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from hwsim.core.graph import OpGraph, OpKind
+from hwsim.core.units import ceil_div
 from models.sparse.chain import Chain, Matrix, pattern, require_square
 
 __all__ = ["block_rows", "gcn_graph", "mlp_graph", "normalised"]
@@ -55,7 +56,7 @@ def gcn_graph(
 
 def block_rows(matrix: Matrix, block: int) -> sparse.bsr_array:
     """Return ``matrix`` in blocks of ``block`` x ``block``, padded with zeros."""
-    rows, cols = (-(-extent // block) * block for extent in matrix.shape)
+    rows, cols = (block * ceil_div(extent, block) for extent in matrix.shape)
     end = np.full(rows - matrix.shape[0], matrix.indptr[-1])
     parts = (matrix.data, matrix.indices, np.concatenate([matrix.indptr, end]))
     padded = sparse.csr_array(parts, shape=(rows, cols))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
 from hwsim.cpu import golden
 from hwsim.cpu.execute.calls import (
     Call,
@@ -142,7 +143,7 @@ def _zero_blocks(
     extents: tuple[int, ...], nr: int, shape: TrialShape, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Return which weights are zero, whole blocks of ``nr`` output channels at a time."""
-    zero = rng.random((-(-extents[0] // nr), extents[1])) < shape.sparsity
+    zero = rng.random((ceil_div(extents[0], nr), extents[1])) < shape.sparsity
     return np.repeat(zero, nr, axis=0)[: extents[0]]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
 from hwsim.cpu.microkernel.ir import Kernel, KernelBuilder, Reg
 from hwsim.cpu.microkernel.target import Target
 
@@ -41,7 +42,7 @@ def pack_dense(
     Channels beyond ``co`` are zero.
     """
     co, k = weights.shape
-    blocks = -(-co // BLOCK)
+    blocks = ceil_div(co, BLOCK)
     padded = np.zeros((blocks * BLOCK, k + 1), dtype=np.float32)
     padded[:co, 0] = 0 if bias is None else bias
     padded[:co, 1:] = weights

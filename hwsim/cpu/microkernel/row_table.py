@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
+from hwsim.core.units import ceil_div
 
 __all__ = ["TAPS_PER_PASS", "depthwise_passes", "depthwise_table", "igemm_table", "tap_places"]
 
@@ -81,7 +82,7 @@ def _tile_steps(tiles: Places, at: Places, depth: int) -> Places:
 
 def depthwise_passes(taps: int) -> tuple[int, ...]:
     """Return the taps of each pass over the channels of a pixel, at most nine."""
-    count = -(-taps // TAPS_PER_PASS)
+    count = ceil_div(taps, TAPS_PER_PASS)
     return tuple(taps // count + (turn < taps % count) for turn in range(count))
 
 
