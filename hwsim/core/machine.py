@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,6 +23,7 @@ from hwsim.core.mapping import Mapping as OpMapping
 from hwsim.core.program import Program
 from hwsim.core.registry import REGISTRY
 from hwsim.core.result import Result
+from hwsim.core.spec_errors import spec_error
 from hwsim.core.trace import TraceSink
 
 __all__ = [
@@ -69,14 +70,7 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "spec"
-            if first["type"] == "extra_forbidden":
-                known = known_keys(cls)
-                raise SpecError(where, "a known key", f"{where}{nearest(where, known)}") from None
-            if first["type"] == "value_error":
-                raise _of_validator(".".join(str(x) for x in first["loc"]), first) from None
-            raise SpecError(where, _need(first), repr(first.get("input"))) from None
+            raise spec_error(error, known_keys(cls)) from None
 
     def override(self, settings: Iterable[str]) -> Self:
         """Return a copy with ``key=value`` texts applied (dotted keys, TOML values)."""
@@ -93,47 +87,6 @@ class Spec(BaseModel):
         merged = self.model_dump()
         _lay_over(merged, values)
         return type(self).build(merged)
-
-
-_NEEDS = {
-    "bool": "true or false",
-    "dict": "a table of keys",
-    "finite": "a finite number",
-    "float": "a number",
-    "int": "an integer",
-    "model": "a table of keys",
-    "string": "a text",
-}
-"""What pydantic's type errors ask for, by the first word of their name."""
-
-
-def _need(error: Mapping[str, Any]) -> str:
-    """Return what a pydantic error asks for, in the words of our own errors."""
-    limits = error.get("ctx", {})
-    if error["type"] == "greater_than_equal":
-        return f"at least {limits['ge']}"
-    if error["type"] == "less_than_equal":
-        return f"at most {limits['le']}"
-    if error["type"] == "greater_than":
-        return f"more than {limits['gt']}"
-    if error["type"] == "less_than":
-        return f"less than {limits['lt']}"
-    if error["type"] == "literal_error":
-        known = str(limits["expected"])
-        return f"one of {known.replace(' or ', ', ')}" if " or " in known else known
-    if error["type"] == "missing":
-        return "a value"
-    return _NEEDS.get(error["type"].partition("_")[0], str(error["msg"]))
-
-
-def _of_validator(where: str, error: Mapping[str, Any]) -> SpecError:
-    """Return a spec's own complaint, ``KEY: need X, found Y`` of the part at ``where``."""
-    text = str(error["ctx"]["error"])
-    key, has_need, rest = text.partition(": need ")
-    need, has_found, found = rest.rpartition(", found ")
-    if not has_need or not has_found:
-        return SpecError(where or "spec", text, repr(error.get("input")))
-    return SpecError(".".join(part for part in (where, key) if part), need, found)
 
 
 def load_spec_values(path: Path) -> dict[str, Any]:
@@ -240,24 +193,31 @@ class Bounds:
 
 
 class Machine(ABC):
-    """One accelerator. Everything above this line of the import graph talks only to this."""
+    """One accelerator. Everything above this line of the import graph talks only to this.
+
+    ``spec_class`` describes it, ``named_specs`` are its presets, the first of them the default.
+    """
 
     name: str
     compute_unit: str
+    spec_class: ClassVar[type[Spec]]
+    named_specs: ClassVar[Mapping[str, Spec]]
 
     def __init__(self, spec: Spec, preset: str) -> None:
         self.spec = spec
         self.preset = preset
 
     @classmethod
-    @abstractmethod
     def presets(cls) -> dict[str, Spec]:
         """Return the named specs; the first is the default."""
+        return dict(cls.named_specs)
 
     @classmethod
-    @abstractmethod
-    def from_spec(cls, spec: Spec, preset: str) -> Machine:
+    def from_spec(cls, spec: Spec, preset: str) -> Self:
         """Return the machine for ``spec`` (derived from ``preset``)."""
+        if not isinstance(spec, cls.spec_class):
+            raise InputError("spec", f"a {cls.spec_class.__name__}", type(spec).__name__)
+        return cls(spec, preset)
 
     @property
     @abstractmethod

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ __all__ = [
     "Trace",
     "UnitStats",
     "empty_stalls",
+    "tool_versions",
 ]
 
 SCHEMA_VERSION = "1.0"
@@ -125,6 +128,23 @@ class Stats:
     bytes: dict[str, dict[str, int]]
     energy_by_component_pj: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of_layers(
+        cls, cycles: int, units: dict[str, UnitStats], layers: Sequence[LayerResult]
+    ) -> Stats:
+        """Return the sums over ``layers``, whose units took ``cycles``; energy is not counted."""
+        moved: dict[str, dict[str, int]] = {}
+        for layer in layers:
+            for level, counts in layer.bytes.items():
+                into = moved.setdefault(level, {"read": 0, "write": 0})
+                for direction, count in counts.items():
+                    into[direction] += count
+        macs, issued_macs, useful_macs = (
+            sum(getattr(layer, name) for layer in layers)
+            for name in ("macs", "issued_macs", "useful_macs")
+        )
+        return cls(cycles, units, macs, issued_macs, useful_macs, moved)
+
     @property
     def energy_pj(self) -> float:
         """Return the total energy in picojoules."""
@@ -168,6 +188,16 @@ class Provenance:
     program_hash: str
     seed: int
     versions: dict[str, str]
+
+    @classmethod
+    def of(cls, spec_hash: str, program_hash: str) -> Provenance:
+        """Return what these versions made of a spec and a program; nothing was random."""
+        return cls(spec_hash, program_hash, 0, tool_versions())
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions that can influence a result."""
+    return {name: metadata.version(name) for name in ("hwsim", "numpy", "numba")}
 
 
 @dataclass

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.graph import SPARSE_KINDS, Op, OpGraph, OpKind
-from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
+from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result
@@ -33,16 +33,8 @@ class CpuMachine(Machine):
     name = "cpu"
     compute_unit = "slot0"
     spec: CpuSpec
-
-    @classmethod
-    def presets(cls) -> dict[str, Spec]:
-        return dict(PRESETS)
-
-    @classmethod
-    def from_spec(cls, spec: Spec, preset: str) -> CpuMachine:
-        if not isinstance(spec, CpuSpec):
-            raise InputError("spec", "a CpuSpec", type(spec).__name__)
-        return cls(spec, preset)
+    spec_class = CpuSpec
+    named_specs = PRESETS
 
     @property
     def clock_hz(self) -> int:

@@ -7,7 +7,6 @@ The network starts with empty caches.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,14 +141,8 @@ def _to_result(
     ]
     counts = {name: sum(run.counts[name] for run in runs) for name in COUNT_NAMES}
     slots = np.sum([run.slots for run in runs], axis=0)
-    stats = Stats(
-        cycles=runs[-1].end_cycle,
-        units={f"slot{i}": UnitStats.from_account(account) for i, account in enumerate(slots)},
-        macs=sum(layer.macs for layer in layers),
-        issued_macs=sum(layer.issued_macs for layer in layers),
-        useful_macs=sum(layer.useful_macs for layer in layers),
-        bytes=layer_bytes(counts, spec),
-    )
+    units = {f"slot{i}": UnitStats.from_account(account) for i, account in enumerate(slots)}
+    stats = Stats.of_layers(runs[-1].end_cycle, units, layers)
     instructions = sum(run.instructions for run in runs)
     stats.energy_by_component_pj = run_energy(
         counts, instructions, stats.issued_macs, stats.cycles, spec, dram
@@ -163,7 +156,7 @@ def _to_result(
         peak_macs_per_cycle=peak_macs_per_cycle(spec),
         stats=stats,
         layers=layers,
-        provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
+        provenance=Provenance.of(spec.spec_hash(), program.program_hash()),
         notes=list(program.meta["notes"]),
         extra={
             "instructions": instructions,
@@ -181,12 +174,3 @@ def peak_macs_per_cycle(spec: CpuSpec) -> int:
     pipe = load_pipeline(spec.core.rules)
     mask, cycles = pipe.rules["fma_q"].uses[0]
     return 4 * mask.bit_count() // cycles
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions that can influence a result."""
-    return {
-        "hwsim": metadata.version("hwsim"),
-        "numpy": np.__version__,
-        "numba": metadata.version("numba"),
-    }

@@ -104,8 +104,8 @@ def write_report(
 
     ``charts`` are figures of the overview; ``unchecked`` says what was not checked, and why.
     """
+    from hwsim.core.result import tool_versions
     from hwsim.report.report import Report
-    from hwsim.sat.sim import tool_versions
 
     report = Report(
         results=[result.to_json() for result in results],

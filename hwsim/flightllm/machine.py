@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwsim.core.area import AreaDesign
 from hwsim.core.errors import InputError, MappingError
 from hwsim.core.graph import Op, OpGraph, OpKind
-from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
+from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result, Stats
@@ -50,16 +50,8 @@ class FlightMachine(Machine):
     name = "flightllm"
     compute_unit = "mv"
     spec: FlightSpec
-
-    @classmethod
-    def presets(cls) -> dict[str, Spec]:
-        return dict(PRESETS)
-
-    @classmethod
-    def from_spec(cls, spec: Spec, preset: str) -> FlightMachine:
-        if not isinstance(spec, FlightSpec):
-            raise InputError("spec", "a FlightSpec", type(spec).__name__)
-        return cls(spec, preset)
+    spec_class = FlightSpec
+    named_specs = PRESETS
 
     @property
     def clock_hz(self) -> int:

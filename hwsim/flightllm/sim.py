@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -284,19 +283,7 @@ def _to_result(
     accounts: _Accounts,
 ) -> Result:
     spec = machine.spec
-    total = {level: dict(moved) for level, moved in _NOTHING.items()}
-    for one in placed:
-        for level, moved in one.moved.items():
-            for direction, count in moved.items():
-                total[level][direction] += count
-    stats = Stats(
-        cycles=accounts.end,
-        units=accounts.units,
-        macs=sum(layer.macs for layer in layers),
-        issued_macs=sum(layer.issued_macs for layer in layers),
-        useful_macs=sum(layer.useful_macs for layer in layers),
-        bytes=total,
-    )
+    stats = Stats.of_layers(accounts.end, accounts.units, layers)
     dram = [one.dram for one in placed if one.dram is not None]
     stats.energy_by_component_pj = run_energy(stats, spec, dram)
     return Result(
@@ -308,11 +295,7 @@ def _to_result(
         peak_macs_per_cycle=spec.peak_macs_per_cycle,
         stats=stats,
         layers=layers,
-        provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
+        provenance=Provenance.of(spec.spec_hash(), program.program_hash()),
         notes=[*program.meta["notes"], *capacity_notes(program, spec)],
         extra=run_extra(program, stats, layers, spec) | command_counts(dram),
     )
-
-
-def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("hwsim", "numpy", "numba")}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwsim.core.errors import InputError
 from hwsim.core.graph import Op, OpGraph
-from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
+from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result, Stats
@@ -33,16 +33,8 @@ class PiumaMachine(Machine):
     name = "piuma"
     compute_unit = "b0.mtp0"
     spec: PiumaSpec
-
-    @classmethod
-    def presets(cls) -> dict[str, Spec]:
-        return dict(PRESETS)
-
-    @classmethod
-    def from_spec(cls, spec: Spec, preset: str) -> PiumaMachine:
-        if not isinstance(spec, PiumaSpec):
-            raise InputError("spec", "a PiumaSpec", type(spec).__name__)
-        return cls(spec, preset)
+    spec_class = PiumaSpec
+    named_specs = PRESETS
 
     @property
     def clock_hz(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,7 +159,6 @@ def _to_result(machine: PiumaMachine, program: ThreadProgram, runs: list[_OpRun]
     layers: list[LayerResult] = []
     now = 0
     units: dict[str, UnitStats] = {}
-    moved: dict[str, dict[str, int]] = {}
     for fact, run in zip(program.meta["ops"], runs, strict=True):
         pipelines = {name: unit for name, unit in run.units.items() if "tp" in name}
         busiest = max(pipelines, key=lambda name: pipelines[name].busy)
@@ -181,18 +179,7 @@ def _to_result(machine: PiumaMachine, program: ThreadProgram, runs: list[_OpRun]
         now += run.cycles
         for name, unit in run.units.items():
             _add_unit(units.setdefault(name, UnitStats()), unit)
-        for level, parts in run.counts.bytes.items():
-            into = moved.setdefault(level, {"read": 0, "write": 0})
-            for direction, count in parts.items():
-                into[direction] += count
-    stats = Stats(
-        cycles=now,
-        units=units,
-        macs=sum(layer.macs for layer in layers),
-        issued_macs=sum(layer.issued_macs for layer in layers),
-        useful_macs=sum(layer.useful_macs for layer in layers),
-        bytes=moved,
-    )
+    stats = Stats.of_layers(now, units, layers)
     counts = [run.counts for run in runs]
     stats.energy_by_component_pj = run_energy(stats, counts, spec)
     return Result(
@@ -204,7 +191,7 @@ def _to_result(machine: PiumaMachine, program: ThreadProgram, runs: list[_OpRun]
         peak_macs_per_cycle=spec.peak_macs_per_cycle,
         stats=stats,
         layers=layers,
-        provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, _versions()),
+        provenance=Provenance.of(spec.spec_hash(), program.program_hash()),
         notes=list(program.meta["notes"]),
         extra={
             "memory_bytes_per_cycle": float(spec.dram_bytes_per_cycle * spec.blocks),
@@ -219,12 +206,3 @@ def _add_unit(total: UnitStats, more: UnitStats) -> None:
     total.idle += more.idle
     for reason, cycles in more.stall.items():
         total.stall[reason] += cycles
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions that can influence a result."""
-    return {
-        "hwsim": metadata.version("hwsim"),
-        "numpy": np.__version__,
-        "numba": metadata.version("numba"),
-    }

@@ -12,7 +12,7 @@ from hwsim.core.area import AreaDesign
 from hwsim.core.errors import InputError
 from hwsim.core.gemm import GEMM_KINDS
 from hwsim.core.graph import SPARSE_KINDS, Op, OpGraph, OpKind
-from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate, Spec
+from hwsim.core.machine import Bounds, Capabilities, Machine, OpEstimate
 from hwsim.core.mapping import Mapping
 from hwsim.core.program import Program
 from hwsim.core.result import Result, Stats
@@ -38,16 +38,8 @@ class SatMachine(Machine):
     name = "sat"
     compute_unit = "stce"
     spec: SatSpec
-
-    @classmethod
-    def presets(cls) -> dict[str, Spec]:
-        return dict(PRESETS)
-
-    @classmethod
-    def from_spec(cls, spec: Spec, preset: str) -> SatMachine:
-        if not isinstance(spec, SatSpec):
-            raise InputError("spec", "a SatSpec", type(spec).__name__)
-        return cls(spec, preset)
+    spec_class = SatSpec
+    named_specs = PRESETS
 
     @property
     def clock_hz(self) -> int:

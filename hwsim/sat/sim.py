@@ -8,10 +8,8 @@ split over the graph's ops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.components.dram import MemoryParameters
@@ -114,14 +112,7 @@ def _to_result(machine: SatMachine, program: Program, run: EngineRun) -> Result:
             )
         )
         before = end
-    stats = Stats(
-        cycles=run.cycles,
-        units=run.units,
-        macs=sum(layer.macs for layer in layers),
-        issued_macs=sum(layer.issued_macs for layer in layers),
-        useful_macs=sum(layer.useful_macs for layer in layers),
-        bytes=_sum_bytes(layers),
-    )
+    stats = Stats.of_layers(run.cycles, run.units, layers)
     dram = [run.dram] if run.dram is not None else []
     stats.energy_by_component_pj = run_energy(stats, lane_cycles(program), spec, dram)
     return Result(
@@ -133,7 +124,7 @@ def _to_result(machine: SatMachine, program: Program, run: EngineRun) -> Result:
         peak_macs_per_cycle=spec.peak_macs_per_cycle,
         stats=stats,
         layers=layers,
-        provenance=Provenance(spec.spec_hash(), program.program_hash(), 0, tool_versions()),
+        provenance=Provenance.of(spec.spec_hash(), program.program_hash()),
         trace=run.trace,
         notes=list(program.meta["notes"]),
         extra={
@@ -142,22 +133,3 @@ def _to_result(machine: SatMachine, program: Program, run: EngineRun) -> Result:
             "spec": spec.model_dump(mode="json"),
         },
     )
-
-
-def _sum_bytes(layers: list[LayerResult]) -> dict[str, dict[str, int]]:
-    total: dict[str, dict[str, int]] = {}
-    for layer in layers:
-        for level, moved in layer.bytes.items():
-            into = total.setdefault(level, {"read": 0, "write": 0})
-            for direction, count in moved.items():
-                into[direction] += count
-    return total
-
-
-def tool_versions() -> dict[str, str]:
-    """Return the versions that can influence a result."""
-    return {
-        "hwsim": metadata.version("hwsim"),
-        "numpy": np.__version__,
-        "numba": metadata.version("numba"),
-    }
