@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from hwsim.cli.files import read_text, write_text
 from hwsim.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from hwsim.cpu.execute.calls import Call
@@ -98,6 +98,8 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Run a kernel on a random layer and compare its output with the golden model."""
+    import numpy as np
+
     from hwsim.cpu.execute.trial import TrialShape, draw_trial
     from hwsim.cpu.microkernel.target import find_target
 

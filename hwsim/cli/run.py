@@ -28,7 +28,9 @@ SpecFile = Annotated[Path | None, typer.Option("--spec", help="TOML, JSON or SCA
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="key=value over --spec, e.g. array.rows=64.")
 ]
-Dataflow = Annotated[str, typer.Option("--dataflow", help="auto, ws, os or is.")]
+Dataflow = Annotated[
+    str, typer.Option("--dataflow", help="auto, or one that `hwsim machines` lists, as ws, os.")
+]
 Sparsity = Annotated[
     str,
     typer.Option(
@@ -262,7 +264,7 @@ def compare(
     json_out: JsonOut = None,
     report: ReportDir = None,
 ) -> int:
-    """Simulate one model on several machines (``name`` or ``name:preset``)."""
+    """Simulate one model on several machines, each NAME or NAME:PRESET."""
     from hwsim.experiments.pipeline import RunRequest
     from hwsim.experiments.runs import execute_all, write_report
 

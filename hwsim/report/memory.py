@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwsim.core.errors import InputError, reason_of
 from hwsim.report.canvas import Chart, draw_chart
 from hwsim.report.pages import render_memory
 from hwsim.report.palette import LOOKS, Theme
@@ -94,9 +95,14 @@ def _latency_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Chart:
 def write_memory(document: Mapping[str, Any], provenance: Mapping[str, Any], folder: Path) -> Path:
     """Write ``memory.json`` and ``index.html`` into ``folder`` and return the page.
 
-    Each file is written whole under a temporary name first.
+    Each file is written whole under a temporary name first. Raises :class:`InputError` if there is
+    no such folder and none can be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = f"{folder}: {reason_of(error)}"
+        raise InputError("report folder", "a writable folder", found) from None
     files = {
         "memory.json": json.dumps(document, indent=1),
         "index.html": render_memory(document, provenance, memory_charts(document)),

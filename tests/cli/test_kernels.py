@@ -220,7 +220,7 @@ def test_any_loop_is_timed(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("missing.s",), "FILE"),
+        (("missing.s",), "missing.s"),
         (("-", "--rules", "z80"), "core.rules"),
         (("-",), "loop:1"),
     ],
