@@ -52,7 +52,7 @@ def word_limit(spec: SramSpec, pattern: str) -> tuple[float, str]:
     if name == "stride" and number.isdecimal() and len(number) < 19:
         step = int(number)
         used = banks // gcd(step, banks) if spec.bank_selection == "interleave" else banks
-        return _least(ports, used * per_bank, f"{used} banks")
+        return _least(ports, used * per_bank, f"{used} bank{'s' * (used > 1)}")
     if pattern == "random":
         met = banks * (1 - (1 - 1 / banks) ** ports)
         return _least(ports, met * per_bank, "banks met at random")

@@ -15,28 +15,9 @@ from models.build import GraphBuilder, with_random_weights
 from models.training import training_graph
 from models.training_reference import Sgd, compact_weights, execute_iteration, keep_largest
 from models.zoo import load_model
+from tests.models.double_precision import PLAIN, double_precision, random_inputs
 
 Array = NDArray[Any]
-
-# One step of plain descent with rate 1 moves a weight by exactly its gradient.
-PLAIN = Sgd(learning_rate=1.0, momentum=0.0)
-
-
-def double_precision(graph: OpGraph, rng: np.random.Generator) -> OpGraph:
-    """Return ``graph`` with every tensor float64 and random weights of deviation 0.5."""
-    tensors = [t.model_copy(update={"dtype": "float64"}) for t in graph.tensors.values()]
-    weights = {
-        o.tensor: 0.5 * rng.standard_normal(graph.tensors[o.tensor].shape) + 0.1
-        for op in graph.ops()
-        for o in op.inputs
-        if o.role is Role.WEIGHT
-    }
-    return OpGraph(graph.name, list(graph.ops()), tensors, graph.inputs, graph.outputs, weights)
-
-
-def random_inputs(graph: OpGraph, rng: np.random.Generator) -> dict[str, Array]:
-    return {name: rng.standard_normal(graph.tensors[name].shape) for name in graph.inputs}
-
 
 NM = (2, 4)
 
