@@ -35,7 +35,7 @@ CLOCK_NUM, CLOCK_DEN, PATH_CYCLES, CL, CWL, BL, REFRESH_INTERVAL, IS_PER_BANK = 
 IS_FCFS, IS_CLOSED, HIGH, LOW, WRITE_AGE, IS_HASHED, HAS_TRACE, MAX_TRACE = range(8, 16)
 RANKS, GROUPS, BANKS, BANKS_PER_RANK, BURST_BYTES, BURSTS, MARKS, HAS_REFRESH = range(16, 24)
 READ_ENTRIES, WRITE_ENTRIES = 24, 25  # capacity of each controller's queues, by kind
-BURST_SHIFT, BANK_SHIFT, CONTROLLER_SHIFT, PSEUDO_CHANNELS = range(26, 30)  # BANK: of a controller
+BURST_SHIFT, CONTROLLER_SHIFT, PSEUDO_CHANNELS = 26, 28, 29
 DRAINS_TO_LEVEL, ACTIVATED_FIRST, WINDOW_CLOCKS, BUS_MATES = range(30, 34)  # ranks of a channel
 # What changes as a whole. PENDING_*: the next burst to enter the queues, already decoded, by kind.
 NOW, LIVE, FREE_REQUESTS, SEQUENCE, HAS_ROOM, TRACED, BURSTS_DONE = range(34, 41)
@@ -87,11 +87,12 @@ CONTROLLER_RANK, SOONEST_DUE, CHANNEL_RANK, TURNAROUNDS, COUNTS = range(15, 20)
 OUTCOMES = COUNTS + N_COMMANDS
 MORE_COLUMNS = OUTCOMES + 6
 """Columns from here on are those of arrival_state.py."""
-# Slots: banks with queued entries. Age of the burst with the class of the command; the clock at
-# which the bank's own rules allow it; where group and rank say when theirs do; bank, command.
+# Slots: banks with queued entries. Age of the burst with the class of the command, below it the
+# slot's place (NEVER: the slot is free); the clock at which the bank's own rules allow it; where
+# group and rank say when theirs do; bank, command, entry.
 SLOT_WIDTH = 8
-PLACE_BITS = 7  # below KEY, filled with the slot's place when slots are compared
-KEY, OWN_READY, GROUP_WORD, RANK_WORD, SLOT_BANK, NEED = range(6)
+PLACE_BITS = 7  # the place below KEY
+KEY, OWN_READY, GROUP_WORD, RANK_WORD, SLOT_BANK, NEED, SLOT_ENTRY = range(7)
 # Entries.
 ENTRY_WIDTH = 8
 ROW, NEXT, PREVIOUS, REQUEST, ORDER, OUTCOME = range(6)

@@ -255,8 +255,10 @@ def dram_submit(s, requester, tag, address, size_bytes, kind, t):
     s[LIVE] += 1
     s[FREE_REQUESTS] -= 1
     kind = as_index(kind)
+    is_first = s[FEED + kind] == 0  # others wait for room
     append(s, FEED + kind, FEED_LAST + kind, request)
-    feed(s, kind, clock)
+    if is_first:
+        feed(s, kind, clock)
 
 
 @njit_inline

@@ -33,6 +33,7 @@ from hwsim.components.dram.layout import (
     KIND,
     MISS,
     NEED,
+    NEVER,
     NEXT,
     NONE,
     OLDEST_HIT,
@@ -57,6 +58,7 @@ from hwsim.components.dram.layout import (
     SEQUENCE,
     SLOT,
     SLOT_BANK,
+    SLOT_ENTRY,
     SLOT_WIDTH,
     SLOTS,
     TAIL,
@@ -144,12 +146,14 @@ def write_slot(s, c, bank):
         s[c + SLOTS] += 1
         s[bank + SLOT] = slot
     slot, need = as_index(slot), as_index(need)
-    s[slot + KEY] = (key + s[as_index(e) + ORDER]) << PLACE_BITS
+    place = (slot - s[c + FIRST_SLOT]) // SLOT_WIDTH
+    s[slot + KEY] = (key + s[as_index(e) + ORDER]) << PLACE_BITS | place
     s[slot + OWN_READY] = s[bank + need]
     s[slot + GROUP_WORD] = s[bank + BANK_GROUP] + need
     s[slot + RANK_WORD] = s[bank + BANK_RANK] + need
     s[slot + SLOT_BANK] = bank
     s[slot + NEED] = need
+    s[slot + SLOT_ENTRY] = e
 
 
 @njit_inline
@@ -162,9 +166,11 @@ def give_back(s, c, bank):
     s[c + SLOTS] -= 1
     slot, last = as_index(slot), as_index(s[c + FIRST_SLOT] + s[c + SLOTS] * SLOT_WIDTH)
     if slot != last:
-        for column in range(SLOT_WIDTH - 2):
+        for column in range(SLOT_ENTRY + 1):
             s[slot + column] = s[last + column]
+        s[slot + KEY] -= (last - slot) // SLOT_WIDTH
         s[as_index(s[last + SLOT_BANK]) + SLOT] = slot
+    s[last + KEY] = NEVER
 
 
 @njit_apart

@@ -120,7 +120,7 @@ def _pieces(device: Device, controller: Controller) -> NDArray[np.int64]:
     rows = [
         [shift, mask, low + into[FIELDS[field]]]
         for field, shift, mask, low in parse_mapping(device, word).tolist()
-        if FIELDS[field] != "Co"
+        if FIELDS[field] != "Co" and mask > 0
     ]
     return np.array(rows, np.int64).reshape(-1, layout.PIECE_WIDTH)
 
@@ -182,3 +182,8 @@ def fill_gaps(words: NDArray[np.int64], device: Device, rules: Iterable[Rule]) -
             continue
         for relation in [other_rank] if rule.is_sibling else related[rule.level]:
             gaps[first, relation, second] = max(gaps[first, relation, second], rule.latency)
+    # timing_kernels.py relies on it that only an activate holds back these.
+    columns, rows = slice(layout.RD, layout.RDA), slice(layout.ACT, layout.RD)
+    others = np.arange(layout.N_COMMANDS) != layout.ACT
+    for relation, following in ((layout.OWN_BANK, columns), (layout.OWN_GROUP, rows)):
+        assert (gaps[others, relation, following] == layout.LONG_AGO).all()

@@ -145,7 +145,7 @@ def dram_state(
         {
             layout.AT_ENTRIES: buses * per_bus,
             layout.AT_REQUESTS: capacity,
-            layout.AT_SLOTS: buses * device.banks,
+            layout.AT_SLOTS: buses * (device.banks + 1),
             layout.AT_OPENERS: buses * device.banks,
             layout.AT_STREAMS: n_streams,
             layout.AT_MARKS: n_streams * max(marks, 1),
@@ -187,8 +187,9 @@ def _fill_queues(dram: Dram, device: Device, controller: Controller, per_bus: in
     words, rows = dram.words, dram.controllers
     index = np.arange(len(rows))
     rows[:, layout.FREE_ENTRY] = words[layout.AT_ENTRIES] + index * per_bus * layout.ENTRY_WIDTH
-    slots = index * device.banks * layout.SLOT_WIDTH
+    slots = index * (device.banks + 1) * layout.SLOT_WIDTH
     rows[:, layout.FIRST_SLOT] = words[layout.AT_SLOTS] + slots
+    dram.section(layout.AT_SLOTS)[:, layout.KEY] = layout.NEVER
     rows[:, layout.FIRST_OPENER] = words[layout.AT_OPENERS] + index * device.banks
     entries = dram.section(layout.AT_ENTRIES)
     place = words[layout.AT_ENTRIES] + np.arange(1, len(entries) + 1) * layout.ENTRY_WIDTH

@@ -25,8 +25,10 @@ from hwsim.components.dram.layout import (
     OWN_BANK,
     OWN_GROUP,
     OWN_RANK,
+    PREA,
     RANK_CONTROLLER,
     RANK_WIDTH,
+    RD,
     RDA,
     REFPB,
     RELATIONS,
@@ -58,39 +60,50 @@ def earliest(s, command, bank):
 def apply_rules(s, command, bank, t):
     """Note what the issue of ``command`` at ``bank`` at clock ``t`` forbids."""
     bank, gap = as_index(bank), GAPS + as_index(command) * (RELATIONS * GAP_WIDTH)
-    rank = as_index(s[bank + BANK_RANK])
-    group, is_closed = as_index(s[bank + BANK_GROUP]), s[IS_CLOSED] != 0
-    hold_back(s, bank, gap + OWN_BANK * GAP_WIDTH, t)
-    hold_back(s, group, gap + OWN_GROUP * GAP_WIDTH, t)
-    hold_back(s, rank, gap + OWN_RANK * GAP_WIDTH, t)
-    # Rules of a bank or group know no commands for all banks; open rows no RDA and WRA.
-    if is_closed:
-        hold_back(s, bank + RDA, gap + OWN_BANK * GAP_WIDTH + RDA, t)
-        hold_back(s, group + RDA, gap + OWN_GROUP * GAP_WIDTH + RDA, t)
-    hold_back(s, rank + RDA, gap + OWN_RANK * GAP_WIDTH + RDA, t)
-    if s[IS_PER_BANK] != 0:
-        for node, relation in ((bank, OWN_BANK), (rank, OWN_RANK)):
-            word = gap + relation * GAP_WIDTH + REFPB
-            s[node + REFPB] = max(s[node + REFPB], t + s[word])
-    if s[BUS_MATES] > 1:
-        apply_to_others(s, gap, bank, t)
+    rank, group = as_index(s[bank + BANK_RANK]), as_index(s[bank + BANK_GROUP])
+    own_bank, own_group = gap + OWN_BANK * GAP_WIDTH, gap + OWN_GROUP * GAP_WIDTH
+    hold_back(s, bank + ACT, own_bank + ACT, t)
+    hold_back_rank(s, rank, gap + OWN_RANK * GAP_WIDTH, t)
+    # Only an activate holds back column commands of its bank and row commands of its group.
     if command == ACT:
+        hold_back(s, bank + RD, own_bank + RD, t)
+        hold_back(s, group + ACT, own_group + ACT, t)
         since = s[rank + LATEST + 2]  # with this one the fourth latest
         s[rank + LATEST + 2] = s[rank + LATEST + 1]
         s[rank + LATEST + 1] = s[rank + LATEST]
         s[rank + LATEST] = t
         s[rank + ACT] = max(s[rank + ACT], since + s[WINDOW_CLOCKS])
+    else:
+        hold_back(s, group + RD, own_group + RD, t)
+    if s[IS_CLOSED] != 0:
+        hold_back(s, bank + RDA, own_bank + RDA, t)
+        hold_back(s, group + RDA, own_group + RDA, t)
+    if s[IS_PER_BANK] != 0:
+        s[bank + REFPB] = max(s[bank + REFPB], t + s[own_bank + REFPB])
+    if s[BUS_MATES] > 1:
+        apply_to_others(s, gap, bank, t)
+
+
+@njit_inline
+def hold_back_rank(s, rank, gap, t):
+    """Move the first clocks at ``rank`` of all commands that are in use."""
+    hold_back(s, rank + ACT, gap + ACT, t)
+    hold_back(s, rank + RD, gap + RD, t)
+    hold_back(s, rank + PREA, gap + PREA, t)
+    if s[IS_CLOSED] != 0:
+        hold_back(s, rank + RDA, gap + RDA, t)
+    if s[IS_PER_BANK] != 0:
+        s[rank + REFPB] = max(s[rank + REFPB], t + s[gap + REFPB])
 
 
 @njit_inline
 def hold_back(s, node, gap, t):
-    """Move the first clocks of four commands from ``node`` on behind ``t`` and the gaps at ``gap``.
+    """Move the first clocks of two commands from ``node`` on behind ``t`` and the gaps at ``gap``.
 
     All are read before any is written, so that LLVM may take them together.
     """
-    r0, r1 = max(s[node], t + s[gap]), max(s[node + 1], t + s[gap + 1])
-    r2, r3 = max(s[node + 2], t + s[gap + 2]), max(s[node + 3], t + s[gap + 3])
-    s[node], s[node + 1], s[node + 2], s[node + 3] = r0, r1, r2, r3
+    first, second = max(s[node], t + s[gap]), max(s[node + 1], t + s[gap + 1])
+    s[node], s[node + 1] = first, second
 
 
 @njit_apart
@@ -102,9 +115,7 @@ def apply_to_others(s, gap, bank, t):
         if rank != s[bank + BANK_RANK]:
             relation = OTHER_RANK if s[rank + RANK_CONTROLLER] == bus else OTHER_BUS
             other = gap + relation * GAP_WIDTH
-            hold_back(s, rank, other, t)
-            hold_back(s, rank + RDA, other + RDA, t)
-            s[rank + REFPB] = max(s[rank + REFPB], t + s[other + REFPB])
+            hold_back_rank(s, rank, other, t)
         rank = as_index(rank + RANK_WIDTH)
 
 

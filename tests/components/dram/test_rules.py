@@ -18,7 +18,7 @@ RULES = [(device, rule) for device in (*DEVICES, TWO_RANKS) for rule in device_r
 
 @pytest.fixture(autouse=True)
 def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("earliest", "apply_rules", "apply_to_others", "hold_back"):
+    for name in ("earliest", "apply_rules", "apply_to_others", "hold_back", "hold_back_rank"):
         kernel = getattr(timing_kernels, name)
         monkeypatch.setattr(timing_kernels, name, getattr(kernel, "py_func", kernel))
 
