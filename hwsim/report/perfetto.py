@@ -238,7 +238,8 @@ def _records(
 
 def _stamp(cycle: int, clock_hz: int) -> int:
     """Return picoseconds, rounded down from the exact time (the same for every record)."""
-    return cycle * PICOSECONDS // clock_hz
+    # A number of 64 bits would overflow here: counters come as arrays.
+    return int(cycle) * PICOSECONDS // clock_hz
 
 
 def _micro(picoseconds: int) -> str:

@@ -173,6 +173,14 @@ def test_counters_are_sampled(tmp_path: Path) -> None:
     ]
 
 
+def test_a_counter_late_in_a_run_does_not_overflow(tmp_path: Path) -> None:
+    # 2**63 picoseconds are 9.2 million cycles times 10**12; cycles come as arrays of 64 bits.
+    late = 10**10
+    counters = {"queue": (np.array([late], np.int64), np.array([1.0]))}
+    [sample] = of_phase(written(pipeline(), tmp_path, counters=counters), "C")
+    assert sample["ts"] == pytest.approx(late / CLOCK * 1e6)
+
+
 def test_empty_trace_is_a_document(tmp_path: Path) -> None:
     trace = Trace(["dma"], [], [], [], np.zeros(0, EVENT), np.zeros(0, FLOW))
     assert of_phase(written(trace, tmp_path), "X") == []
