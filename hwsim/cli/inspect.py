@@ -113,6 +113,7 @@ def validate(
     from hwsim.experiments.registry import (
         EXPERIMENTS,
         experiment_charts,
+        experiment_tables,
         run_experiments,
         unchecked_figures,
     )
@@ -132,6 +133,7 @@ def validate(
             title="hwsim validate",
             charts=experiment_charts(chosen),
             unchecked=unchecked_figures(chosen),
+            tables=experiment_tables(chosen),
         )
     if as_json:
         print(json.dumps([claim.to_json() for claim in claims], indent=2))

@@ -11,8 +11,15 @@ from hwsim.core.result import Claim
 
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
+    from hwsim.report.tables import DataTable
 
-__all__ = ["EXPERIMENTS", "experiment_charts", "run_experiments", "unchecked_figures"]
+__all__ = [
+    "EXPERIMENTS",
+    "experiment_charts",
+    "experiment_tables",
+    "run_experiments",
+    "unchecked_figures",
+]
 
 EXPERIMENTS = {
     "cpu": "hwsim.experiments.cpu",
@@ -29,8 +36,8 @@ EXPERIMENTS = {
 }
 """Name -> module with ``claims() -> list[Claim]``.
 
-A module may also have ``charts() -> list[Chart]``, figures for the report, and ``unchecked() ->
-list[str]``, what was left unchecked, and why.
+A module may also have ``charts() -> list[Chart]`` and ``tables() -> list[DataTable]`` for the
+report, and ``unchecked() -> list[str]``, what was left unchecked, and why.
 """
 
 
@@ -43,6 +50,12 @@ def experiment_charts(names: Sequence[str]) -> list[Chart]:
     """Return the figures of the named experiments, in order; one may have none."""
     modules = [module for module in _modules(names) if hasattr(module, "charts")]
     return [chart for module in modules for chart in module.charts()]
+
+
+def experiment_tables(names: Sequence[str]) -> list[DataTable]:
+    """Return the tables of the named experiments, in order; one may have none."""
+    modules = [module for module in _modules(names) if hasattr(module, "tables")]
+    return [table for module in modules for table in module.tables()]
 
 
 def unchecked_figures(names: Sequence[str]) -> list[str]:

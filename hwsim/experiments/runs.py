@@ -24,6 +24,7 @@ from hwsim.experiments.pipeline import (
 
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
+    from hwsim.report.tables import DataTable
 
 __all__ = ["execute_all", "write_report"]
 
@@ -99,10 +100,12 @@ def write_report(
     *,
     charts: Sequence[Chart] = (),
     unchecked: Sequence[str] = (),
+    tables: Sequence[DataTable] = (),
 ) -> None:
     """Write index.html, one page per run, figures and results.json into ``folder``.
 
-    ``charts`` are figures of the overview; ``unchecked`` says what was not checked, and why.
+    ``charts`` and ``tables`` are those of the overview; ``unchecked`` says what was not checked,
+    and why.
     """
     from hwsim.core.result import tool_versions
     from hwsim.report.report import Report
@@ -113,6 +116,7 @@ def write_report(
         title=title,
         charts=list(charts),
         unchecked=list(unchecked),
+        tables=list(tables),
         provenance={
             "commit": _commit(),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -18,6 +18,7 @@ from hwsim.report.canvas import Chart
 from hwsim.report.counters import COUNTERS, REASON_MEANINGS, TIER_MEANINGS
 from hwsim.report.palette import STATES, style_sheet
 from hwsim.report.stages import stage_rows
+from hwsim.report.tables import DataTable
 from hwsim.report.text import NO_TIER, headline, tier_text
 
 if TYPE_CHECKING:
@@ -102,10 +103,12 @@ def render_overview(
     *,
     experiments: Sequence[Chart] = (),
     unchecked: Sequence[str] = (),
+    tables: Sequence[DataTable] = (),
 ) -> str:
     """Return the page over all runs and claims; run pages are linked by slug.
 
-    ``charts`` has ``runs`` and ``claims``; ``experiments`` are further figures.
+    ``charts`` has ``runs`` and ``claims``; ``experiments`` are further figures, ``tables`` their
+    tables.
     """
     cards = [
         {
@@ -127,6 +130,7 @@ def render_overview(
         figures={slug: _figure(chart) for slug, chart in charts.items()},
         experiments=[_figure(chart) for chart in experiments],
         unchecked=unchecked,
+        tables=[(table, _columns(table.rows)) for table in tables],
     )
 
 

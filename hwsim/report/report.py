@@ -18,6 +18,7 @@ from hwsim.core.result import SCHEMA_VERSION, Claim
 from hwsim.report.accounts import check_run
 from hwsim.report.canvas import Chart
 from hwsim.report.pages import render_overview, render_run, slugs_of
+from hwsim.report.tables import DataTable
 
 __all__ = ["Report"]
 
@@ -42,6 +43,8 @@ class Report:
         Figures of experiments, shown on the overview; slugs distinct.
     unchecked : list of str
         What was not checked, and why.
+    tables : list of DataTable
+        Tables of experiments, shown below the claims.
     """
 
     results: list[dict[str, Any]]
@@ -50,6 +53,7 @@ class Report:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     charts: list[Chart] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    tables: list[DataTable] = field(default_factory=list)
 
     def failed_claims(self, *, only_gated: bool = True) -> list[Claim]:
         """Return the claims outside their tolerance, by default only those that gate."""
@@ -114,6 +118,7 @@ class Report:
             charts_by_name,
             experiments=self.charts,
             unchecked=self.unchecked,
+            tables=self.tables,
         )
         files += [DATA, INDEX]
         _write_text(folder, INDEX, overview)
@@ -130,6 +135,7 @@ class Report:
             "results": self.results,
             "claims": [claim.to_json() for claim in self.claims],
             "unchecked": self.unchecked,
+            "tables": [table.to_json() for table in self.tables],
             "files": files,
         }
 

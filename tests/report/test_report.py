@@ -16,7 +16,9 @@ from hwsim.core.result import Claim
 from hwsim.report import report as report_module
 from hwsim.report.canvas import Chart
 from hwsim.report.pages import slugs_of
+from hwsim.report.quantities import format_percent
 from hwsim.report.report import Report
+from hwsim.report.tables import DataTable
 
 VOID = {"meta", "img", "source", "br"}
 PROVENANCE = {"commit": "abc123", "command": "hwsim run <x>", "seed": 7, "versions": {"py": "3"}}
@@ -252,6 +254,18 @@ def test_what_could_not_be_checked_is_listed_on_page_and_in_data(tmp_path: Path)
     assert "power: <no number> at hand" in Page(tmp_path / "out" / "index.html").text
     document = json.loads((tmp_path / "out" / "results.json").read_text())
     assert document["unchecked"] == ["power: <no number> at hand"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_an_experiments_table_is_on_the_overview_and_in_the_data(tmp_path: Path) -> None:
+    rows = [{"part": "hbm <2>", "value": 6.25, "share_of_all": 0.5}, {"part": "missing", "of": "x"}]
+    Report([], tables=[DataTable("Power by part", "What is missing.", rows)]).write(tmp_path / "out")
+    text = Page(tmp_path / "out" / "index.html").text
+    assert text.index("Power by part") < text.index("hbm <2>") < text.index("What is missing.")
+    assert "share of all" in text
+    assert format_percent(0.5) in text  # not 0.5
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert document["tables"][0]["rows"] == rows
 
 
 def test_a_report_of_checked_things_alone_has_no_such_list(written: Path) -> None:
