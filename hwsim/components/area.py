@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.core.area import FPGA_RESOURCES
+from hwsim.core.area import FPGA_RESOURCES, AreaPart
 from hwsim.core.errors import InputError, unknown_name
 from hwsim.core.units import ceil_div
 
@@ -32,6 +32,7 @@ __all__ = [
     "area_model",
     "area_units",
     "board_counts",
+    "cells_of",
     "term_value",
 ]
 
@@ -205,3 +206,13 @@ def area_model(unit: str) -> AreaModel:
     if unit not in area_units():
         raise unknown_name("area.unit", unit, area_units())
     return AreaModel(json.loads(area_file(unit).read_text()))
+
+
+def cells_of(parts: Iterable[AreaPart]) -> Counts:
+    """Return the predicted cells of all instances of ``parts`` together."""
+    total = dict.fromkeys(FPGA_RESOURCES, 0)
+    for part in parts:
+        cells = area_model(part.unit).predict(part.parameters).cells
+        for resource, count in cells.items():
+            total[resource] += part.count * count
+    return total

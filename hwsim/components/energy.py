@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from hwsim.core.errors import InputError, unknown_name
 
 __all__ = [
+    "FPGA_ACTIONS",
     "STATIC",
     "TECHNOLOGIES",
     "ActionEnergy",
@@ -33,7 +34,7 @@ _PJ_PER_MJ = 1e9
 _CAPACITANCE_RATIO = 16 / 45  # assumed: in proportion to the nominal feature size
 _VOLTAGE_RATIO = 0.85 / 0.9  # assumed: 0.85 V core supply against Horowitz's 0.9 V
 _FPGA_LOGIC_RATIO = 14.0  # dynamic power of look-up tables over standard cells (Kuon, Rose 2007)
-_FPGA_STATIC_MW = 3000.0  # assumed: a large device; to be replaced by a vendor's estimate
+_FPGA_STATIC_MW = 3000.0  # assumed; the estimate of fpga_design has 2335 for 872,000 LUTs, 35 C
 _FPGA_DRAM_PJ = 1300 / 8  # per byte, the low end of Horowitz's range
 
 # A phone's chip from the 7 nm ASIC: the same operations, other instructions and memory.
@@ -49,6 +50,35 @@ class ActionEnergy(BaseModel):
 
     energy_pj: float = Field(ge=0)
     source: str = Field(min_length=1)
+
+
+class FpgaDesign(BaseModel):
+    """A vendor tool's power estimate of one whole design, and what the design is made of.
+
+    ``luts`` are those that work as logic, memory and shift registers. Its shell's clocks are
+    faster than ``clock_hz``, that of its kernels, so that energies per cell are upper bounds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(min_length=1)
+    clock_hz: int = Field(ge=1)
+    clocks_w: float = Field(ge=0)
+    logic_w: float = Field(ge=0)
+    signals_w: float = Field(ge=0)
+    luts: int = Field(ge=1)
+    registers: int = Field(ge=1)
+
+    def actions(self) -> dict[str, ActionEnergy]:
+        """Return the energy of a look-up table with its wires, and of a register's clock."""
+        luts_w, tick = self.logic_w + self.signals_w, 1e12 / self.clock_hz
+        how = f"assumed: all cells at its kernels' clock, by {self.source}"
+        return {
+            "lut_cycle": ActionEnergy(energy_pj=luts_w * tick / self.luts, source=how),
+            "register_cycle": ActionEnergy(
+                energy_pj=self.clocks_w * tick / self.registers, source=how
+            ),
+        }
 
 
 class EnergyTable(BaseModel):
@@ -91,21 +121,25 @@ class EnergyTable(BaseModel):
 
 TECHNOLOGIES = ("asic-45nm", "fpga-16nm", "asic-7nm", "mobile-7nm")
 """Names of the tables; ``fpga-16nm`` is derived from ``asic-45nm`` and ``mobile-7nm`` from
-``asic-7nm`` by stated factors. All know the same actions."""
+``asic-7nm`` by stated factors. All know the same actions, but for :data:`FPGA_ACTIONS`."""
+
+FPGA_ACTIONS = ("lut_cycle", "register_cycle")
+"""What ``fpga-16nm`` alone knows: a look-up table and its wires in a cycle in which its unit works,
+a register's share of the clocks in a cycle."""
 
 
 @cache
 def _tables() -> dict[str, EnergyTable]:
     text = (Path(__file__).parent / "energy_tables.json").read_text("utf-8")
-    known = {
-        entry["name"]: EnergyTable.model_validate(entry) for entry in json.loads(text)["tables"]
-    }
-    derived = (_fpga_16nm(known["asic-45nm"]), _mobile_7nm(known["asic-7nm"]))
+    entries = json.loads(text)
+    known = {entry["name"]: EnergyTable.model_validate(entry) for entry in entries["tables"]}
+    design = FpgaDesign.model_validate(entries["fpga_design"])
+    derived = (_fpga_16nm(known["asic-45nm"], design), _mobile_7nm(known["asic-7nm"]))
     return known | {table.name: table for table in derived}
 
 
-def _fpga_16nm(asic: EnergyTable) -> EnergyTable:
-    """Return the FPGA table scaled from ``asic``.
+def _fpga_16nm(asic: EnergyTable, design: FpgaDesign) -> EnergyTable:
+    """Return the FPGA table scaled from ``asic``, with the cells of ``design``.
 
     Logic and wires are scaled by process and by the FPGA's overhead (the ratio for look-up tables,
     an upper bound where hard multipliers are used); hard memory blocks by process alone. Optics
@@ -120,8 +154,8 @@ def _fpga_16nm(asic: EnergyTable) -> EnergyTable:
         name="fpga-16nm",
         description="16 nm FPGA, 0.85 V, scaled from asic-45nm",
         static_mw=_FPGA_STATIC_MW,
-        static_source="assumed: 3 W, a large device",
-        actions=actions,
+        static_source="assumed: 3 W, a large device (the estimate of fpga_design: 2.3 W for a U50)",
+        actions=actions | design.actions(),
     )
 
 

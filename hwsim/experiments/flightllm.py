@@ -16,8 +16,9 @@ from hwsim.experiments import (
 
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
+    from hwsim.report.tables import DataTable
 
-__all__ = ["charts", "claims", "unchecked"]
+__all__ = ["charts", "claims", "tables", "unchecked"]
 
 _UNCHECKED = (
     "1.8 times V100S in tokens per dollar: prices are not simulated",
@@ -44,6 +45,11 @@ def claims() -> list[Claim]:
 def charts() -> list[Chart]:
     """Return the figure of experts decoded on the fly."""
     return flightllm_experts.charts()
+
+
+def tables() -> list[DataTable]:
+    """Return the table of the U280's cells."""
+    return flightllm_boards.tables()
 
 
 def unchecked() -> list[str]:

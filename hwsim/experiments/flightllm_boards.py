@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from hwsim.core.machine import make_machine
 from hwsim.core.result import Claim
+from hwsim.core.units import ceil_div
 from hwsim.experiments.area import area_of
+from hwsim.experiments.area_tables import area_table
 from hwsim.experiments.claims import ClaimMaker
 from hwsim.experiments.flightllm_runs import milliseconds, run
 from hwsim.flightllm.csd_chain import outputs_per_issue
 from hwsim.flightllm.spec import PRESETS, FlightSpec
 from hwsim.flightllm.unit_spec import CsdChainSpec
+from hwsim.report.tables import DataTable
 
-__all__ = ["claims"]
+__all__ = ["REPORTED_CELLS", "claims", "tables"]
+
+REPORTED_CELLS = {"lut": 0.44 * 1_303_680, "dsp48e2": 6345, "ramb36": 1252, "uram": 792}
+"""Of the U280 design (third-party notes on Zeng et al. 2024); LUTs as 44.0 % of the board."""
 
 _PAPER = "Zeng et al., FPGA 2024"
 _BOARD = "board notes: a run of the published package on a U280"
@@ -151,6 +157,28 @@ def _storage() -> list[Claim]:
     ]  # fmt: skip
 
 
+def tables() -> list[DataTable]:
+    """Return the cells of the U280 design, unit by unit, beside what is reported of it."""
+    spec = PRESETS["u280"]
+    assert isinstance(spec, FlightSpec)
+    hbm = spec.hbm
+    rate = hbm.channels_per_core * hbm.channel_bytes_per_s * hbm.same_channel_percent / 100
+    values = int(rate * 8 / 4 / spec.clock_hz)  # per cycle and core, at four bits
+    ports = (spec.buffers.a_bytes_per_cycle, spec.buffers.b_bytes_per_cycle)
+    purposes = {
+        "flightllm/csd_chain": "per DSP two multiplexers of 16 inputs and 8 bits (64 LUTs), "
+        "operands delayed along the cascade, sums of eight reduction nodes",
+        "flightllm/dequant": f"as many as write the buffers' ports of {ports[0]} and {ports[1]} "
+        f"bytes; at 4 bits HBM feeds {values} values per cycle and core, "
+        f"{ceil_div(values, spec.dequant.lanes)} of them",
+        "flightllm/vector_sfu": "16 lanes, tables of exp2 and gates in look-up tables",
+        "common/ultra_scratchpad": "A buffer",
+        "common/block_scratchpad": "B, global, meta or bias buffer",
+    }
+    source = f"notes on {_PAPER}; all of the design, by unit not at hand"
+    return [area_table("flightllm", "u280", purposes, REPORTED_CELLS, source)]
+
+
 def _resources() -> list[Claim]:
     spec = PRESETS["u280"]
     assert isinstance(spec, FlightSpec)
@@ -160,20 +188,22 @@ def _resources() -> list[Claim]:
     fit = "by the fit over synthesised sizes (hwsim run --area), before placement"
     return [
         _claim(
-            "area.dsp48e2", f"DSPs of chains and vector units, {fit}", cells["dsp48e2"], 6345, "1",
-            0.05, "third-party", f"notes on {_PAPER}",
+            "area.dsp48e2", f"DSPs of chains and vector units, {fit}", cells["dsp48e2"],
+            REPORTED_CELLS["dsp48e2"], "1", 0.05, "third-party", f"notes on {_PAPER}",
         ),
         _claim(
-            "area.uram", f"UltraRAMs, {fit}", cells["uram"], 792, "1", 0.05, "third-party",
-            f"notes on {_PAPER}",
+            "area.uram", f"UltraRAMs, {fit}", cells["uram"], REPORTED_CELLS["uram"], "1", 0.05,
+            "third-party", f"notes on {_PAPER}",
         ),
         _claim(
             "area.ramb36", f"block RAMs, without those of scales and instructions, {fit}",
-            cells["ramb36"], 1252, "1", 0.15, "third-party", f"notes on {_PAPER}", gated=False,
+            cells["ramb36"], REPORTED_CELLS["ramb36"], "1", 0.15, "third-party",
+            f"notes on {_PAPER}; scales, instructions and shell have no RTL",
+            gated=False,
         ),
         _claim(
-            "area.lut", f"LUTs of the listed units, {fit}", cells["lut"], 0.44 * 1_303_680, "1",
-            0.2, "third-party", f"notes on {_PAPER}: 44.0 % of the board", gated=False,
+            "area.lut", f"LUTs of the listed units, {fit}", cells["lut"], REPORTED_CELLS["lut"],
+            "1", 0.2, "third-party", f"notes on {_PAPER}: 44.0 % of the board", gated=False,
         ),
         _claim(
             "dsp.total", "DSPs of the matrix engines of three cores", dsps * spec.cores, 6345, "1",

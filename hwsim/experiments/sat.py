@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from hwsim.core.result import Claim
 from hwsim.experiments import sat_ablation, sat_array, sat_sweep, sat_training
+from hwsim.experiments.area_tables import area_table
 
 if TYPE_CHECKING:
     from hwsim.report.canvas import Chart
+    from hwsim.report.tables import DataTable
 
-__all__ = ["charts", "claims", "unchecked"]
+__all__ = ["charts", "claims", "tables", "unchecked"]
 
 _UNCHECKED = (
     "throughput 2.97 to 25.22 times and energy efficiency 1.36 to 3.58 times those of earlier FPGA "
@@ -33,6 +35,18 @@ def claims() -> list[Claim]:
 def charts() -> list[Chart]:
     """Return the figures of training methods, ablation and sweep."""
     return [*sat_training.charts(), *sat_ablation.charts(), *sat_sweep.charts()]
+
+
+def tables() -> list[DataTable]:
+    """Return the FPGA cells of the default accelerator, unit by unit."""
+    purposes = {
+        "sat/uspe": "FP16 product, FP32 sum in look-up tables, partial sums in distributed memory",
+        "sat/wuve": "32 lanes of three chained FP32 multiply-adds",
+        "common/ultra_scratchpad": "buffers of 13 MiB; no unit infers a block RAM, queues and "
+        "partial sums being a few words deep",
+    }
+    nothing = "only the paper's abstract is at hand, which has none: no claim is made"
+    return [area_table("sat", "vcu1525", purposes, {}, nothing)]
 
 
 def unchecked() -> list[str]:

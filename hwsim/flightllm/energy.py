@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from hwsim.components.area import cells_of
 from hwsim.components.dram.controller import Counts
 from hwsim.components.energy import EnergyTable, energy_by_component
 from hwsim.components.energy_dram import dram_energy
 from hwsim.core.result import Stats
 from hwsim.core.units import ceil_div
+from hwsim.flightllm.area import flight_area
 from hwsim.flightllm.spec import FlightSpec
 
 __all__ = ["REST", "run_energy"]
@@ -27,9 +30,11 @@ def run_energy(stats: Stats, spec: FlightSpec, dram: Sequence[Counts] = ()) -> d
     Every issued slot of the matrix engine is one product and one addition. A byte that a load fills
     a buffer with is read once by an engine, one that a store drains was written once (assumed). HBM
     is charged by what ``dram`` counted, or by its bytes in whole rows (assumed: long bursts). Its
-    background is part of ``static``, the card at rest. Where a board's power under load was
-    measured, ``unmodelled`` is what it leaves: soft logic, clocks, controllers.
+    background is part of ``static``, the card at rest. Look-up tables toggle while their unit works
+    and clocks run while any does (assumed), cells by the area model. Where a board's power under
+    load was measured, ``unmodelled`` is what it leaves: parts without RTL, controllers, regulators.
     """
+    is_working = any(unit.busy for unit in stats.units.values())
     slots = stats.issued_macs
     counts = {"mpe": {"int8_mult": slots, "int32_add": slots}}
     counts["buffers"] = dict.fromkeys(("sram_1mb_byte", "sram_32kb_byte"), 0)
@@ -37,6 +42,7 @@ def run_energy(stats: Stats, spec: FlightSpec, dram: Sequence[Counts] = ()) -> d
         if level != "dram":
             size = "sram_1mb_byte" if level in _LARGE_BUFFERS else "sram_32kb_byte"
             counts["buffers"][size] += 2 * sum(moved.values())
+    counts |= _cells(stats, spec) if is_working else {}
     power = spec.power
     table = EnergyTable.named(power.technology)
     found = energy_by_component(
@@ -44,10 +50,35 @@ def run_energy(stats: Stats, spec: FlightSpec, dram: Sequence[Counts] = ()) -> d
     )
     found["hbm"] = _hbm_pj(stats, spec, dram)
     if power.board_w is not None:
-        is_working = any(unit.busy for unit in stats.units.values())
         board_pj = power.board_w * _TO_PJ * stats.cycles / spec.clock_hz
         found[REST] = max(0.0, board_pj - sum(found.values())) if is_working else 0.0
     return found
+
+
+def _cells(stats: Stats, spec: FlightSpec) -> dict[str, dict[str, int]]:
+    """Return in how many cycles look-up tables toggle and registers are clocked.
+
+    A chain works in its issues, an unpacker while it fills a lane's port, the vector unit of every
+    core while ``misc`` does.
+    """
+    parts = flight_area(spec).parts
+    filled = sum(stats.bytes.get(name, {}).get("write", 0) for name in ("a_buffer", "b_buffer"))
+    misc = stats.units.get("misc")
+    worked = {
+        "flightllm/csd_chain": ceil_div(stats.issued_macs, 2 * spec.chain.dsps),
+        "flightllm/dequant": ceil_div(filled, spec.dequant.lanes),
+        "flightllm/vector_sfu": spec.cores * (misc.busy if misc is not None else 0),
+    }
+    toggled = sum(
+        worked[part.unit] * cells_of([replace(part, count=1)])["lut"]
+        for part in parts
+        if part.unit in worked
+    )
+    registers = cells_of(parts)["ff"]
+    return {
+        "soft_logic": {"lut_cycle": toggled},
+        "clocks": {"register_cycle": registers * stats.cycles},
+    }
 
 
 def _hbm_pj(stats: Stats, spec: FlightSpec, dram: Sequence[Counts]) -> float:

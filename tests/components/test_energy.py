@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from hwsim.components.energy import (
+    FPGA_ACTIONS,
     STATIC,
     TECHNOLOGIES,
     ActionEnergy,
@@ -65,8 +66,19 @@ def test_table_holds_the_published_number(table: str, action: str, energy_pj: fl
 
 def test_tables_know_the_same_actions() -> None:
     """A machine can be moved to any technology."""
-    actions = {frozenset(EnergyTable.named(name).actions) for name in TECHNOLOGIES}
-    assert len(actions) == 1
+    tables = {name: set(EnergyTable.named(name).actions) for name in TECHNOLOGIES}
+    assert tables["fpga-16nm"] > set(FPGA_ACTIONS)
+    tables["fpga-16nm"] -= set(FPGA_ACTIONS)
+    assert len({frozenset(actions) for actions in tables.values()}) == 1
+
+
+def test_cells_of_an_fpga_cost_their_share_of_the_estimated_design() -> None:
+    fpga = EnergyTable.named("fpga-16nm")
+    # 1.894 W of logic and 3.132 W of signals over 475,034 + 8,613 + 4,421 LUTs, 2.464 W of clocks
+    # over 665,852 registers, at 180 MHz.
+    luts = 475_034 + 8_613 + 4_421
+    assert fpga.action_pj("lut_cycle") == pytest.approx((1.894 + 3.132) / (luts * 180e6) * 1e12)
+    assert fpga.action_pj("register_cycle") == pytest.approx(2.464 / (665_852 * 180e6) * 1e12)
 
 
 def test_7nm_is_below_45nm_in_every_operation() -> None:
