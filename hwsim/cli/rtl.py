@@ -125,13 +125,16 @@ def synth(
         return
     rows: list[dict[str, Any]] = []
     for unit in _units(names):
+        from rtl.synth.sizes import SWEEPS
         from rtl.synth.xilinx import synthesize
 
         _log(f"synthesising {unit.name}")
         if unit.name == ARRAY_UNIT:
             rows += _array_rows(unit)
         else:
-            rows.append({"unit": unit.name, **synthesize(unit.build())})
+            inputs = SWEEPS[unit.name].wide_mux_inputs if unit.name in SWEEPS else 0
+            cells = synthesize(unit.build(), inputs)
+            rows.append({"unit": unit.name, **cells})
     _print(rows, as_json, list(rows[0]) if rows else [])
 
 

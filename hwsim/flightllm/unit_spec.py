@@ -6,12 +6,13 @@ said so; everything else is this project's choice, with its reason in DEVIATIONS
 
 from __future__ import annotations
 
-from math import erf, exp, sqrt
+from math import erf, exp, gcd, sqrt
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwsim.core.sparsity import index_bits
+from hwsim.core.units import ceil_div
 
 __all__ = [
     "DSP_A_BITS",
@@ -169,9 +170,25 @@ class DequantSpec(_Part):
         return max(1, (len(self.widths) - 1).bit_length())
 
     @property
-    def reservoir_bits(self) -> int:
-        """Return the width of the shift register: a word beside a whole vector."""
-        return self.lanes * max(self.widths) + self.word_bits
+    def step_bits(self) -> int:
+        """Return the largest power of two that divides a word and a vector of every width."""
+        step = gcd(self.word_bits, *(self.lanes * width for width in self.widths))
+        return step & -step
+
+    @property
+    def word_steps(self) -> int:
+        """Return the steps of a word."""
+        return self.word_bits // self.step_bits
+
+    @property
+    def window_bits(self) -> int:
+        """Return the bits of the widest vector."""
+        return self.lanes * max(self.widths)
+
+    @property
+    def kept_words(self) -> int:
+        """Return the words that are kept: those of the widest vector, and one that arrives."""
+        return ceil_div(self.window_bits, self.word_bits) + 1
 
 
 class SfuSpec(_Part):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -10,6 +12,7 @@ from hwsim.core.machine import UnitTiming
 from hwsim.core.units import ceil_div
 from hwsim.flightllm.unit_spec import DequantSpec
 from rtl.common.choose import choose
+from rtl.common.constant import is_number
 
 __all__ = ["Dequant", "job_layout", "timing"]
 
@@ -73,43 +76,57 @@ class Dequant(wiring.Component):
             }
         )
         # Attributes rather than locals, so that a formal bench can state invariants on them.
-        self.reservoir = Signal(spec.reservoir_bits)
-        self.level = Signal(range(spec.reservoir_bits + 1))
+        self.words = [
+            Signal(spec.word_bits, name=f"word{k}", reset_less=True) for k in range(spec.kept_words)
+        ]
+        self.write_word = Signal(range(spec.kept_words))
+        self.read_word = Signal(range(spec.kept_words))
+        self.read_step = Signal(range(spec.word_steps))
+        self.steps = Signal(range(spec.kept_words * spec.word_steps + 1))
         self.current = Signal(job_layout(spec), reset_less=True)
         self.left = Signal(spec.count_bits)
 
+    def _of_code(self, number: Callable[[int], int]) -> Value:
+        """Return ``number`` of the steps of a vector of the current job."""
+        spec = self.spec
+        steps = (spec.lanes * width // spec.step_bits for width in spec.widths)
+        return choose((Const(number(count)) for count in steps), self.current.code)
+
     @property
     def need(self) -> Value:
-        """Return the bits of a vector of the current job."""
-        needs = (Const(self.spec.lanes * width) for width in self.spec.widths)
-        return choose(needs, self.current.code)
+        """Return the steps of a vector of the current job."""
+        return self._of_code(lambda steps: steps)
 
     def elaborate(self, platform: object) -> Module:
         del platform
         m = Module()
         is_active, leaves, is_last = self.left.any(), Signal(), Signal()
-        need, rest = Signal.like(self.level), Signal.like(self.level)
+        need, rest = Signal.like(self.steps), Signal.like(self.steps)
         is_free = ~self.o.valid | self.o.ready
         m.d.comb += [
             need.eq(self.need),
-            leaves.eq(is_active & is_free & (self.level >= need)),
+            leaves.eq(is_active & is_free & (self.steps >= need)),
             is_last.eq(leaves & (self.left == 1)),
-            rest.eq(Mux(leaves, self.level - need, self.level)),
+            rest.eq(Mux(leaves, self.steps - need, self.steps)),
             self.job.ready.eq(~is_active),
             self.i.ready.eq(is_active & (rest < need) & ~is_last),
         ]
         with m.If(is_free):
             m.d.sync += self.o.valid.eq(leaves)
-        kept = Signal.like(self.reservoir)
-        m.d.comb += kept.eq(Mux(leaves, self._shifted(), self.reservoir))
         with m.If(leaves):
             m.d.sync += self.left.eq(self.left - 1)
             m.d.sync += [self.o.payload[k].eq(lane) for k, lane in enumerate(self._lanes())]
+            m.d.sync += Cat(self.read_step, self.read_word).eq(Cat(*self._following()))
         accepted = self.i.valid & self.i.ready
-        word = Mux(accepted, self.i.payload, 0)
-        # Above the level there are zeros, so that a word is put there by or.
-        m.d.sync += self.reservoir.eq(Mux(is_last, 0, kept | (word << rest)))
-        m.d.sync += self.level.eq(Mux(is_last, 0, rest + Mux(accepted, self.spec.word_bits, 0)))
+        arrived = Mux(accepted, self.spec.word_steps, 0)
+        m.d.sync += self.steps.eq(Mux(is_last, 0, rest + arrived))
+        with m.If(accepted):
+            m.d.sync += self.write_word.eq(self._within(self.write_word + 1))
+            for place, word in enumerate(self.words):
+                with m.If(is_number(self.write_word, place)):
+                    m.d.sync += word.eq(self.i.payload)
+        with m.If(is_last):
+            m.d.sync += [self.write_word.eq(0), self.read_word.eq(0), self.read_step.eq(0)]
         with m.If(self.job.valid & self.job.ready):
             m.d.sync += [
                 Value.cast(self.current).eq(Value.cast(self.job.payload)),
@@ -117,18 +134,36 @@ class Dequant(wiring.Component):
             ]
         return m
 
-    def _shifted(self) -> Value:
-        """Return the shift register once a vector has left."""
-        shifts = [self.reservoir >> self.spec.lanes * width for width in self.spec.widths]
-        return choose(shifts, self.current.code)
+    def _within(self, word: Value) -> Value:
+        """Return the place of a word that follows the last one."""
+        count = self.spec.kept_words
+        return Mux(word >= count, word - count, word)[: len(self.write_word)]
+
+    def _following(self) -> tuple[Value, Value]:
+        """Return step and word of what follows the vector that leaves."""
+        per_word = self.spec.word_steps
+        step = self.read_step + self._of_code(lambda steps: steps % per_word)
+        is_over = step >= per_word
+        word = self.read_word + self._of_code(lambda steps: steps // per_word) + is_over
+        step = Mux(is_over, step - per_word, step)[: len(self.read_step)]
+        return step, self._within(word)
+
+    def _window(self) -> Value:
+        """Return the bits of the widest vector from where is read: a word, then a step in it."""
+        spec, words = self.spec, self.words
+        turned = choose(
+            (Cat(words[place:], words[:place]) for place in range(len(words))), self.read_word
+        )
+        starts = (step * spec.step_bits for step in range(spec.word_steps))
+        return choose((turned[at : at + spec.window_bits] for at in starts), self.read_step)
 
     def _lanes(self) -> list[Value]:
-        """Return the weights of the vector that is lowest in the shift register."""
-        lanes = []
+        """Return the weights of the vector that is to leave."""
+        window, lanes = self._window(), []
         for lane in range(self.spec.lanes):
             choices = []
             for width in self.spec.widths:
-                field = self.reservoir[lane * width : (lane + 1) * width]
+                field = window[lane * width : (lane + 1) * width]
                 sign = field[-1] & self.current.is_signed
                 choices.append(Cat(field, sign.replicate(8 - width)))
             lanes.append(self._less_zero(choose(choices, self.current.code)))

@@ -36,7 +36,8 @@ FLIGHTLLM_SWEEPS = (
             )
         ),
         ("dsps", "choices", "sum_bits", "lane.operand_bits", "lane.lane_bits"),
-        ("1", "dsps", "dsps*dsps", "dsps*choices"),
+        ("1", "dsps", "dsps*dsps", "dsps*clog2(choices)"),
+        wide_mux_inputs=9,
     ),
     Sweep(
         "flightllm/dequant",

@@ -196,10 +196,12 @@ SWEEPS: dict[str, Sweep] = {
                     (8, 2, 4),
                     (8, 2, 8),
                     (16, 2, 8),
+                    (32, 2, 8),
                 )
             ),
             ("sore.lanes", "sore.sorter.nm_n", "sore.sorter.nm_m", "engines", "word_bits"),
             ("sore.lanes", "sore.lanes*sore.sorter.nm_m", "sore.lanes/8"),
+            wide_mux_inputs=5,
         ),
         Sweep(
             "sat/data_provider",
@@ -216,10 +218,11 @@ SWEEPS: dict[str, Sweep] = {
             Wuve,
             tuple(
                 SatSpec(array=ArraySpec(adder_latency_cycles=adder), wuve=WuveSpec(lanes=lanes))
-                for lanes, adder in ((1, 6), (2, 6), (1, 4), (1, 8), (3, 6))
+                for lanes, adder in ((1, 6), (2, 6), (1, 4), (1, 8), (8, 6), (8, 4), (32, 6))
             ),
             ("wuve.lanes", "array.adder_latency_cycles", "array.multiplier_latency_cycles"),
             ("1", "wuve.lanes", "wuve.lanes*array.adder_latency_cycles"),
+            wide_mux_inputs=5,
         ),
         Sweep(
             "sat/nm_packer",

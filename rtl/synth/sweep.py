@@ -28,6 +28,9 @@ class Sweep:
         Dotted names that the cells depend on; the others of the spec are another unit's.
     terms : tuple of str
         In which cells grow (:func:`hwsim.components.area.term_value`).
+    wide_mux_inputs : int
+        Inputs from which on a multiplexer uses a slice's own, 0 for none
+        (:func:`rtl.synth.xilinx.worker`).
     """
 
     unit: str
@@ -35,3 +38,4 @@ class Sweep:
     sizes: tuple[BaseModel, ...]
     parameters: tuple[str, ...]
     terms: tuple[str, ...]
+    wide_mux_inputs: int = 0

@@ -15,7 +15,7 @@ from hwsim.core.errors import InputError
 from rtl.emit import to_rtlil
 from rtl.synth.platform import UltraScalePlus
 
-__all__ = ["MEMORY_LUTS", "RESOURCES", "count_cells", "synthesize"]
+__all__ = ["MEMORY_LUTS", "RESOURCES", "count_cells", "synthesize", "worker"]
 
 RESOURCES: dict[str, tuple[str, ...]] = {
     "lut": ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6"),
@@ -42,7 +42,7 @@ MEMORY_LUTS: dict[str, int] = {
 }
 """Cell -> the LUTs of a SLICEM that it occupies (AMD, UltraScale Libraries Guide, UG974)."""
 
-WORKER = """
+_WORKER = """
 import sys
 from pyosys import libyosys
 design = libyosys.Design()
@@ -64,18 +64,31 @@ Names are hidden first, because abc9 fails on split wires with public names (an 
 """
 
 
-def synthesize(unit: wiring.Component) -> dict[str, int]:
+def worker(wide_mux_inputs: int = 0) -> str:
+    """Return the program that synthesises a unit.
+
+    Multiplexers of ``wide_mux_inputs`` or more (0: none) use MUXF7 and MUXF8, which Yosys leaves
+    alone unless told: a slice has them, so that one of 16 inputs takes four LUT6 per bit (AMD,
+    UG574), not five to six.
+    """
+    option = f"-widemux {wide_mux_inputs} " if wide_mux_inputs else ""
+    return _WORKER.replace("-uram ", f"-uram {option}")
+
+
+def synthesize(unit: wiring.Component, wide_mux_inputs: int = 0) -> dict[str, int]:
     """Return how many cells of each resource ``unit`` (not yet elaborated) takes.
 
+    ``wide_mux_inputs`` as :func:`worker` has it.
     Raises :class:`InputError` if Yosys is missing or stops with an error.
     """
     if importlib.util.find_spec("pyosys") is None:
         raise InputError("pyosys", "the packages of hwsim[rtl]", "no module pyosys")
+    program = worker(wide_mux_inputs)
     with tempfile.TemporaryDirectory(prefix="hwsim-synth-") as folder:
         source, result = Path(folder) / "unit.il", Path(folder) / "stat.json"
         source.write_text(to_rtlil(unit, "unit", UltraScalePlus()))
         done = subprocess.run(
-            [sys.executable, "-c", WORKER, str(source), str(result)],
+            [sys.executable, "-c", program, str(source), str(result)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

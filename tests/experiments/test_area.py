@@ -9,7 +9,7 @@ import pytest
 from hwsim.components.area import area_model
 from hwsim.core.area import BOARDS, FPGA_RESOURCES
 from hwsim.core.errors import InputError
-from hwsim.core.machine import make_machine
+from hwsim.core.machine import machine_class, machine_names, make_machine
 from hwsim.experiments import area
 
 
@@ -34,6 +34,19 @@ def test_the_pe_is_counted_at_its_synthesised_size() -> None:
     for name, residual in pe["residual"].items():
         assert pe["cells"][name] == pytest.approx(6 * cells[name], rel=residual + 0.02)
     assert pe["outside"] == []
+
+
+def test_no_default_of_a_machine_is_extrapolated_or_stale() -> None:
+    found = [
+        (name, preset, area.area_of(machine))
+        for name in machine_names()
+        for preset in machine_class(name).presets()
+        if (machine := make_machine(name, preset)).area() is not None
+    ]
+    assert {entry[:2] for entry in found} == {("sat", "vcu1525"), ("flightllm", "u280")}
+    for name, _, document in found:
+        assert not document["is_extrapolated"], name
+        assert document["stale"] == [], name
 
 
 def test_sizes_outside_are_named() -> None:
@@ -61,8 +74,6 @@ def test_flightllm_takes_the_dsps_and_memories_of_its_cores() -> None:
     assert found["total"]["uram"] == 3 * 8 * 2**20 // 2**15
     blocks = 3 * (1024 + 128 + 256 + 64) // 4
     assert found["total"]["ramb36"] == pytest.approx(blocks, rel=0.02)
-    assert not found["is_extrapolated"]
-    assert found["stale"] == []
     coded = area.area_of(make_machine("flightllm", "u280", settings=["experts.format=qmoe"]))
     assert coded["total"]["uram"] > found["total"]["uram"]  # the decoders' tables
 

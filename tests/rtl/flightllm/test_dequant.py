@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from amaranth.hdl import Const
 
 from hwsim.cli.rtl_cases.flightllm.dequant import dequant_case
 from hwsim.core.errors import InputError
@@ -35,10 +36,15 @@ class AddsZero(Dequant):
 
 
 class KeepsARest(Dequant):
-    """Forgets that a vector of three bits per weight has left."""
+    """Goes on as if a vector had only two bits per weight."""
 
-    def _shifted(self):
-        return self.reservoir >> self.spec.lanes * self.spec.widths[0]
+    def _of_code(self, number):
+        steps = self.spec.lanes * self.spec.widths[0] // self.spec.step_bits
+        return Const(number(steps), 4)
+
+    @property
+    def need(self):
+        return super()._of_code(lambda steps: steps)
 
 
 @pytest.mark.parametrize("width", SPEC.widths)

@@ -14,7 +14,7 @@ from rtl.emit import to_rtlil
 from rtl.synth.record import record_sweep
 from rtl.synth.sizes import SWEEPS, find_sweep
 from rtl.synth.sweep import Sweep
-from rtl.synth.xilinx import MEMORY_LUTS, RESOURCES, count_cells, synthesize
+from rtl.synth.xilinx import MEMORY_LUTS, RESOURCES, count_cells, synthesize, worker
 
 
 @pytest.mark.parametrize("sweep", SWEEPS.values(), ids=str)
@@ -76,6 +76,13 @@ def test_a_size_whose_rtl_is_known_is_not_synthesised_again() -> None:
     again = record_sweep(sweep, lambda text: None, count, known)
     assert counted[len(sweep.sizes) :] == [sweep.sizes[0].model_dump()["width_bits"]]
     assert again == first
+
+
+def test_a_slices_own_multiplexers_are_used_where_a_sweep_says_so() -> None:
+    assert "-widemux" not in worker()
+    assert "-uram -widemux 9 -top" in worker(9)
+    assert worker(9).replace("-widemux 9 ", "") == worker()
+    assert SWEEPS["flightllm/csd_chain"].wide_mux_inputs == 9
 
 
 def test_synthesis_repeats_a_recorded_size() -> None:
