@@ -259,7 +259,9 @@ def test_what_could_not_be_checked_is_listed_on_page_and_in_data(tmp_path: Path)
 @pytest.mark.usefixtures("no_figures")
 def test_an_experiments_table_is_on_the_overview_and_in_the_data(tmp_path: Path) -> None:
     rows = [{"part": "hbm <2>", "value": 6.25, "share_of_all": 0.5}, {"part": "missing", "of": "x"}]
-    Report([], tables=[DataTable("Power by part", "What is missing.", rows)]).write(tmp_path / "out")
+    Report([], tables=[DataTable("Power by part", "What is missing.", rows)]).write(
+        tmp_path / "out"
+    )
     text = Page(tmp_path / "out" / "index.html").text
     assert text.index("Power by part") < text.index("hbm <2>") < text.index("What is missing.")
     assert "share of all" in text
