@@ -29,6 +29,7 @@ class PhaseError(InputError):
         listed = " or ".join([", ".join(phases[:-1]), phases[-1]] if phases[1:] else phases)
         super().__init__("--phase", f"{listed} for {source}", repr(found))
         self.args = (source, phases, found)  # what unpickling calls __init__ with
+        self.source = source
         self.phases = phases
 
 

@@ -167,8 +167,9 @@ def _load(request: RunRequest, machine: Machine) -> OpGraph:
         )
     except PhaseError as error:
         known = machine.capabilities().phases
-        if set(error.phases) & set(known):
-            raise
+        common = tuple(phase for phase in error.phases if phase in known)
+        if common:
+            raise PhaseError(f"{error.source} on {machine.name}", common, request.phase) from None
         need = f"one with --phase {error.need}"
         raise InputError("--machine", need, f"{machine.name} ({', '.join(known)})") from None
 

@@ -30,7 +30,7 @@ FLAGS = [
     ([MODEL, "--sparsity", "published"], "--sparsity", "publishes", f"none published for {MODEL}"),
     ([MODEL, "--sparsity", "nm:2:8", "--pruner", "taylor"], "--pruner", "magnitude", "'taylor'"),
     ([MODEL, "--phase", "decode"], "--phase", "infer or train", "'decode'"),
-    (["llama2-7b"], "--phase", "prefill, decode or request", "'infer'"),
+    (["llama2-7b"], "--phase", "prefill or decode for llama2-7b on sat", "'infer'"),
     ([MODEL, "--machine", "flightllm"], "--machine", "infer or train", "flightllm (prefill,"),
     (["stencil9:9", "--machine", "flightllm"], "--machine", "--phase infer for", "flightllm"),
     (["llama2-7b", "--machine", "cpu"], "--machine", "prefill, decode or", "cpu (infer)"),
