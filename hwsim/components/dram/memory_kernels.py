@@ -119,7 +119,7 @@ def decode(s, kind, burst):
     s[PENDING_ROW + kind] = row
 
 
-@njit_apart
+@njit_inline
 def feed(s, kind, t):
     """Let bursts of ``kind`` enter their queues until one finds no room."""
     kind = as_index(kind)
@@ -225,10 +225,8 @@ def run_until(s, until):
         if s[HAS_ROOM] != 0:
             s[HAS_ROOM] = 0
             is_changed = True
-            if s[FEED + READ] != 0:
-                feed(s, READ, t + 1)
-            if s[FEED + WRITE] != 0:
-                feed(s, WRITE, t + 1)
+            for kind in range(2):
+                feed(s, kind, t + 1)
 
 
 @njit_inline

@@ -106,7 +106,7 @@ def hold_back(s, node, gap, t):
     s[node], s[node + 1] = first, second
 
 
-@njit_apart
+@njit_inline
 def apply_to_others(s, gap, bank, t):
     """Do the same at the other ranks of the channel."""
     bus = s[bank + BANK_CONTROLLER]
