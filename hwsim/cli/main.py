@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -77,6 +78,8 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's status."""
+    if arguments is None:  # the command itself: what ends it otherwise would leave temporary files
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = _status(arguments)
     if status == _INTERRUPTED:
         print("interrupted", file=sys.stderr)

@@ -23,12 +23,15 @@ DRIVER = """
 
     owner.{name} = hang
     from hwsim.cli.main import main
-    main({arguments!r})
+    sys.argv[1:] = {arguments!r}
+    main()
 """
 
 
-def interrupt_in(module: str, target: str, name: str, arguments: list[str]) -> tuple[int, str, str]:
-    """Run ``hwsim`` until it calls ``module.target.name``, send SIGINT, return its outcome."""
+def interrupt_in(
+    module: str, target: str, name: str, arguments: list[str], sent: int = signal.SIGINT
+) -> tuple[int, str, str]:
+    """Run ``hwsim`` until it calls ``module.target.name``, send ``sent``, return its outcome."""
     values = {"module": module, "target": target, "name": name, "arguments": arguments}
     code = textwrap.dedent(DRIVER).format(**values)
     child = subprocess.Popen(
@@ -38,7 +41,7 @@ def interrupt_in(module: str, target: str, name: str, arguments: list[str]) -> t
     try:
         assert child.stderr.readline() == "there\n"
         time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(sent)
         out, err = child.communicate(timeout=60)
     finally:
         child.kill()
@@ -76,3 +79,12 @@ def test_an_interrupt_leaves_the_earlier_report_as_it_was(module, target, name, 
     assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
     assert contents(report.parent) == before
+
+
+def test_a_terminated_run_leaves_no_half_of_a_trace(matrices, tmp_path):
+    arguments = ["run", str(matrices), "--trace", str(tmp_path / "run.pftrace")]
+    place = ("hwsim.components.trace_file", "PerfettoFile", "take")  # the file has been begun
+    status, _, err = interrupt_in(*place, arguments, signal.SIGTERM)
+    assert status == 130
+    assert err.splitlines()[-1] == "interrupted"
+    assert [path.name for path in tmp_path.glob("*") if "run.pftrace" in path.name] == []
