@@ -50,5 +50,5 @@ def area_table(
     return DataTable(f"Area of {machine} on its board ({preset})", caption, rows)
 
 
-def _named(cells: Mapping[str, float]) -> dict[str, float]:
-    return {RESOURCE_NAMES[name]: cells[name] for name in FPGA_RESOURCES if name in cells}
+def _named(cells: Mapping[str, float]) -> dict[str, int]:
+    return {RESOURCE_NAMES[name]: round(cells[name]) for name in FPGA_RESOURCES if name in cells}
