@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def recorded(folder: Path, *options: str) -> list[list[object]]:
     (folder / "spy.py").write_text(PLUGIN)
     marker = "markers=evidence(machine, tier): a check"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "spy", "-o", marker, *options]
-    subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"}
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     record = folder / "record.jsonl"
     return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
 
