@@ -41,9 +41,10 @@ REQUEST = np.dtype(
 TRACE = np.dtype([(name, np.int64) for name in ("clock", "command", "bank", "row", "request")])
 """One command of a trace: index into COMMANDS, bank counted over all controllers."""
 
-
 MOST_CYCLES = (1 << 56) - 1
 """Latest arrival: from 2^57 on the kernels take a time for never."""
+CHECKED_AT_ONCE = 1 << 13
+"""Requests that a cache holds: checking takes a third of the time."""
 
 
 @dataclass(frozen=True)
@@ -149,26 +150,37 @@ def serve(
 
 def check_requests(device: Device, requests: NDArray[np.void], *, is_ordered: bool = True) -> None:
     """Raise :class:`InputError` naming the first field of ``requests`` that is wrong."""
-    room = device.capacity_bytes - requests["size_bytes"]
+    before = 0
+    for first in range(0, len(requests), CHECKED_AT_ONCE):
+        some = requests[first : first + CHECKED_AT_ONCE]
+        _check_some(device, some, first, before if is_ordered else None)
+        before = some["arrival"][-1]
+
+
+def _check_some(device: Device, requests: NDArray[np.void], first: int, before: int | None) -> None:
+    """Check requests from ``first`` on; the one before came at ``before`` (None: any order)."""
+    arrival, address, size_bytes, is_write = (
+        np.ascontiguousarray(requests[field])
+        for field in ("arrival", "address", "size_bytes", "is_write")
+    )
+    last = device.capacity_bytes - 1
     bad = {
-        "size_bytes: need at least 1": requests["size_bytes"] < 1,
-        f"address: need 0 to {device.capacity_bytes - 1} with its last byte on {device.name}": (
-            requests["address"] < 0
-        )
-        | (requests["address"] > room),
-        f"arrival: need 0 to {MOST_CYCLES}": (requests["arrival"] < 0)
-        | (requests["arrival"] > MOST_CYCLES),
-        "arrival: need no earlier than the request before": np.diff(requests["arrival"], prepend=0)
-        < 0,
-        "is_write: need 0 or 1": (requests["is_write"] & ~1) != 0,
+        "size_bytes: need at least 1": size_bytes < 1,
+        f"address: need 0 to {last} with its last byte on {device.name}": (
+            (address < 0) | (address > device.capacity_bytes - size_bytes)
+        ),
+        f"arrival: need 0 to {MOST_CYCLES}": (arrival < 0) | (arrival > MOST_CYCLES),
+        "is_write: need 0 or 1": (is_write & ~1) != 0,
     }
-    if not is_ordered:
-        del bad["arrival: need no earlier than the request before"]
+    if before is not None:
+        need = "arrival: need no earlier than the request before"
+        bad[need] = np.diff(arrival, prepend=before) < 0
     for text, mask in bad.items():
         if mask.any():
             index = int(mask.argmax())
             field, _, need = text.partition(": need ")
-            raise InputError(f"requests[{index}].{field}", need, str(requests[field][index]))
+            found = str(requests[field][index])
+            raise InputError(f"requests[{first + index}].{field}", need, found)
 
 
 class DramMemory:

@@ -20,9 +20,11 @@ from hwsim.components.dram import (
 )
 from hwsim.components.dram.checker import check_trace
 from hwsim.components.dram.controller import (
+    CHECKED_AT_ONCE,
     REQUEST,
     AddressedRequest,
     DramMemory,
+    check_requests,
     count_events,
     read_trace,
     serve,
@@ -358,6 +360,15 @@ def test_data_cycles_cover_the_bursts_and_are_counted_once(cycle_hz: int) -> Non
 def test_wrong_requests_are_refused(rows: list, named: str) -> None:
     with pytest.raises(InputError, match=named):
         serve(DDR4, build(*rows))
+
+
+@pytest.mark.parametrize(("field", "wrong"), [("arrival", 4), ("size_bytes", 0)])
+def test_a_wrong_request_behind_those_checked_first_is_named(field: str, wrong: int) -> None:
+    requests = build(*[(5, 0, 8, 0)] * (CHECKED_AT_ONCE + 1))
+    check_requests(DDR4, requests)
+    requests[field][-1] = wrong
+    with pytest.raises(InputError, match=rf"requests\[{CHECKED_AT_ONCE}\].{field}"):
+        check_requests(DDR4, requests)
 
 
 def test_the_latest_arrival_is_served_as_any_other() -> None:
