@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 import numpy as np
@@ -149,16 +150,14 @@ def test_tracing_does_not_change_the_run() -> None:
     assert traced.cycles == traced.trace.events["end"].max()
 
 
-def test_interpreted_kernels_and_smaller_advances_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpreted_kernels_and_smaller_advances_agree(
+    monkeypatch: pytest.MonkeyPatch, interpret: Callable[..., None]
+) -> None:
     """How far DRAM is advanced at once is nobody's business."""
     compiled = run_program(steady(12), memory(), 4)
     kernels = (memory_kernels, scheduler_kernels, skip_kernels)
     kernels += (queue_kernels, timing_kernels, transfer_kernels)
-    modules = (engine_kernels, port, *kernels)
-    for module in modules:
-        for name, kernel in list(vars(module).items()):
-            if hasattr(kernel, "py_func"):
-                monkeypatch.setattr(module, name, kernel.py_func)
+    interpret(engine_kernels, port, *kernels)
     assert facts(run_program(steady(12), memory(), 4)) == facts(compiled)
     monkeypatch.setattr(port, "MAX_ADVANCE_CYCLES", 5)
     assert facts(run_program(steady(12), memory(), 4)) == facts(compiled)

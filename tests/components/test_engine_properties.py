@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
@@ -307,16 +308,13 @@ def test_bounded_calls_give_the_same_run(monkeypatch: pytest.MonkeyPatch) -> Non
     assert accounts_of(parts) == accounts_of(whole)
 
 
-def test_interpreted_kernels_give_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpreted_kernels_give_the_same_run(interpret: Callable[..., None]) -> None:
     memory = MemoryParameters(num=104, den=5, latency_cycles=4)  # recurs every 2 iterations
     program = steady(40)
     program.instructions["stall"][2, 3] = 4
     compiled = run_program(program, memory, 4)
     compiled_trace = run_program(program, memory, 4, trace=True, max_events=50)
-    for module in (engine_kernels, port):
-        for name, kernel in list(vars(module).items()):
-            if hasattr(kernel, "py_func"):
-                monkeypatch.setattr(module, name, kernel.py_func)
+    interpret(engine_kernels, port)
     interpreted = run_program(program, memory, 4)
     trace = run_program(program, memory, 4, trace=True, max_events=50)
     assert vars(interpreted).keys() == vars(compiled).keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -263,21 +264,9 @@ def test_two_runs_are_identical(rows: list) -> None:
     assert a.tolist() == b.tolist()
 
 
-def interpret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace every kernel by its Python function, in every module that calls it."""
-    modules = (
-        *(timing_kernels, queue_kernels, transfer_kernels),
-        *(scheduler_kernels, skip_kernels, memory_kernels),
-    )
-    for module in modules:
-        for name, kernel in list(vars(module).items()):
-            if hasattr(kernel, "py_func"):
-                monkeypatch.setattr(module, name, kernel.py_func)
-
-
 @pytest.mark.parametrize("refresh", ["all_bank", "per_bank"])
 def test_interpreted_kernels_agree_with_compiled_ones(
-    monkeypatch: pytest.MonkeyPatch, refresh: str
+    interpret: Callable[..., None], refresh: str
 ) -> None:
     device = load_device("lpddr4x-3733", 2)
     rng = np.random.default_rng(5)
@@ -289,7 +278,8 @@ def test_interpreted_kernels_agree_with_compiled_ones(
     plain = requests.copy()
     controller = Controller(refresh=refresh, page="closed")
     compiled = serve(device, requests, controller, in_flight=20, max_trace=5000)
-    interpret(monkeypatch)
+    interpret(timing_kernels, queue_kernels, transfer_kernels)
+    interpret(scheduler_kernels, skip_kernels, memory_kernels)
     interpreted = serve(device, plain, controller, in_flight=20, max_trace=5000)
     assert plain.tolist() == requests.tolist()
     assert (compiled.words == interpreted.words).all()

@@ -131,27 +131,15 @@ def test_until_leaves_later_deliveries_open() -> None:
     assert run.cycles == 6
 
 
-@pytest.fixture
-def interpret(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return what turns the compiled functions of the kernels into Python functions."""
-
-    def apply() -> None:
-        for name, function in list(vars(kernels).items()):
-            if hasattr(function, "py_func"):
-                monkeypatch.setattr(kernels, name, function.py_func)
-
-    return apply
-
-
 @pytest.mark.parametrize("has_virtual_queues", [False, True])
 def test_interpreted_kernels_agree_with_compiled_ones(
-    has_virtual_queues: bool, interpret: Callable[[], None]
+    has_virtual_queues: bool, interpret: Callable[..., None]
 ) -> None:
     rng = np.random.default_rng(9)
     packets = [(int(t), int(a), int(b), int(s)) for t, a, b, s in rng.integers(0, 6, (80, 4))]
     spec = MeshSpec(width=3, height=2, virtual_queues=has_virtual_queues, iterations=2)
     compiled = send(spec, packets)
-    interpret()
+    interpret(kernels)
     plain = send(spec, packets)
     for name, values in vars(plain).items():
         if isinstance(values, np.ndarray):
